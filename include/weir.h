@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * weir.h - one rate limit for all processes of a host.
+ *
+ *	struct weir *weir;
+ *	struct weir_endpoint *api;
+ *
+ *	if (weir_open(&weir, NULL) < 0 || weir_endpoint(weir, "api.github.com", &api) < 0)
+ *		return 1;
+ *	if (weir_wait(api, 1.0, 5 * WEIR_SECOND, NULL))
+ *		call_the_api();
+ *
+ * Threads: every function may be called by any number of threads at once, on the same handles,
+ * but for the two that free one (weir_close, weir_endpoint_close).
+ * Fork: handles made before a fork work in the child. Signals: only weir_strerror and
+ * weir_version may be called from a signal handler.
+ * Progress: "lock-free" below means without a lock, without a system call but on the first use,
+ * after a fork or after the daemon changed the table of rules, and without waiting for any
+ * other process, alive or dead.
+ * Time: durations are nanoseconds. Tokens: doubles above 0; whole tokens are exact, parts are
+ * rounded up to the rule's unit (weirctl show says which).
+ */
+#ifndef WEIR_H
+#define WEIR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEIR_VERSION "0.1.0"
+
+#define WEIR_MILLISECOND 1000000ull
+#define WEIR_SECOND 1000000000ull
+#define WEIR_FOREVER UINT64_MAX /* a time-out that never comes */
+#define WEIR_NEVER UINT64_MAX	/* a wait that does not help */
+
+/* The longest name of an endpoint or pattern, and of an instance, in bytes. */
+#define WEIR_NAME_MAX 127
+#define WEIR_INSTANCE_MAX 63
+
+struct weir;	      /* one instance, attached */
+struct weir_endpoint; /* one name, resolved */
+
+/*
+ * Codes of failure. Functions that return int return 0 or more on success, a code of this list
+ * or a negative errno on failure. weir_strerror() has the texts.
+ */
+#define WEIR_ERRORS(X)                                                                             \
+	X(WEIR_EABSENT, -5001, "no such instance: is weird running, and under this name?")         \
+	X(WEIR_EUNREADY, -5002, "the instance is still being made")                                \
+	X(WEIR_EFOREIGN, -5003, "not a weir segment")                                              \
+	X(WEIR_ETRUNCATED, -5004, "the segment is shorter than its header says")                   \
+	X(WEIR_EOLDER, -5005, "the segment has an older layout: restart weird after the upgrade")  \
+	X(WEIR_ENEWER, -5006, "the segment has a newer layout: upgrade this program")              \
+	X(WEIR_ELAYOUT, -5007, "the segment was made by an incompatible build of weir")            \
+	X(WEIR_EBOOT, -5008, "the segment was made before the last boot: start weird")             \
+	X(WEIR_EOWNER, -5009, "the segment's owner is neither root nor the expected user")         \
+	X(WEIR_EPAIR, -5010, "the rules and the state object do not belong together")              \
+	X(WEIR_ETIMENS, -5011, "this process lives in another time namespace than the segment")    \
+	X(WEIR_EDAMAGED, -5012, "the segment's bytes contradict each other")                       \
+	X(WEIR_ENOCLOCK, -5013, "this machine cannot read the segment's clock")                    \
+	X(WEIR_EMEMBERS, -5014, "the table of members is full: raise `members` in weir.ini")       \
+	X(WEIR_EROWS, -5015, "the table of endpoints is full: raise `endpoints` in weir.ini")      \
+	X(WEIR_ENAME, -5016, "a name must be 1 to 127 bytes without control characters")           \
+	X(WEIR_ECOST, -5017, "a cost must be a number above 0")                                    \
+	X(WEIR_EBURST, -5018, "the cost is above the burst: it can never pass")                    \
+	X(WEIR_EVALUE, -5019, "a value that cannot be read or is out of range")                    \
+	X(WEIR_ECONFIG, -5020, "the configuration has faults")                                     \
+	X(WEIR_ENORULE, -5021, "no rule of that name")                                             \
+	X(WEIR_ESPENT, -5022, "this reservation was settled, cancelled or used before")            \
+	X(WEIR_EHOST, -5023, "only the program that hosts the segment can do that")                \
+	X(WEIR_ERUNNING, -5024, "another daemon serves this instance")                             \
+	X(WEIR_EWIRE, -5025, "a message that cannot be understood")                                \
+	X(WEIR_EDENIED, -5026, "changing needs root, the daemon's user or its group")              \
+	X(WEIR_ESPACE, -5027, "not enough room where the segment belongs (is /dev/shm full?)")
+
+enum weir_error {
+#define WEIR_ERROR_ENUM(name, code, text) name = code,
+	WEIR_ERRORS(WEIR_ERROR_ENUM)
+#undef WEIR_ERROR_ENUM
+};
+
+/* Text of a code or of a negative errno; never NULL. Thread-safe, lock-free, allocates nothing. */
+const char *weir_strerror(int code);
+
+/* "0.1.0": the library that is linked at run time. */
+const char *weir_version(void);
+
+/* The answer to "may I?". An error is never a yes: see weir_answer.fault. */
+enum weir_verdict {
+	WEIR_REFUSE = 0,
+	WEIR_ADMIT = 1,
+};
+
+/* Why a verdict is what it is. */
+enum weir_reason {
+	WEIR_REASON_NONE = 0,	  /* admitted */
+	WEIR_REASON_LEVEL = 1,	  /* not enough tokens yet */
+	WEIR_REASON_CLOSED = 2,	  /* the endpoint is closed until wait_ns from now */
+	WEIR_REASON_DEADLINE = 3, /* it could not pass before the deadline */
+	WEIR_REASON_NEVER = 4,	  /* no wait helps: the cost is above the burst, or the rate is 0 */
+	WEIR_REASON_QUEUE = 5,	  /* the queue reaches further than the rule's max_wait */
+	WEIR_REASON_FAULT = 6,	  /* no decision was possible: the handle's policy answered */
+};
+
+/* What a call says beside its verdict. Written whole, on every call that is given one. */
+struct weir_answer {
+	uint64_t wait_ns;  /* refused: until the same call would pass, or WEIR_NEVER.
+			      weir_reserve: until the reservation may be used.
+			      weir_wait: how long it slept */
+	double level;	   /* tokens left afterwards; below 0 when others queue */
+	int32_t fault;	   /* 0, or the code of what was wrong */
+	int32_t reason;	   /* enum weir_reason */
+	uint64_t reserved[5];
+};
+
+/* What a handle answers when the segment cannot. */
+enum weir_policy {
+	WEIR_POLICY_CLOSED = 0, /* refuse */
+	WEIR_POLICY_OPEN = 1,	/* admit */
+};
+
+/* What a trace callback is told of. Plain grants and refusals are never reported. */
+enum weir_event_kind {
+	WEIR_EVENT_WAIT = 1,	 /* a call is about to sleep for wait_ns */
+	WEIR_EVENT_CLOSED = 2,	 /* a call met a closed endpoint */
+	WEIR_EVENT_FAULT = 3,	 /* code says what was wrong; the policy answered */
+	WEIR_EVENT_REATTACH = 4, /* the segment was replaced and has been followed */
+	WEIR_EVENT_REJOIN = 5,	 /* a forked child has become a member of its own; code < 0 if not */
+};
+
+struct weir_event {
+	int32_t kind;
+	int32_t code;
+	const char *endpoint; /* NULL where none is concerned; valid during the callback */
+	uint64_t wait_ns;
+	uint64_t reserved[4];
+};
+
+/* Called by the thread that meets the event; it must not call weir with the same handle. */
+typedef void weir_trace(void *context, const struct weir_event *event);
+
+/* How to attach. Start from WEIR_OPTIONS_INIT; every member's 0 is its default. */
+struct weir_options {
+	size_t size;		/* sizeof(struct weir_options) */
+	const char *name;	/* instance; default: $WEIR_NAME, else "default" */
+	const char *shm_dir;	/* folder of the objects; default: $WEIR_SHM_DIR, else see below */
+	uint64_t attach_ns;	/* how long to try while the instance is absent or unready */
+	int32_t policy;		/* enum weir_policy */
+	uint32_t owner_uid;	/* a user, beside root and this one, whose segment is trusted */
+	weir_trace *trace;	/* or NULL */
+	void *trace_context;
+	uint64_t reserved[8];
+};
+
+#define WEIR_OPTIONS_INIT {sizeof(struct weir_options), 0, 0, 0, 0, UINT32_MAX, 0, 0, {0}}
+
+/*
+ * Attaches to an instance. options may be NULL. Without shm_dir, a user who is not root looks
+ * in $XDG_RUNTIME_DIR/weir (else /run/user/UID/weir) first, then in /dev/shm.
+ * Blocks up to attach_ns. Allocates; opens one descriptor (close-on-exec). Not for handlers.
+ * Returns 0 and *out, or a code: WEIR_EABSENT ... WEIR_EMEMBERS, -EACCES, -ENOMEM.
+ */
+int weir_open(struct weir **out, const struct weir_options *options);
+
+/* Detaches and frees. Endpoints of the handle must be closed before. NULL is allowed. */
+void weir_close(struct weir *weir);
+
+/*
+ * Resolves a name to its rule: exact, else the most specific pattern, else [default].
+ * May allocate; does not block. Returns 0 and *out, or WEIR_ENAME, -ENOMEM.
+ */
+int weir_endpoint(struct weir *weir, const char *name, struct weir_endpoint **out);
+void weir_endpoint_close(struct weir_endpoint *endpoint); /* NULL is allowed */
+
+/*
+ * Takes cost tokens now, or nothing. Lock-free, never blocks, allocates nothing.
+ * answer may be NULL. A refusal leaves the bucket as it was.
+ */
+enum weir_verdict weir_acquire(struct weir_endpoint *endpoint, double cost,
+			       struct weir_answer *answer);
+
+/*
+ * Takes cost tokens as soon as they are there, first come first served, sleeping up to
+ * timeout_ns (or WEIR_FOREVER). Refuses at once, taking nothing, what cannot pass in time.
+ * A sleeper follows changes of rate; one whose turn moves past its deadline gives up and
+ * returns what the rules of weir_cancel allow.
+ */
+enum weir_verdict weir_wait(struct weir_endpoint *endpoint, double cost, uint64_t timeout_ns,
+			    struct weir_answer *answer);
+
+/* A place in the queue. A plain value; keep it until it is used, settled or cancelled. */
+struct weir_reservation {
+	uint64_t opaque[8];
+};
+
+/*
+ * Takes a place in the queue that comes up within max_wait_ns, and says in answer->wait_ns when.
+ * Lock-free, never blocks. Admitted: *out is written, and the tokens are spent whether or not
+ * the holder comes back for them.
+ */
+enum weir_verdict weir_reserve(struct weir_endpoint *endpoint, double cost, uint64_t max_wait_ns,
+			       struct weir_reservation *out, struct weir_answer *answer);
+
+/* Sleeps until the reservation's turn. Refused at the time-out: the place is kept. */
+enum weir_verdict weir_reservation_wait(struct weir_endpoint *endpoint,
+					struct weir_reservation *reservation, uint64_t timeout_ns,
+					struct weir_answer *answer);
+
+/*
+ * Gives a reservation back: in full when nobody can be waiting; else, from the last place in
+ * line only, what others could not have counted on; else nothing (time refills it). Writes the
+ * tokens given back to *returned (may be NULL). Lock-free. Returns 0, WEIR_ESPENT.
+ */
+int weir_cancel(struct weir_endpoint *endpoint, struct weir_reservation *reservation,
+		double *returned);
+
+/*
+ * Corrects a reservation's cost to what it turned out to be: less is given back as by
+ * weir_cancel, more goes into debt that later calls wait for. 0 is allowed: it cancels.
+ * Lock-free. Returns 0, WEIR_ESPENT, WEIR_ECOST.
+ */
+int weir_settle(struct weir_endpoint *endpoint, struct weir_reservation *reservation,
+		double actual_cost);
+
+/*
+ * Waits as weir_wait does, then runs work(context) once and stores what it returns in *result
+ * (may be NULL). Refused: work was not run.
+ */
+enum weir_verdict weir_execute(struct weir_endpoint *endpoint, double cost, uint64_t timeout_ns,
+			       int (*work)(void *context), void *context, int *result,
+			       struct weir_answer *answer);
+
+/* What an endpoint looks like at this moment. Start from {.size = sizeof(struct weir_level)}. */
+struct weir_level {
+	size_t size;
+	double level;	       /* tokens there; below 0 when some queue */
+	double burst;	       /* capacity; infinity when unlimited */
+	double rate_per_s;     /* infinity when unlimited */
+	double unit;	       /* the finest cost told apart */
+	uint64_t wait_ns;      /* until one token could be taken, or WEIR_NEVER */
+	uint64_t closed_ns;    /* until the endpoint opens; 0: it is open */
+	uint64_t granted;      /* calls */
+	uint64_t refused;      /* calls */
+	uint64_t waited;       /* calls that slept or reserved ahead */
+	double granted_tokens; /* never lowered by giving back */
+	double returned_tokens;
+	uint64_t reserved[8];
+};
+
+/* Looks without taking. Lock-free. Returns 0, or the fault's code. */
+int weir_peek(struct weir_endpoint *endpoint, struct weir_level *out);
+
+/*
+ * Closes the endpoint for everybody for duration_ns (a later end than now wins; WEIR_FOREVER is
+ * as long as the clock reaches), or opens it. After a closure the bucket starts empty.
+ * Lock-free. Returns 0, or the fault's code.
+ */
+int weir_gate_close(struct weir_endpoint *endpoint, uint64_t duration_ns);
+int weir_gate_open(struct weir_endpoint *endpoint);
+
+/* ---- A private segment, hosted by this program and shared with its forked children ---- */
+
+/* The hosted segment's clock. */
+enum weir_clock {
+	WEIR_CLOCK_BEST = 0,	  /* tsc where it can be trusted, else monotonic */
+	WEIR_CLOCK_MONOTONIC = 2,
+	WEIR_CLOCK_MANUAL = 3, /* moves by weir_clock_advance alone: a deterministic simulator */
+};
+
+/*
+ * Makes a private segment from INI text (weir.ini(5); NULL: only the built-in default, 10/s).
+ * No daemon, no name: this process and the children it forks share it. On WEIR_ECONFIG, message
+ * (may be NULL) gets a line per fault. options may be NULL; of it policy and trace count.
+ * Blocks some milliseconds to calibrate a clock. Allocates.
+ */
+int weir_host(struct weir **out, const char *ini_text, enum weir_clock clock,
+	      const struct weir_options *options, char *message, size_t message_bytes);
+
+/* What becomes of the level when a limit changes. */
+enum weir_keep {
+	WEIR_KEEP_USED = 0,	    /* what was used stays used */
+	WEIR_KEEP_LEVEL = 1,	    /* the same number of tokens is there, at most the burst */
+	WEIR_KEEP_PROPORTIONAL = 2, /* the same share of the burst is there */
+	WEIR_KEEP_RESET = 3,	    /* full */
+};
+
+/*
+ * Changes a limit live, by the host alone: rate "5/2s", burst "15"; NULL keeps. A name that has
+ * no row of its own gets one, and its level moves along. In force at every process's next call.
+ * Returns 0, WEIR_EHOST, WEIR_EVALUE, WEIR_ENAME, WEIR_EROWS.
+ */
+int weir_update(struct weir *weir, const char *name, const char *rate, const char *burst,
+		enum weir_keep keep);
+
+/* Fills the bucket; who waits in line takes a new place. By the host alone. */
+int weir_reset(struct weir *weir, const char *name);
+
+/* The segment's clock, in nanoseconds since an arbitrary origin. */
+uint64_t weir_clock_now(struct weir *weir);
+
+/* Moves a manual clock forward and wakes who sleeps on it. Returns 0, WEIR_ENOCLOCK. */
+int weir_clock_advance(struct weir *weir, uint64_t by_ns);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
