@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bucket.h"
+
+/* What may go back of `units`, with the mark where it is: see bucket_give_back(). */
+static uint64_t returnable(uint64_t mark, uint64_t v, uint64_t burst, uint64_t units,
+			   uint64_t position)
+{
+	int64_t beyond = (int64_t)(mark - v);
+
+	if (beyond <= 0)
+		return 0;
+	if ((uint64_t)beyond > burst && mark != position)
+		return 0;
+	return units < (uint64_t)beyond ? units : (uint64_t)beyond;
+}
+
+uint64_t bucket_give_back(struct bucket *bucket, uint64_t v, uint64_t burst, uint64_t units,
+			  uint64_t position)
+{
+	/* acquire and release: as in bucket_take(), with which it pairs */
+	uint64_t mark = atomic_load_explicit(&bucket->mark, memory_order_acquire);
+	uint64_t back;
+
+	do {
+		if (mark == BUCKET_UNSET || mark & BUCKET_FROZEN)
+			return 0;
+		back = returnable(mark, v, burst, units, position);
+		if (back == 0)
+			return 0;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&bucket->mark, &mark, mark - back, memory_order_acq_rel, memory_order_acquire));
+	return back;
+}
+
+/* Moves the mark to `to(mark)` unless it is unset or frozen; pairs as bucket_take() does. */
+#define BUCKET_UPDATE(bucket, to)                                                                  \
+	uint64_t mark = atomic_load_explicit(&(bucket)->mark, memory_order_acquire);               \
+                                                                                                   \
+	do {                                                                                       \
+		if (mark == BUCKET_UNSET || mark & BUCKET_FROZEN)                                  \
+			return mark & BUCKET_FROZEN ? BUCKET_IS_FROZEN : BUCKET_IS_UNSET;          \
+	} while (!atomic_compare_exchange_weak_explicit(                                           \
+		&(bucket)->mark, &mark, to, memory_order_acq_rel, memory_order_acquire));          \
+	return BUCKET_TAKEN
+
+static uint64_t charged(uint64_t mark, uint64_t v, uint64_t units)
+{
+	uint64_t base = bucket_base(mark, v);
+	uint64_t room = base - v < LINE_FAR ? LINE_FAR - (base - v) : 0;
+
+	return base + (units < room ? units : room);
+}
+
+enum bucket_result bucket_charge(struct bucket *bucket, uint64_t v, uint64_t units)
+{
+	BUCKET_UPDATE(bucket, charged(mark, v, units));
+}
+
+enum bucket_result bucket_drain(struct bucket *bucket, uint64_t at_least)
+{
+	BUCKET_UPDATE(bucket, bucket_base(mark, at_least));
+}
+
+void bucket_install(struct bucket *bucket, uint64_t mark)
+{
+	uint64_t unset = BUCKET_UNSET;
+
+	/* release: pairs with the acquire in bucket_take(); lost races are somebody's same value,
+	 * or a first use that came earlier */
+	atomic_compare_exchange_strong_explicit(&bucket->mark, &unset, mark, memory_order_acq_rel,
+						memory_order_acquire);
+}
+
+uint64_t bucket_freeze(struct bucket *bucket)
+{
+	/* seq_cst: pairs with gate_close(), which stores the gate and then looks at the mark */
+	return atomic_fetch_or_explicit(&bucket->mark, BUCKET_FROZEN, memory_order_seq_cst) &
+	       ~BUCKET_FROZEN;
+}
+
+void bucket_thaw(struct bucket *bucket, uint64_t mark)
+{
+	uint64_t frozen = atomic_load_explicit(&bucket->mark, memory_order_acquire);
+
+	/* nobody changes a frozen mark but its publisher, so the exchange fails only if it is not
+	 */
+	if (frozen & BUCKET_FROZEN)
+		atomic_compare_exchange_strong_explicit(&bucket->mark, &frozen, mark,
+							memory_order_acq_rel, memory_order_acquire);
+}
+
+int64_t bucket_level(uint64_t mark, uint64_t v, uint64_t burst, uint64_t initial)
+{
+	if (mark == BUCKET_UNSET)
+		return (int64_t)initial;
+
+	int64_t ahead = (int64_t)(mark - v);
+
+	return (int64_t)burst - (ahead > 0 ? ahead : 0);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * bucket.h - one mark: take, reserve, give back, look. Knows no names and no time source.
+ *
+ * A bucket's level is burst - max(0, mark - V). One compare-and-swap of the mark is the whole
+ * transaction: a process killed anywhere leaves the word before or after it, and there is
+ * nothing to repair. Who writes: everybody who shares the bucket; only this file and (for the
+ * move of a mark) nobody else. All functions are lock-free and may run in a signal handler.
+ */
+#ifndef WEIR_BUCKET_H
+#define WEIR_BUCKET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "layout.h"
+#include "token_clock.h"
+
+#define BUCKET_UNSET 0ull
+#define BUCKET_FROZEN (1ull << 63)
+
+enum bucket_result {
+	BUCKET_REFUSED = 0,
+	BUCKET_TAKEN = 1,
+	BUCKET_IS_UNSET = 2,  /* nobody has used it: bucket_install() first */
+	BUCKET_IS_FROZEN = 3, /* its mark has moved: resolve the name again */
+};
+
+/* What a take left behind, or what a refusal met. */
+struct bucket_mark {
+	uint64_t mark;	 /* taken: the mark after it, which is the taker's position */
+	uint64_t excess; /* refused: how many units V must advance first */
+};
+
+static inline void bucket_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* The later of a mark and the clock: what is spoken for, at least. */
+static inline uint64_t bucket_base(uint64_t mark, uint64_t v)
+{
+	return (int64_t)(mark - v) > 0 ? mark : v;
+}
+
+/*
+ * Takes `units` if afterwards the mark is at most `limit` units ahead of V: `limit` is the
+ * burst for a call that will not wait, more for one that will. A lost race backs off and does
+ * not read the time again: V only grows, so an older V refuses rather than grants.
+ */
+static inline enum bucket_result bucket_take(struct bucket *bucket, uint64_t v, uint64_t units,
+					     uint64_t limit, struct bucket_mark *out)
+{
+	/* acquire: pairs with the release in bucket_install() and bucket_freeze(), so that what
+	 * was published before a freeze is seen by whoever meets it */
+	uint64_t mark = atomic_load_explicit(&bucket->mark, memory_order_acquire);
+
+	for (unsigned backoff = 1;; backoff += backoff < 64 ? backoff : 0) {
+		uint64_t next = bucket_base(mark, v) + units;
+
+		if (__builtin_expect(mark == BUCKET_UNSET || mark & BUCKET_FROZEN, 0))
+			return mark & BUCKET_FROZEN ? BUCKET_IS_FROZEN : BUCKET_IS_UNSET;
+		if (next - v > limit) {
+			out->mark = mark;
+			out->excess = next - v - limit;
+			return BUCKET_REFUSED;
+		}
+		/* release: pairs with the acquire above, in the next taker */
+		if (atomic_compare_exchange_weak_explicit(&bucket->mark, &mark, next,
+							  memory_order_acq_rel,
+							  memory_order_acquire)) {
+			out->mark = next;
+			return BUCKET_TAKEN;
+		}
+		for (unsigned i = 0; i < backoff; i++)
+			bucket_relax();
+	}
+}
+
+/*
+ * Gives `units` back, whose taker holds position `p` (its mark after the take). In full, never
+ * below V, when nobody can be waiting (mark - burst <= V); otherwise only to the last in line,
+ * and only what lies beyond V; otherwise nothing. Returns the units given back.
+ */
+uint64_t bucket_give_back(struct bucket *bucket, uint64_t v, uint64_t burst, uint64_t units,
+			  uint64_t position);
+
+/* Adds a debt of `units`, whatever the level; saturates LINE_FAR ahead of V. */
+enum bucket_result bucket_charge(struct bucket *bucket, uint64_t v, uint64_t units);
+
+/* Raises the mark to `at_least`, if it is behind: an endpoint that was closed opens empty. */
+enum bucket_result bucket_drain(struct bucket *bucket, uint64_t at_least);
+
+/* First use: unset -> mark. Somebody else's value stands if it came first. */
+void bucket_install(struct bucket *bucket, uint64_t mark);
+
+/* Freezes the mark where it stands, for good; returns its last value, BUCKET_UNSET included. */
+uint64_t bucket_freeze(struct bucket *bucket);
+
+/* Publisher: a frozen bucket whose name comes back to it; no effect on any other. */
+void bucket_thaw(struct bucket *bucket, uint64_t mark);
+
+/* The mark without its frozen bit; BUCKET_UNSET when nobody has used it. */
+static inline uint64_t bucket_look(const struct bucket *bucket)
+{
+	/* acquire: pairs with the release of the last taker; a stale value is a past level */
+	return atomic_load_explicit(&bucket->mark, memory_order_acquire) & ~BUCKET_FROZEN;
+}
+
+/* Units left: burst - (mark - V), below 0 when some wait, at most the burst. */
+int64_t bucket_level(uint64_t mark, uint64_t v, uint64_t burst, uint64_t initial);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gate.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The opening time as the word holds it: rounded up, so that nobody opens early. */
+static uint64_t until_word(uint64_t until)
+{
+	return until > GATE_UNTIL ? GATE_UNTIL : (until + 0xffff) & GATE_UNTIL;
+}
+
+static uint64_t next_closing(uint64_t gate)
+{
+	return (gate & ~GATE_CLOSINGS) | ((gate + 0x100) & GATE_CLOSINGS);
+}
+
+static uint64_t next_reset(uint64_t gate)
+{
+	return (gate & ~GATE_RESETS) | ((gate + 1) & GATE_RESETS);
+}
+
+static uint64_t with_until(uint64_t gate, uint64_t until)
+{
+	return (gate & ~GATE_UNTIL) | GATE_PENDING | until;
+}
+
+/* false: the mark has moved. Pairs with bucket_freeze(): whoever freezes and then reads the gate
+ * either sees our store of it, or we see the frozen mark; both sides are seq_cst. */
+static bool mark_is_here(const struct bucket *bucket)
+{
+	return !(atomic_load_explicit(&bucket->mark, memory_order_seq_cst) & BUCKET_FROZEN);
+}
+
+bool gate_close(struct bucket *bucket, uint64_t now, uint64_t until)
+{
+	uint64_t word = until_word(until);
+	uint64_t gate = gate_load(bucket);
+	uint64_t next;
+
+	do {
+		if (gate_is_closed(gate, now)) {
+			if ((gate & GATE_UNTIL) >= word)
+				break;
+			next = with_until(gate, word);
+		} else {
+			next = next_closing(with_until(gate, word));
+		}
+	} while (!atomic_compare_exchange_weak_explicit(
+		&bucket->gate, &gate, next, memory_order_seq_cst, memory_order_seq_cst));
+	return mark_is_here(bucket);
+}
+
+bool gate_open(struct bucket *bucket, uint64_t now)
+{
+	uint64_t gate = gate_load(bucket);
+
+	/* the word's grain would keep it closed a little; the grain below has passed already */
+	while (gate_is_closed(gate, now) &&
+	       !atomic_compare_exchange_weak_explicit(&bucket->gate, &gate,
+						      with_until(gate, now & GATE_UNTIL),
+						      memory_order_seq_cst, memory_order_seq_cst))
+		;
+	syscall(SYS_futex, &bucket->gate, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+	return mark_is_here(bucket);
+}
+
+bool gate_settle(struct bucket *bucket, uint64_t gate, const struct line *line)
+{
+	uint64_t empty = line_value(line, gate & GATE_UNTIL) + line->burst_units;
+
+	/* in this order: nobody passes before the gate is settled, and until then the drain is
+	 * repeated; raising is idempotent */
+	if (bucket_drain(bucket, empty) != BUCKET_TAKEN)
+		return false;
+	/* a lost race: somebody settled it, or closed it again */
+	atomic_compare_exchange_strong_explicit(&bucket->gate, &gate, gate & ~GATE_PENDING,
+						memory_order_seq_cst, memory_order_seq_cst);
+	return true;
+}
+
+bool gate_voids(uint64_t then, uint64_t gate, uint64_t position, const struct line *line)
+{
+	if ((then ^ gate) & GATE_RESETS)
+		return true;
+	if (!((then ^ gate) & GATE_CLOSINGS))
+		return false;
+
+	uint64_t opened = line_value(line, gate & GATE_UNTIL);
+
+	return (int64_t)(position - line->burst_units - opened) <= 0;
+}
+
+void gate_inherit(struct bucket *to, uint64_t gate)
+{
+	uint64_t never = 0;
+
+	/* seq_cst, as everywhere on the gate; if it is not 0 any more it has a history of its own
+	 */
+	if (!gate_is_settled(gate))
+		atomic_compare_exchange_strong_explicit(&to->gate, &never, gate,
+							memory_order_seq_cst, memory_order_seq_cst);
+}
+
+enum bucket_result gate_reset(struct bucket *bucket,
+			      uint64_t (*place)(uint64_t mark, const void *context),
+			      const void *context)
+{
+	for (;;) {
+		uint64_t mark = atomic_load_explicit(&bucket->mark, memory_order_seq_cst);
+
+		if (mark == BUCKET_UNSET || mark & BUCKET_FROZEN)
+			return mark & BUCKET_FROZEN ? BUCKET_IS_FROZEN : BUCKET_IS_UNSET;
+
+		/* count first, then set the mark we saw before counting: a place taken in
+		 * between has changed the mark, and we start again */
+		uint64_t gate = gate_load(bucket);
+
+		while (!atomic_compare_exchange_weak_explicit(
+			&bucket->gate, &gate, next_reset(gate), memory_order_seq_cst,
+			memory_order_seq_cst))
+			;
+		if (atomic_compare_exchange_strong_explicit(
+			    &bucket->mark, &mark, place(mark, context), memory_order_seq_cst,
+			    memory_order_seq_cst))
+			return BUCKET_TAKEN;
+	}
+}

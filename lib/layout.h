@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * layout.h - every byte that two processes share. Declares; computes nothing.
+ *
+ * An instance NAME is two objects. `weir.NAME.rules` is written by the daemon (or the program
+ * that hosts a private segment) alone and mapped read-only by everybody else; `weir.NAME.state`
+ * is written by all. Each struct below says in which object it lives and who writes it.
+ *
+ * weir-segment(5) is this file as a table; tests/layout compares the two and the signature.
+ * All words are little-endian 64-bit or 32-bit integers, read and written with C11 atomics.
+ * There are no pointers, only indices, and every index is bounds-checked where it is used.
+ */
+#ifndef WEIR_LAYOUT_H
+#define WEIR_LAYOUT_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LAYOUT_VERSION 1u
+#define LAYOUT_RULES_MAGIC 0x31656c7572696577ull /* "weirule1" */
+#define LAYOUT_STATE_MAGIC 0x3174617472696577ull /* "weirtat1" */
+
+enum {
+	LAYOUT_LINE_BYTES = 64,	    /* one cache line */
+	LAYOUT_TEXT_BYTES = 128,    /* a name or pattern with its closing NUL */
+	LAYOUT_PROGRAM_BYTES = 24,  /* a member's program name with its closing NUL */
+	LAYOUT_SECRET_BYTES = 136,  /* XXH3's smallest secret */
+	LAYOUT_COUNTERS = 8,	    /* counters of one tally */
+	LAYOUT_CPU_LANES_MAX = 5,   /* tally lanes that belong to one CPU each */
+	LAYOUT_SHARED_LANES = 2,    /* tally lanes for everybody else */
+	LAYOUT_MAX_ROWS = 65536,    /* `endpoints` in weir.ini, at most */
+	LAYOUT_MAX_NAMES = 1048576, /* `names` */
+	LAYOUT_MAX_MEMBERS = 65536, /* `members` */
+};
+
+/* How `now` is read; see time_source.h. In struct rules_header, fixed at creation. */
+enum clock_kind {
+	CLOCK_KIND_TSC = 1,	  /* ticks of the x86 time-stamp counter */
+	CLOCK_KIND_MONOTONIC = 2, /* nanoseconds of CLOCK_MONOTONIC */
+	CLOCK_KIND_MANUAL = 3,	  /* nanoseconds in state_header.manual_ns, moved by a program */
+};
+
+/* What a row is. */
+enum row_kind {
+	ROW_EXACT = 1,	 /* one name, one bucket */
+	ROW_PATTERN = 2, /* many names, one bucket */
+	ROW_DEFAULT = 3, /* every other name, a bucket each from the table of names */
+};
+
+/* Life of a row: rows are appended and never used again, so no index changes its meaning. */
+enum row_state {
+	ROW_EMPTY = 0,
+	ROW_LIVE = 1,
+	ROW_GONE = 2, /* removed or moved: names resolve elsewhere */
+};
+
+/* Flags of a published line. */
+enum line_flag {
+	LINE_UNLIMITED = 1u << 0, /* everything passes and no mark is touched */
+	LINE_NEVER = 1u << 1,	  /* rate 0: the clock stands, what is there may be taken */
+};
+
+/* Who last set a row's rule; a restarted daemon keeps what an operator set. */
+enum row_origin {
+	ORIGIN_FILE = 0,
+	ORIGIN_OPERATOR = 1,
+};
+
+/*
+ * A straight line V(t): what the bucket arithmetic needs, published together (rules object).
+ *   V(t) = origin_units + (max(0, t - origin_ticks) * slope + origin_fraction >> 64)
+ * Written by the publisher, read by everybody; one cache line.
+ */
+struct line_words {
+	_Atomic uint64_t origin_ticks;	  /* clock ticks; may lie a microsecond ahead */
+	_Atomic uint64_t origin_units;	  /* V at the origin, in units of 2^-k token */
+	_Atomic uint64_t origin_fraction; /* the rest of V, in 2^-64 unit */
+	_Atomic uint64_t slope;		  /* 2^-64 unit per tick; rounded up */
+	_Atomic uint64_t shape;		  /* k | flags << 16; k never changes in a row */
+	_Atomic uint64_t burst_units;	  /* capacity of the bucket */
+	_Atomic uint64_t reach_units;	  /* how far ahead of V a mark may go (max_wait) */
+	_Atomic uint64_t initial_units;	  /* level of a bucket that nobody has used yet */
+};
+
+/* The same rule as people write it, published with the line it belongs to; one cache line. */
+struct line_terms {
+	_Atomic uint64_t rate_micro;  /* millionths of a token per period */
+	_Atomic uint64_t period_ns;   /* */
+	_Atomic uint64_t burst_micro; /* millionths of a token */
+	_Atomic uint64_t initial_micro;
+	_Atomic uint64_t max_wait_ns; /* 0: no bound but the arithmetic's */
+	_Atomic uint64_t origin;      /* enum row_origin */
+	_Atomic uint64_t changed_ns;  /* wall clock, for people */
+	_Atomic uint64_t changed_uid;
+};
+
+struct line_copy {
+	alignas(64) struct line_words words;
+	struct line_terms terms;
+};
+
+/* A rule and its line (rules object; written by the publisher). copies[generation & 1] counts. */
+struct rule_row {
+	alignas(64) _Atomic uint64_t generation; /* bumped after a copy is complete; futex word */
+	_Atomic uint32_t state;			 /* enum row_state */
+	_Atomic uint32_t kind;			 /* enum row_kind; fixed while live */
+	_Atomic uint32_t order;			 /* place in the file, for patterns that tie */
+	_Atomic uint32_t source;	   /* bucket this row's mark comes from, + 1; 0: none */
+	_Atomic uint32_t source_k;	   /* its units */
+	_Atomic uint32_t source_elsewhere; /* 1: in the pair that this one replaced */
+	_Atomic uint64_t source_units;	   /* its V when this row took over */
+	uint64_t reserved[3];
+	struct line_copy copies[2];
+	_Atomic unsigned char text[LAYOUT_TEXT_BYTES]; /* name or pattern; fixed while live */
+};
+
+/* Head of the rules object. */
+struct rules_header {
+	alignas(64) _Atomic uint64_t magic; /* LAYOUT_RULES_MAGIC */
+	_Atomic uint32_t version;	    /* LAYOUT_VERSION */
+	_Atomic uint32_t ready;		    /* 1, stored last */
+	_Atomic uint64_t signature;	    /* layout_signature() */
+	_Atomic uint64_t bytes;		    /* length of the object */
+	_Atomic uint64_t pair;		    /* random; the state object carries the same */
+	_Atomic uint64_t predecessor;	    /* pair whose marks are still being moved, or 0 */
+	_Atomic uint64_t boot[2];	    /* the kernel's boot_id */
+	_Atomic uint64_t time_namespace;    /* inode of the creator's, or 0 */
+	_Atomic uint64_t created_ns;	    /* wall clock, for people */
+	_Atomic uint32_t clock_kind;	    /* enum clock_kind */
+	_Atomic uint32_t rows;		    /* capacity */
+	_Atomic uint32_t names;		    /* capacity of the table of names */
+	_Atomic uint32_t members;	    /* capacity */
+	_Atomic uint32_t cpu_lanes; /* tally lanes: one a CPU, then the shared, then carried */
+	_Atomic uint32_t rows_used; /* rows that are or were live */
+	alignas(64) _Atomic uint64_t table_generation; /* bumped when names may resolve anew */
+	_Atomic uint64_t publisher_pid;		       /* for people */
+	uint64_t table_reserved[6];
+	struct rule_row clock; /* nanoseconds of the segment's clock, as a line over ticks */
+	_Atomic unsigned char secret[LAYOUT_SECRET_BYTES]; /* of the hash of names */
+	uint64_t reserved[7];
+};
+
+/* Head of the state object. */
+struct state_header {
+	alignas(64) _Atomic uint64_t magic; /* LAYOUT_STATE_MAGIC */
+	_Atomic uint32_t version;	    /* LAYOUT_VERSION */
+	_Atomic uint32_t ready;
+	_Atomic uint64_t signature;
+	_Atomic uint64_t bytes;
+	_Atomic uint64_t pair;
+	_Atomic uint64_t names_refused;	      /* resolutions that found the table of names full */
+	alignas(64) _Atomic uint32_t retired; /* 1: a newer pair has this name; follow it */
+	uint32_t retired_reserved[15];
+	alignas(64) _Atomic uint64_t manual_ns; /* the manual clock */
+	_Atomic uint32_t manual_moves;		/* bumped after every move; futex word */
+	uint32_t manual_reserved[13];
+};
+
+/*
+ * A bucket (state object; written by all). `mark`: bits 0-62 the clock value up to which tokens
+ * are spoken for, bit 63 set when it has moved elsewhere; 0 before the first use.
+ * `gate`: bits 16-63 the tick at which the endpoint opens again, bit 15 set until what an
+ * opening means has been done, bits 8-14 closings counted, bits 0-7 resets counted.
+ */
+struct bucket {
+	alignas(64) _Atomic uint64_t mark;
+	_Atomic uint64_t gate;
+	uint64_t reserved[6];
+};
+
+/* A name under [default] (state object): claimed by one CAS on its hash, never released. */
+struct name_row {
+	_Atomic uint64_t hash;	 /* keyed; 0 free. The bucket is the one at rows + index */
+	_Atomic uint64_t source; /* bucket + 1, in the replaced pair, that its mark comes from */
+	_Atomic unsigned char text[LAYOUT_TEXT_BYTES]; /* for people */
+};
+
+/* A member (state object): owned by whoever holds the lock on its byte of the state object. */
+struct member_row {
+	alignas(64) _Atomic uint64_t generation; /* bumped at every join and leave */
+	_Atomic uint32_t pid;			 /* as its own namespace counts; 0 free */
+	_Atomic uint32_t uid;
+	_Atomic uint64_t start_ticks; /* field 22 of /proc/pid/stat */
+	_Atomic uint64_t joined_ns;   /* wall clock */
+	_Atomic unsigned char program[LAYOUT_PROGRAM_BYTES];
+	uint64_t reserved;
+};
+
+/* One lane's share of one bucket's counts (state object); counts only grow. */
+enum counter {
+	COUNT_GRANTED_CALLS,
+	COUNT_GRANTED_UNITS,
+	COUNT_REFUSED_CALLS,
+	COUNT_REFUSED_UNITS,
+	COUNT_WAITED_CALLS,
+	COUNT_WAITED_UNITS,
+	COUNT_WAITED_NS,
+	COUNT_RETURNED_UNITS, /* given back; granted units are never lowered */
+};
+
+struct tally {
+	alignas(64) _Atomic uint64_t counters[LAYOUT_COUNTERS];
+};
+
+/* The lock of member slot i is one byte of the state object's file at this offset + i. */
+#define LAYOUT_MEMBER_LOCKS (1ll << 40)
+
+/*
+ * Where the tables stand. rules: header, rows. state: header, buckets (rows, names, and one for
+ * the names that found no room), tallies (lane by lane), members, names.
+ */
+static inline uint32_t layout_buckets(uint32_t rows, uint32_t names)
+{
+	return rows + names + 1;
+}
+
+static inline uint32_t layout_lanes(uint32_t cpu_lanes)
+{
+	return cpu_lanes + LAYOUT_SHARED_LANES + 1;
+}
+
+#define LAYOUT_AT(type, member, at)                                                                \
+	_Static_assert(offsetof(type, member) == (at), #type "." #member " must stay at " #at)
+
+LAYOUT_AT(struct line_words, origin_ticks, 0);
+LAYOUT_AT(struct line_words, origin_units, 8);
+LAYOUT_AT(struct line_words, origin_fraction, 16);
+LAYOUT_AT(struct line_words, slope, 24);
+LAYOUT_AT(struct line_words, shape, 32);
+LAYOUT_AT(struct line_words, burst_units, 40);
+LAYOUT_AT(struct line_words, reach_units, 48);
+LAYOUT_AT(struct line_words, initial_units, 56);
+LAYOUT_AT(struct line_terms, rate_micro, 0);
+LAYOUT_AT(struct line_terms, changed_uid, 56);
+LAYOUT_AT(struct line_copy, terms, 64);
+LAYOUT_AT(struct rule_row, generation, 0);
+LAYOUT_AT(struct rule_row, state, 8);
+LAYOUT_AT(struct rule_row, kind, 12);
+LAYOUT_AT(struct rule_row, order, 16);
+LAYOUT_AT(struct rule_row, source, 20);
+LAYOUT_AT(struct rule_row, source_k, 24);
+LAYOUT_AT(struct rule_row, source_elsewhere, 28);
+LAYOUT_AT(struct rule_row, source_units, 32);
+LAYOUT_AT(struct rule_row, copies, 64);
+LAYOUT_AT(struct rule_row, text, 320);
+LAYOUT_AT(struct rules_header, magic, 0);
+LAYOUT_AT(struct rules_header, version, 8);
+LAYOUT_AT(struct rules_header, ready, 12);
+LAYOUT_AT(struct rules_header, signature, 16);
+LAYOUT_AT(struct rules_header, bytes, 24);
+LAYOUT_AT(struct rules_header, pair, 32);
+LAYOUT_AT(struct rules_header, predecessor, 40);
+LAYOUT_AT(struct rules_header, boot, 48);
+LAYOUT_AT(struct rules_header, time_namespace, 64);
+LAYOUT_AT(struct rules_header, created_ns, 72);
+LAYOUT_AT(struct rules_header, clock_kind, 80);
+LAYOUT_AT(struct rules_header, rows, 84);
+LAYOUT_AT(struct rules_header, names, 88);
+LAYOUT_AT(struct rules_header, members, 92);
+LAYOUT_AT(struct rules_header, cpu_lanes, 96);
+LAYOUT_AT(struct rules_header, rows_used, 100);
+LAYOUT_AT(struct rules_header, table_generation, 128);
+LAYOUT_AT(struct rules_header, publisher_pid, 136);
+LAYOUT_AT(struct rules_header, clock, 192);
+LAYOUT_AT(struct rules_header, secret, 640);
+LAYOUT_AT(struct state_header, magic, 0);
+LAYOUT_AT(struct state_header, pair, 32);
+LAYOUT_AT(struct state_header, names_refused, 40);
+LAYOUT_AT(struct state_header, retired, 64);
+LAYOUT_AT(struct state_header, manual_ns, 128);
+LAYOUT_AT(struct state_header, manual_moves, 136);
+LAYOUT_AT(struct bucket, mark, 0);
+LAYOUT_AT(struct bucket, gate, 8);
+LAYOUT_AT(struct name_row, hash, 0);
+LAYOUT_AT(struct name_row, text, 16);
+LAYOUT_AT(struct member_row, generation, 0);
+LAYOUT_AT(struct member_row, pid, 8);
+LAYOUT_AT(struct member_row, uid, 12);
+LAYOUT_AT(struct member_row, start_ticks, 16);
+LAYOUT_AT(struct member_row, joined_ns, 24);
+LAYOUT_AT(struct member_row, program, 32);
+
+_Static_assert(sizeof(struct line_copy) == 128, "a copy is two cache lines");
+_Static_assert(sizeof(struct rule_row) == 448, "rows keep their stride");
+_Static_assert(sizeof(struct rules_header) == 832, "the rows follow the header");
+_Static_assert(sizeof(struct state_header) == 192, "the buckets follow the header");
+_Static_assert(sizeof(struct bucket) == 64, "a bucket owns its cache line");
+_Static_assert(sizeof(struct name_row) == 144, "names keep their stride");
+_Static_assert(sizeof(struct member_row) == 64, "members keep their stride");
+_Static_assert(sizeof(struct tally) == 64, "a tally owns its cache line");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free between processes");
+
+/* A fingerprint of the sizes above: equal for builds that agree on every byte. */
+static inline uint64_t layout_signature(void)
+{
+	const uint64_t parts[] = {
+		LAYOUT_VERSION,
+		sizeof(struct rules_header),
+		sizeof(struct rule_row),
+		sizeof(struct line_copy),
+		sizeof(struct state_header),
+		sizeof(struct bucket),
+		sizeof(struct name_row),
+		sizeof(struct member_row),
+		sizeof(struct tally),
+		LAYOUT_TEXT_BYTES,
+		LAYOUT_SECRET_BYTES,
+		LAYOUT_COUNTERS,
+		LAYOUT_SHARED_LANES,
+		offsetof(struct rules_header, clock),
+	};
+	uint64_t hash = 0xcbf29ce484222325ull;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		hash = (hash ^ parts[i]) * 0x100000001b3ull;
+	return hash;
+}
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tally.h - what was granted, refused, waited for and given back, per bucket.
+ *
+ * Counts only grow, are never reset and never folded. They are spread over lanes: one for each
+ * of the first CPUs, added to without a lock inside a restartable sequence (rseq(2)), and a few
+ * shared ones for everybody else, added to by fetch_add; the last lane holds what was carried
+ * over from a pair that this one replaced, and only the publisher writes it.
+ * Killed anywhere: the sum is exact but for the one call that was being counted.
+ */
+#ifndef WEIR_TALLY_H
+#define WEIR_TALLY_H
+
+#include <stdint.h>
+
+#include "lane.h"
+#include "layout.h"
+
+struct tallies {
+	struct tally *lanes;  /* the first lane */
+	uint32_t buckets;     /* tallies of one lane */
+	uint32_t cpu_lanes;   /* lanes that belong to a CPU */
+	uint32_t shared_lane; /* this member's shared lane, an index among all lanes */
+};
+
+/* One bucket's counts, summed over all lanes. */
+struct tally_sum {
+	uint64_t counters[LAYOUT_COUNTERS];
+};
+
+/* Adds to one counter by fetch_add on a shared lane. Lock-free. */
+void tally_add_shared(const struct tallies *tallies, uint32_t bucket, enum counter counter,
+		      uint64_t by);
+
+/* Adds to one counter. Lock-free. */
+static inline void tally_add(const struct tallies *tallies, uint32_t bucket, enum counter counter,
+			     uint64_t by)
+{
+	if (!lane_add(&tallies->lanes[bucket].counters[counter],
+		      (uint64_t)tallies->buckets * sizeof(struct tally), tallies->cpu_lanes, by))
+		tally_add_shared(tallies, bucket, counter, by);
+}
+
+/* Counts one call of `units`: `calls` and `calls + 1` are its counters. Lock-free. */
+static inline void tally_count(const struct tallies *tallies, uint32_t bucket, enum counter calls,
+			       uint64_t units)
+{
+	tally_add(tallies, bucket, calls, 1);
+	tally_add(tallies, bucket, (enum counter)(calls + 1), units);
+}
+
+/* Sums; each counter is exact at some moment during the call. */
+void tally_read(const struct tallies *tallies, uint32_t bucket, struct tally_sum *out);
+
+/* Writes the lane of what was carried over, absolutely. Publisher only. */
+void tally_carry(const struct tallies *tallies, uint32_t bucket, const struct tally_sum *sum);
+
+#endif

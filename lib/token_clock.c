@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "token_clock.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "fault.h"
+#include "weir.h"
+
+#define TEN_YEARS_S 315576000ull
+#define NS_PER_S 1000000000ull
+#define COARSER_MAX 24
+#define ROOM (1ull << 62) /* V stays below it, so that the signed differences stay right */
+
+/*
+ * num / den * 2^(64 + k), rounded up, by long division in binary: the products would not fit 128
+ * bits. Exactly one unit per tick saturates (line_begin() makes up for it); false: above that.
+ */
+static bool slope_from_ratio(line_wide num, line_wide den, unsigned k, uint64_t *slope)
+{
+	line_wide quotient = num / den;
+	line_wide rest = num % den;
+
+	for (unsigned i = 0; i < 64 + k; i++) {
+		rest <<= 1;
+		quotient = quotient << 1 | (rest >= den);
+		rest -= rest >= den ? den : 0;
+		if (quotient >> 65)
+			return false;
+	}
+	quotient += rest != 0;
+	if (quotient > (line_wide)1 << 64)
+		return false;
+	*slope = quotient >> 64 ? UINT64_MAX : (uint64_t)quotient;
+	return true;
+}
+
+int line_from_hz(struct line *out, uint64_t hz)
+{
+	*out = (struct line){.burst_units = 1, .reach_units = LINE_FAR};
+	if (hz == 0 || !slope_from_ratio(NS_PER_S, hz, 0, &out->slope))
+		return WEIR_EVALUE;
+	return 0;
+}
+
+uint64_t line_units(uint64_t micro, unsigned k)
+{
+	line_wide units = (((line_wide)micro << k) + TERMS_MICRO - 1) / TERMS_MICRO;
+
+	return units > ROOM ? ROOM : (uint64_t)units;
+}
+
+uint64_t line_rescale(uint64_t units, unsigned from_k, unsigned to_k)
+{
+	line_wide scaled = units;
+
+	if (to_k >= from_k)
+		scaled <<= to_k - from_k;
+	else
+		scaled = (scaled + ((line_wide)1 << (from_k - to_k)) - 1) >> (from_k - to_k);
+	return scaled > LINE_FAR ? LINE_FAR : (uint64_t)scaled;
+}
+
+/* Whether V, `v` now, stays below 2^62 for ten years at `times` the rate, in units of 2^-k. */
+static bool ten_years_fit(const struct terms *terms, unsigned k, unsigned times, uint64_t v)
+{
+	line_wide tokens = (line_wide)terms->rate_micro * 1000 * times * TEN_YEARS_S;
+	line_wide room = (line_wide)(ROOM - (v < ROOM ? v : ROOM)) * terms->period_ns;
+
+	return tokens <= room >> k;
+}
+
+static struct terms nominal_terms(const struct terms *terms)
+{
+	struct terms nominal = *terms;
+
+	if (terms->rate_micro == 0 || terms->rate_micro == TERMS_UNLIMITED) {
+		nominal.rate_micro = 1000 * TERMS_MICRO;
+		nominal.period_ns = NS_PER_S;
+	}
+	return nominal;
+}
+
+unsigned line_best_k(const struct terms *terms)
+{
+	struct terms nominal = nominal_terms(terms);
+
+	for (unsigned k = LINE_K_MAX; k > 0; k--)
+		if (ten_years_fit(&nominal, k, 64, 0) &&
+		    line_units(terms->burst_micro, k) < 1ull << 60)
+			return k;
+	return 0;
+}
+
+bool line_k_fits(const struct terms *terms, unsigned k, uint64_t v)
+{
+	struct terms nominal = nominal_terms(terms);
+
+	/* a unit more than 2^COARSER too large would leave the slope too few bits */
+	return ten_years_fit(&nominal, k, 1, v) && line_units(terms->burst_micro, k) < 1ull << 60 &&
+	       line_best_k(terms) <= k + COARSER_MAX;
+}
+
+/* How far ahead of V a mark may go: the burst, and what max_wait mints. */
+static uint64_t reach_units(const struct terms *terms, const struct line *line, uint64_t hz)
+{
+	if (terms->max_wait_ns == 0)
+		return LINE_FAR;
+
+	line_wide ticks = (line_wide)terms->max_wait_ns * hz / NS_PER_S;
+	line_wide reach = ((line_wide)(uint64_t)ticks * line->slope >> 64) + line->burst_units;
+
+	return reach > LINE_FAR ? LINE_FAR : (uint64_t)reach;
+}
+
+int line_from_terms(struct line *out, const struct terms *terms, unsigned k, uint64_t hz)
+{
+	struct line line = {
+		.k = k,
+		.burst_units = line_units(terms->burst_micro, k),
+		.initial_units = line_units(terms->initial_micro, k),
+	};
+
+	if (terms->rate_micro == TERMS_UNLIMITED)
+		line.flags = LINE_UNLIMITED;
+	else if (terms->rate_micro == 0)
+		line.flags = LINE_NEVER;
+	else if (terms->period_ns == 0 || hz == 0 ||
+		 /* units per tick: rate * 2^k / 10^6 / (period * hz / 10^9) */
+		 !slope_from_ratio((line_wide)terms->rate_micro * 1000,
+				   (line_wide)terms->period_ns * hz, k, &line.slope))
+		return WEIR_EVALUE;
+	if (line.burst_units >= 1ull << 60 || line.initial_units > line.burst_units)
+		return WEIR_EVALUE;
+	line.reach_units = reach_units(terms, &line, hz);
+	*out = line;
+	return 0;
+}
+
+uint64_t line_ticks_until(const struct line *line, uint64_t now, uint64_t value)
+{
+	int64_t gap = (int64_t)(value - line_value(line, now));
+
+	if (gap <= 0)
+		return 0;
+	if (line->slope == 0)
+		return UINT64_MAX;
+
+	/* the smallest e with e * slope >= need, from the line's origin on */
+	line_wide need = ((line_wide)(value - line->origin_units) << 64) - line->origin_fraction;
+	line_wide elapsed = (need + line->slope - 1) / line->slope;
+	line_wide at = elapsed + line->origin_ticks;
+
+	if (elapsed >> 63 || at >> 64)
+		return UINT64_MAX;
+	return (uint64_t)at - now;
+}
+
+uint64_t line_wait_ticks(const struct line *line, uint64_t now, uint64_t ahead)
+{
+	return line_ticks_until(line, now, line_value(line, now) + ahead);
+}
+
+uint64_t line_ticks_to_ns(const struct line *clock, uint64_t ticks)
+{
+	line_wide ns = (line_wide)ticks * clock->slope + UINT64_MAX;
+
+	return ticks == UINT64_MAX ? UINT64_MAX : (uint64_t)(ns >> 64);
+}
+
+uint64_t line_ns_to_ticks(const struct line *clock, uint64_t ns)
+{
+	if (ns == UINT64_MAX || clock->slope == 0)
+		return UINT64_MAX;
+
+	line_wide ticks = (((line_wide)ns << 64) + clock->slope - 1) / clock->slope;
+
+	return ticks >> 64 ? UINT64_MAX : (uint64_t)ticks;
+}
+
+void line_read_terms(const struct rule_row *row, struct terms *terms, struct terms_author *author,
+		     uint64_t *changed_ns)
+{
+	uint64_t generation;
+
+	do { /* as line_read() does, and pairs with the same stores */
+		generation = atomic_load_explicit(&row->generation, memory_order_acquire);
+		const struct line_terms *from = &row->copies[generation & 1].terms;
+
+#define TERMS_LOAD(word) atomic_load_explicit(&from->word, memory_order_acquire)
+		*terms = (struct terms){
+			.rate_micro = TERMS_LOAD(rate_micro),
+			.period_ns = TERMS_LOAD(period_ns),
+			.burst_micro = TERMS_LOAD(burst_micro),
+			.initial_micro = TERMS_LOAD(initial_micro),
+			.max_wait_ns = TERMS_LOAD(max_wait_ns),
+		};
+		*author = (struct terms_author){
+			.origin = TERMS_LOAD(origin) == ORIGIN_OPERATOR ? ORIGIN_OPERATOR
+									: ORIGIN_FILE,
+			.uid = TERMS_LOAD(changed_uid),
+		};
+		*changed_ns = TERMS_LOAD(changed_ns);
+#undef TERMS_LOAD
+	} while (atomic_load_explicit(&row->generation, memory_order_relaxed) != generation);
+}
+
+/* Fills one copy; every store pairs with the acquire load of the same word in a reader. */
+static void copy_fill(struct line_copy *copy, const struct line *line, const struct terms *terms,
+		      const struct terms_author *author)
+{
+#define COPY_STORE(to, value) atomic_store_explicit(&copy->to, value, memory_order_release)
+	COPY_STORE(words.origin_ticks, line->origin_ticks);
+	COPY_STORE(words.origin_units, line->origin_units);
+	COPY_STORE(words.origin_fraction, line->origin_fraction);
+	COPY_STORE(words.slope, line->slope);
+	COPY_STORE(words.shape, line->k | (uint64_t)line->flags << 16);
+	COPY_STORE(words.burst_units, line->burst_units);
+	COPY_STORE(words.reach_units, line->reach_units);
+	COPY_STORE(words.initial_units, line->initial_units);
+	FAULT_POINT(publish_filling);
+	COPY_STORE(terms.rate_micro, terms->rate_micro);
+	COPY_STORE(terms.period_ns, terms->period_ns);
+	COPY_STORE(terms.burst_micro, terms->burst_micro);
+	COPY_STORE(terms.initial_micro, terms->initial_micro);
+	COPY_STORE(terms.max_wait_ns, terms->max_wait_ns);
+	COPY_STORE(terms.origin, author->origin);
+	COPY_STORE(terms.changed_ns, time_source_kernel_ns(CLOCK_REALTIME));
+	COPY_STORE(terms.changed_uid, author->uid);
+#undef COPY_STORE
+}
+
+static void generation_advance(struct rule_row *row, uint64_t generation)
+{
+	FAULT_POINT(publish_filled);
+	/* release: pairs with the acquire load in line_read() */
+	atomic_store_explicit(&row->generation, generation + 1, memory_order_release);
+	FAULT_POINT(publish_stored);
+}
+
+/* Sets the line's origin so that it passes through `value` (in 2^-64 unit) at `ticks`. */
+static void line_set_origin(struct line *line, uint64_t ticks, line_wide value)
+{
+	line->origin_ticks = ticks;
+	line->origin_units = (uint64_t)(value >> 64);
+	line->origin_fraction = (uint64_t)value;
+}
+
+/* The margin by which an origin lies ahead of its publication: about a microsecond. */
+static uint64_t publish_margin(const struct time_source *time)
+{
+	return time->kind == CLOCK_KIND_MANUAL ? 0 : 2500;
+}
+
+uint64_t line_publish(struct rule_row *row, const struct time_source *time, const struct line *next,
+		      const struct terms *terms, const struct terms_author *author,
+		      uint64_t lift_units)
+{
+	struct line old;
+	struct line line = *next;
+	line_wide lift = (line_wide)lift_units << 64;
+	uint64_t stored;
+	int attempts = 0;
+
+	line_read(row, time, &old);
+	do {
+		/* relaxed: this thread is the only one that stores it */
+		uint64_t generation = atomic_load_explicit(&row->generation, memory_order_relaxed);
+		uint64_t origin = time_source_ticks(time) + publish_margin(time);
+		line_set_origin(&line, origin, line_value_wide(&old, origin) + lift);
+		copy_fill(&row->copies[(generation + 1) & 1], &line, terms, author);
+		generation_advance(row, generation);
+		/* held up beyond the margin: readers may have seen the old line go further */
+		stored = time_source_ticks(time);
+	} while (line_value_wide(&line, stored) < line_value_wide(&old, stored) + lift &&
+		 ++attempts < 100);
+	syscall(SYS_futex, &row->generation, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+	time_source_nudge(time);
+	return line.origin_units;
+}
+
+void line_begin(struct rule_row *row, const struct time_source *time, const struct line *first,
+		const struct terms *terms, const struct terms_author *author)
+{
+	struct line line = *first;
+
+	line_set_origin(&line, time_source_ticks(time), (line_wide)1 << 64);
+	/* one unit per tick lacks 2^-64 of it; this is more than ten years' worth of that */
+	if (line.slope == UINT64_MAX)
+		line.origin_fraction = UINT64_MAX;
+	copy_fill(&row->copies[1], &line, terms, author);
+	generation_advance(row, 0);
+}

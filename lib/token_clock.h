@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * token_clock.h - V(t), the tokens a rule has minted: publish a line, read it, invert it.
+ *
+ * Who writes: the publisher (daemon or host), one at a time. Who reads: everybody.
+ * If the publisher dies anywhere here, either the new line counts or the old one does; nobody
+ * waits for it. A publication never makes V smaller: it is a new line through the old one's
+ * value, at an origin a microsecond ahead of the store (V stands still until then), and it is
+ * repeated when the publisher was held up for longer than that.
+ */
+#ifndef WEIR_TOKEN_CLOCK_H
+#define WEIR_TOKEN_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "layout.h"
+#include "time_source.h"
+
+#define LINE_FAR (1ull << 61) /* no mark may be further ahead of V, in units */
+#define LINE_K_MAX 59
+#define TERMS_UNLIMITED UINT64_MAX
+#define TERMS_MICRO 1000000ull
+
+__extension__ typedef unsigned __int128 line_wide; /* products need 128 bits */
+
+/* A rule as people write it. */
+struct terms {
+	uint64_t rate_micro;	/* millionths of a token per period, 0, or TERMS_UNLIMITED */
+	uint64_t period_ns;	/* above 0 */
+	uint64_t burst_micro;	/* at least one token */
+	uint64_t initial_micro; /* at most the burst */
+	uint64_t max_wait_ns;	/* 0: no bound */
+};
+
+/* Who publishes a change, for people. */
+struct terms_author {
+	enum row_origin origin;
+	uint64_t uid;
+};
+
+/* A line as values of one process, read or about to be published. */
+struct line {
+	uint64_t origin_ticks;
+	uint64_t origin_units;
+	uint64_t origin_fraction;
+	uint64_t slope;
+	uint64_t burst_units;
+	uint64_t reach_units;
+	uint64_t initial_units;
+	unsigned k;
+	unsigned flags;
+};
+
+/* Ticks since the line's origin; before it none. Signed, or a tick of skew would be centuries. */
+static inline uint64_t line_elapsed(const struct line *line, uint64_t ticks)
+{
+	int64_t elapsed = (int64_t)(ticks - line->origin_ticks);
+
+	return elapsed > 0 ? (uint64_t)elapsed : 0;
+}
+
+/* V at a tick, in 2^-64 unit. */
+static inline line_wide line_value_wide(const struct line *line, uint64_t ticks)
+{
+	return ((line_wide)line->origin_units << 64) + line->origin_fraction +
+	       (line_wide)line_elapsed(line, ticks) * line->slope;
+}
+
+/* V at a tick, in whole units. */
+static inline uint64_t line_value(const struct line *line, uint64_t ticks)
+{
+	return (uint64_t)(line_value_wide(line, ticks) >> 64);
+}
+
+/*
+ * Reads a row's line and the present that belongs to it. The time is read between the two loads
+ * of the generation: read later, a process stopped for a minute in between would compute a V far
+ * ahead on a line that is gone. Lock-free: it repeats only when a publication succeeded.
+ */
+static inline __attribute__((always_inline)) uint64_t line_read_words(
+	const struct rule_row *row, const struct time_source *time, struct line *out, bool whole)
+{
+	for (;;) {
+		/* pairs with the release store of the generation in line_publish() */
+		uint64_t generation = atomic_load_explicit(&row->generation, memory_order_acquire);
+		const struct line_words *words = &row->copies[generation & 1].words;
+		uint64_t now = time_source_ticks(time);
+		uint64_t shape;
+
+		/* each pairs with its release store in line_publish(): a word of a later
+		 * publication brings that publication's predecessor's generation with it, so
+		 * the check below sees that the copy was being refilled */
+#define LINE_LOAD(word) atomic_load_explicit(&words->word, memory_order_acquire)
+		out->origin_ticks = LINE_LOAD(origin_ticks);
+		out->origin_units = LINE_LOAD(origin_units);
+		out->origin_fraction = LINE_LOAD(origin_fraction);
+		out->slope = LINE_LOAD(slope);
+		shape = LINE_LOAD(shape);
+		out->burst_units = LINE_LOAD(burst_units);
+		if (whole) {
+			out->reach_units = LINE_LOAD(reach_units);
+			out->initial_units = LINE_LOAD(initial_units);
+		}
+#undef LINE_LOAD
+		out->k = shape & 63;
+		out->flags = shape >> 16 & 0xffff;
+		/* relaxed: the acquire loads above keep it after them */
+		if (__builtin_expect(atomic_load_explicit(&row->generation, memory_order_relaxed) ==
+					     generation,
+				     1))
+			return now;
+	}
+}
+
+static inline uint64_t line_read(const struct rule_row *row, const struct time_source *time,
+				 struct line *out)
+{
+	return line_read_words(row, time, out, true);
+}
+
+/* The same without reach_units and initial_units, which a call that does not wait can spare. */
+static inline uint64_t line_read_short(const struct rule_row *row, const struct time_source *time,
+				       struct line *out)
+{
+	out->reach_units = out->initial_units = 0;
+	return line_read_words(row, time, out, false);
+}
+
+/* The terms that belong to the line in force; for people, the daemon and the tools. */
+void line_read_terms(const struct rule_row *row, struct terms *terms, struct terms_author *author,
+		     uint64_t *changed_ns);
+
+/*
+ * Ticks from `now` until V has advanced by `ahead` units from its value at `now`: the smallest
+ * number that suffices. UINT64_MAX: never. No overflow for any line read from a mapped page.
+ */
+uint64_t line_wait_ticks(const struct line *line, uint64_t now, uint64_t ahead);
+
+/* The same until V reaches `value`; 0 if it has. */
+uint64_t line_ticks_until(const struct line *line, uint64_t now, uint64_t value);
+
+/* Nanoseconds of so many ticks by the segment's clock line, rounded up; UINT64_MAX stays. */
+uint64_t line_ticks_to_ns(const struct line *clock, uint64_t ticks);
+
+/* Ticks of so many nanoseconds, rounded up; UINT64_MAX (or what overflows) stays UINT64_MAX. */
+uint64_t line_ns_to_ticks(const struct line *clock, uint64_t ns);
+
+/*
+ * The finest unit 2^-k: the largest k >= 0 for which ten years at 64 times the rate fit into 62
+ * bits and the burst stays below 2^60 units. Rate 0 and unlimited count as 1000/s.
+ */
+unsigned line_best_k(const struct terms *terms);
+
+/*
+ * Whether ten years at the terms' own rate, from V on, and the burst still fit at this k, and k is
+ * still fine enough.
+ */
+bool line_k_fits(const struct terms *terms, unsigned k, uint64_t v);
+
+/*
+ * The slope has 64 bits below the unit: over ten years its rounding adds less than a twentieth of
+ * a unit to V, whatever the rate. A rule whose rate has become so slow that a unit takes many
+ * years' worth of those bits moves to a finer unit (line_k_fits).
+ */
+
+/*
+ * Terms -> slope, burst, reach, initial level and flags, at k, for a clock of `hz` ticks per
+ * second. The origin is left alone. Returns 0 or WEIR_EVALUE.
+ */
+int line_from_terms(struct line *out, const struct terms *terms, unsigned k, uint64_t hz);
+
+/* The clock line itself: nanoseconds over ticks. */
+int line_from_hz(struct line *out, uint64_t hz);
+
+/* Millionths of a token -> units at k, rounded up; saturates at 2^62. */
+uint64_t line_units(uint64_t micro, unsigned k);
+
+/* A difference of marks from one unit to another, rounded up; saturates at LINE_FAR. */
+uint64_t line_rescale(uint64_t units, unsigned from_k, unsigned to_k);
+
+/*
+ * Publishes `next` (its origin is computed here) through the value of the line in force, lifted
+ * by `lift_units` where V must jump (a suspended machine). Publisher only. Wakes the row's
+ * sleepers. Returns the V at the new origin.
+ */
+uint64_t line_publish(struct rule_row *row, const struct time_source *time, const struct line *next,
+		      const struct terms *terms, const struct terms_author *author,
+		      uint64_t lift_units);
+
+/* Gives a new row its first line: V = 1 at this moment. */
+void line_begin(struct rule_row *row, const struct time_source *time, const struct line *first,
+		const struct terms *terms, const struct terms_author *author);
+
+#endif
