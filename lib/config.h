@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * config.h - INI text to rules and settings: weir.ini(5). config.c alone sees inih.
+ *
+ * The text is validated as a whole. Every fault is reported with file, line, section or key and
+ * what would be right; a configuration with a fault is not returned at all.
+ * inih 55 cuts section names at 49 characters and lines at 200, hands no line number on, drops
+ * empty sections and takes an indented line as a continuation; so it reads through a reader of
+ * ours that counts lines and checks section headers and line lengths itself.
+ */
+#ifndef WEIR_CONFIG_H
+#define WEIR_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "layout.h"
+#include "place.h"
+#include "token_clock.h"
+
+enum config_log {
+	CONFIG_LOG_ERROR,
+	CONFIG_LOG_WARNING,
+	CONFIG_LOG_INFO,
+	CONFIG_LOG_DEBUG,
+};
+
+struct config_rule {
+	enum row_kind kind;
+	char text[LAYOUT_TEXT_BYTES]; /* name, pattern, or "*" for [default] */
+	struct terms terms;
+	unsigned line; /* of the section header; 0: built in */
+};
+
+struct config {
+	char name[PLACE_NAME_BYTES];   /* "": not given */
+	char group[64];		       /* "": not given */
+	char shm_dir[PLACE_DIR_BYTES]; /* "": not given */
+	char socket[108];	       /* "": not given */
+	enum clock_kind clock;	       /* 0: the best there is */
+	enum config_log log;
+	uint32_t endpoints;	   /* capacity; default 1024 */
+	uint32_t names;		   /* default 1024 */
+	uint32_t members;	   /* default 256 */
+	struct config_rule *rules; /* rules[0] is [default], given or built in: 10/s */
+	size_t rule_count;
+};
+
+/* Faults as text, a line each: "FILE:LINE: what, and what would be right". */
+struct config_faults {
+	char *text;   /* the caller's buffer */
+	size_t bytes; /* its size */
+	size_t used;  /* without the closing NUL; faults that found no room are counted only */
+	unsigned count;
+};
+
+#define CONFIG_ENDPOINTS_MAX (LAYOUT_MAX_ROWS - 1)
+
+/*
+ * Parses text of `bytes` bytes; `file` is how faults call it. *faults (may be NULL) is begun anew
+ * with the caller's buffer. Allocates. Returns 0 or WEIR_ECONFIG, -ENOMEM.
+ */
+int config_parse(struct config *out, const char *text, size_t bytes, const char *file,
+		 struct config_faults *faults);
+
+/* Reads a file (at most 16 MiB, else -EFBIG) and parses it. Also another negative errno. */
+int config_read(struct config *out, const char *path, struct config_faults *faults);
+
+void config_free(struct config *config);
+
+/* Every section and key with a one-line description; weir.ini(5) is held to it by a test. */
+struct config_key {
+	const char *section; /* "weir", "default", "endpoint" */
+	const char *name;
+	const char *description;
+};
+extern const struct config_key config_keys[]; /* ends with a NULL name */
+
+/*
+ * Applies one "rate", "burst", "initial" or "max_wait" to terms, as a section would; used by
+ * weirctl set. Returns NULL or what would be right, unknown keys included; then terms are as
+ * they were.
+ */
+const char *config_set_term(struct terms *terms, const char *key, const char *value);
+
+/*
+ * Fills in what follows from what was given (burst from rate: one second's worth and at least 1;
+ * initial from burst) and checks the whole. Returns NULL or what is wrong.
+ */
+const char *config_finish_terms(struct terms *terms, bool burst_given, bool initial_given);
+
+#endif

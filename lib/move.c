@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "move.h"
+
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "bucket.h"
+#include "fault.h"
+#include "gate.h"
+#include "token_clock.h"
+#include "weir.h"
+
+/* Where a bucket's mark comes from, as its row (and name) say; read once and bounded. */
+struct origin {
+	uint32_t bucket_plus_1; /* 0: from nowhere */
+	uint32_t k;
+	bool elsewhere;
+	uint64_t units;
+};
+
+static struct origin origin_of(const struct segment *segment, uint32_t row, uint32_t bucket)
+{
+	const struct rule_row *at = &segment->rows[row];
+	/* relaxed: fixed before the row became live */
+	struct origin origin = {
+		.bucket_plus_1 = atomic_load_explicit(&at->source, memory_order_relaxed),
+		.k = atomic_load_explicit(&at->source_k, memory_order_relaxed) & 63,
+		.elsewhere = atomic_load_explicit(&at->source_elsewhere, memory_order_relaxed) != 0,
+		.units = atomic_load_explicit(&at->source_units, memory_order_relaxed),
+	};
+
+	if (bucket >= segment->row_count && bucket < segment->row_count + segment->name_count)
+		origin.bucket_plus_1 = (uint32_t)atomic_load_explicit(
+			&segment->names[bucket - segment->row_count].source, memory_order_relaxed);
+	else if (bucket != row)
+		origin.bucket_plus_1 = 0; /* the bucket of names without room begins anew */
+	return origin;
+}
+
+/* V at a row's birth is 1; a mark that V had reached there is one that V has reached here. */
+static uint64_t translate(const struct origin *origin, unsigned k, uint64_t mark)
+{
+	int64_t ahead = (int64_t)(mark - origin->units);
+
+	return 1 + (ahead > 0 ? line_rescale((uint64_t)ahead, origin->k, k) : 0);
+}
+
+static uint64_t first_mark(const struct segment *segment, uint32_t row, unsigned *k)
+{
+	struct line line;
+	uint64_t now = line_read(&segment->rows[row], &segment->time, &line);
+
+	*k = line.k;
+	return line_value(&line, now) + (line.burst_units - line.initial_units);
+}
+
+int move_install(const struct segment *segment, const struct segment *old, uint32_t row,
+		 uint32_t bucket)
+{
+	struct origin origin = origin_of(segment, row, bucket);
+	const struct segment *from = origin.elsewhere ? old : segment;
+	unsigned k;
+	uint64_t mark = first_mark(segment, row, &k);
+
+	if (origin.bucket_plus_1 && origin.elsewhere && !old &&
+	    /* acquire: pairs with the release in move_finish(), after which it is installed */
+	    atomic_load_explicit(&segment->rules->predecessor, memory_order_acquire))
+		return WEIR_EPAIR;
+	if (origin.bucket_plus_1 && from && origin.bucket_plus_1 <= from->bucket_count) {
+		struct bucket *source = &from->buckets[origin.bucket_plus_1 - 1];
+		uint64_t frozen = bucket_freeze(source);
+
+		if (frozen != BUCKET_UNSET)
+			mark = translate(&origin, k, frozen);
+		/* after the freeze: see gate_close() */
+		gate_inherit(&segment->buckets[bucket], gate_load(source));
+	}
+	FAULT_POINT(install_frozen);
+	bucket_install(&segment->buckets[bucket], mark);
+	return 0;
+}
+
+uint64_t move_position(const struct segment *from, uint32_t bucket, const struct segment *to,
+		       uint32_t row, uint32_t to_bucket, uint64_t position)
+{
+	struct origin origin = origin_of(to, row, to_bucket);
+	struct line line;
+
+	if (origin.bucket_plus_1 != bucket + 1 || origin.elsewhere != (from->pair != to->pair))
+		return 0;
+	line_read(&to->rows[row], &to->time, &line);
+	return translate(&origin, line.k, position);
+}
+
+/* ---- a successor pair ---- */
+
+static uint32_t rows_used(const struct segment *segment)
+{
+	uint32_t used = atomic_load_explicit(&segment->rules->rows_used, memory_order_acquire);
+
+	return used < segment->row_count ? used : segment->row_count;
+}
+
+static int64_t prepare_row(const struct segment *segment, struct segment *successor, uint32_t row,
+			   const struct rule *instead)
+{
+	const struct rule_row *at = &segment->rows[row];
+	char text[LAYOUT_TEXT_BYTES];
+	struct rule rule = {
+		.kind = (enum row_kind)atomic_load_explicit(&at->kind, memory_order_relaxed),
+		.text = text,
+		.order = atomic_load_explicit(&at->order, memory_order_relaxed),
+	};
+	uint64_t changed_ns;
+	struct line line;
+	uint64_t now = line_read(at, &segment->time, &line);
+	struct rules_source source = {
+		.bucket_plus_1 = rule.kind == ROW_DEFAULT ? 0 : row + 1,
+		.k = line.k,
+		.elsewhere = 1,
+		.units = line_value(&line, now),
+	};
+
+	segment_text(at->text, text);
+	line_read_terms(at, &rule.terms, &rule.author, &changed_ns);
+	if (instead && instead->kind == rule.kind && strcmp(instead->text, text) == 0) {
+		rule.terms = instead->terms;
+		rule.author = instead->author;
+	}
+	return rules_append(successor, &rule, &source);
+}
+
+/* A name in use keeps its bucket; one that has moved to a row of its own needs none. */
+static void prepare_name(const struct segment *segment, struct segment *successor, uint32_t slot)
+{
+	struct name_row *from = &segment->names[slot];
+	uint32_t bucket = segment->row_count + slot;
+	struct resolution found;
+	char name[LAYOUT_TEXT_BYTES];
+
+	if (!atomic_load_explicit(&from->hash, memory_order_acquire))
+		return;
+	segment_text(from->text, name);
+	if (names_find_row(successor, name) != names_default_row(successor) ||
+	    names_resolve(successor, name, true, &found) < 0 || found.overflow)
+		return;
+	/* relaxed: nobody else has the successor yet */
+	atomic_store_explicit(&successor->names[found.bucket - successor->row_count].source,
+			      bucket + 1, memory_order_relaxed);
+}
+
+int move_prepare(const struct segment *segment, struct segment *successor,
+		 const struct rule *instead)
+{
+	for (uint32_t i = 0; i < rows_used(segment); i++) {
+		if (atomic_load_explicit(&segment->rows[i].state, memory_order_acquire) != ROW_LIVE)
+			continue;
+
+		int64_t row = prepare_row(segment, successor, i, instead);
+
+		if (row < 0)
+			return (int)row;
+	}
+	for (uint32_t i = 0; i < segment->name_count; i++)
+		prepare_name(segment, successor, i);
+	/* relaxed: published by the rename that reveals the pair */
+	atomic_store_explicit(&successor->publisher->predecessor, segment->pair,
+			      memory_order_relaxed);
+	return 0;
+}
+
+void move_retire(const struct segment *segment)
+{
+	/* release: pairs with the acquire in segment_is_retired() */
+	atomic_store_explicit(&segment->state->retired, 1, memory_order_release);
+	FAULT_POINT(retire_stored);
+	for (uint32_t i = 0; i < rows_used(segment); i++)
+		syscall(SYS_futex, &segment->rows[i].generation, FUTEX_WAKE, INT32_MAX, NULL, NULL,
+			0);
+}
+
+int move_finish(struct segment *successor, const struct segment *old)
+{
+	int64_t fallback = names_default_row(successor);
+
+	for (uint32_t i = 0; i < rows_used(successor); i++) {
+		FAULT_POINT(finish_row);
+		if (atomic_load_explicit(&successor->rows[i].kind, memory_order_relaxed) !=
+		    ROW_DEFAULT)
+			move_install(successor, old, i, i);
+	}
+	for (uint32_t i = 0; i < successor->name_count && fallback >= 0; i++)
+		if (atomic_load_explicit(&successor->names[i].source, memory_order_relaxed))
+			move_install(successor, old, (uint32_t)fallback, successor->row_count + i);
+	FAULT_POINT(finish_installed);
+	/* release: pairs with the acquire in move_install() */
+	atomic_store_explicit(&successor->publisher->predecessor, 0, memory_order_release);
+	return 0;
+}
+
+/* ---- counts ---- */
+
+static const bool counter_is_units[LAYOUT_COUNTERS] = {
+	[COUNT_GRANTED_UNITS] = true,
+	[COUNT_REFUSED_UNITS] = true,
+	[COUNT_WAITED_UNITS] = true,
+	[COUNT_RETURNED_UNITS] = true,
+};
+
+static void sum_add(struct tally_sum *sum, const struct tally_sum *part, unsigned from_k,
+		    unsigned to_k)
+{
+	for (int i = 0; i < LAYOUT_COUNTERS; i++) {
+		uint64_t by = part->counters[i];
+
+		if (counter_is_units[i])
+			by = to_k >= from_k ? by << (to_k - from_k) : by >> (from_k - to_k);
+		sum->counters[i] += by;
+	}
+}
+
+void move_tally(const struct segment *segment, uint32_t row, uint32_t bucket, struct tally_sum *out)
+{
+	struct tally_sum sum;
+	struct tally_sum part;
+	struct line line;
+	uint32_t at = row;
+
+	line_read(&segment->rows[row], &segment->time, &line);
+	tally_read(&segment->tallies, bucket, &sum);
+	/* rows only come from earlier ones, so the chain ends */
+	for (uint32_t hop = 0; bucket == at && hop < segment->row_count; hop++) {
+		struct origin origin = origin_of(segment, at, bucket);
+
+		if (!origin.bucket_plus_1 || origin.elsewhere ||
+		    origin.bucket_plus_1 > segment->bucket_count)
+			break;
+		bucket = origin.bucket_plus_1 - 1;
+		tally_read(&segment->tallies, bucket, &part);
+		sum_add(&sum, &part, origin.k, line.k);
+		at = bucket;
+		if (at >= segment->row_count)
+			break;
+	}
+	*out = sum;
+}
+
+static void carry_bucket(const struct segment *successor, const struct segment *old, uint32_t row,
+			 uint32_t bucket, uint32_t old_row)
+{
+	struct origin origin = origin_of(successor, row, bucket);
+	struct tally_sum scaled = {{0}};
+	struct tally_sum sum;
+	struct line line;
+
+	if (!origin.elsewhere || !origin.bucket_plus_1 || origin.bucket_plus_1 > old->bucket_count)
+		return;
+
+	uint32_t from = origin.bucket_plus_1 - 1;
+
+	line_read(&successor->rows[row], &successor->time, &line);
+	move_tally(old, from < old->row_count ? from : old_row, from, &sum);
+	sum_add(&scaled, &sum, origin.k, line.k);
+	tally_carry(&successor->tallies, bucket, &scaled);
+}
+
+void move_carry(const struct segment *successor, const struct segment *old)
+{
+	int64_t fallback = names_default_row(successor);
+	int64_t old_fallback = names_default_row(old);
+
+	for (uint32_t i = 0; i < rows_used(successor); i++)
+		carry_bucket(successor, old, i, i, 0);
+	if (fallback < 0 || old_fallback < 0)
+		return;
+	for (uint32_t i = 0; i < successor->name_count; i++)
+		carry_bucket(successor, old, (uint32_t)fallback, successor->row_count + i,
+			     (uint32_t)old_fallback);
+}

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rules.h"
+
+#include <string.h>
+
+#include "bucket.h"
+#include "fault.h"
+#include "gate.h"
+#include "move.h"
+#include "names.h"
+#include "weir.h"
+
+static struct rule_row *row_writable(struct segment *segment, uint32_t row)
+{
+	return (struct rule_row *)(void *)(segment->publisher + 1) + row;
+}
+
+/* The publisher is one thread, so it reads its own words relaxed. */
+static uint32_t rows_used(const struct segment *segment)
+{
+	uint32_t used = atomic_load_explicit(&segment->rules->rows_used, memory_order_relaxed);
+
+	return used < segment->row_count ? used : segment->row_count;
+}
+
+static bool row_is_live(const struct rule_row *row)
+{
+	return atomic_load_explicit(&row->state, memory_order_relaxed) == ROW_LIVE;
+}
+
+static enum row_kind row_kind(const struct segment *segment, uint32_t row)
+{
+	return (enum row_kind)atomic_load_explicit(&segment->rows[row].kind, memory_order_relaxed);
+}
+
+/* Lets every handle resolve its name again at its next call. */
+static void table_changed(struct segment *segment)
+{
+	FAULT_POINT(table_before);
+	/* release: pairs with the acquire in names_resolve() and in every call's check */
+	atomic_fetch_add_explicit(&segment->publisher->table_generation, 1, memory_order_release);
+	FAULT_POINT(table_after);
+}
+
+static void row_write_text(struct rule_row *row, const char *text)
+{
+	size_t length = strnlen(text, LAYOUT_TEXT_BYTES - 1);
+
+	for (size_t i = 0; i < LAYOUT_TEXT_BYTES; i++)
+		atomic_store_explicit(&row->text[i], i < length ? (unsigned char)text[i] : 0,
+				      memory_order_relaxed);
+}
+
+int64_t rules_append(struct segment *segment, const struct rule *rule,
+		     const struct rules_source *source)
+{
+	uint32_t index = rows_used(segment);
+	unsigned k = line_best_k(&rule->terms);
+	struct line line;
+	int status = line_from_terms(&line, &rule->terms, k, segment_hz(segment));
+
+	if (status < 0)
+		return status;
+	if (index >= segment->row_count)
+		return WEIR_EROWS;
+
+	struct rule_row *row = row_writable(segment, index);
+
+	/* relaxed: all of it is released by the row's state below; a dead publisher may have
+	 * left some of it here, and nobody has seen it */
+	atomic_store_explicit(&row->kind, rule->kind, memory_order_relaxed);
+	atomic_store_explicit(&row->order, rule->order, memory_order_relaxed);
+	atomic_store_explicit(&row->source, source->bucket_plus_1, memory_order_relaxed);
+	atomic_store_explicit(&row->source_k, source->k, memory_order_relaxed);
+	atomic_store_explicit(&row->source_elsewhere, source->elsewhere, memory_order_relaxed);
+	atomic_store_explicit(&row->source_units, source->units, memory_order_relaxed);
+	row_write_text(row, rule->text);
+	line_begin(row, &segment->time, &line, &rule->terms, &rule->author);
+	FAULT_POINT(append_filled);
+	/* release, both: pair with the acquires in names.c */
+	atomic_store_explicit(&row->state, ROW_LIVE, memory_order_release);
+	atomic_store_explicit(&segment->publisher->rows_used, index + 1, memory_order_release);
+	FAULT_POINT(append_live);
+	return index;
+}
+
+/* V of a row now, and its unit: where the mark of one of its buckets is taken from. */
+static struct rules_source source_of(const struct segment *segment, uint32_t row, uint32_t bucket)
+{
+	struct line line;
+	uint64_t now = line_read(&segment->rows[row], &segment->time, &line);
+
+	return (struct rules_source){
+		.bucket_plus_1 = bucket + 1,
+		.k = line.k,
+		.units = line_value(&line, now),
+	};
+}
+
+/* The bucket under [default] that an exact rule's name has been using, if it has. */
+static struct rules_source source_of_name(const struct segment *segment, const struct rule *rule)
+{
+	const struct rules_source none = {0};
+	int64_t fallback = names_default_row(segment);
+	int64_t slot = names_find_slot(segment, rule->text);
+
+	if (rule->kind != ROW_EXACT || fallback < 0 || slot < 0 ||
+	    names_find_row(segment, rule->text) != fallback)
+		return none;
+	return source_of(segment, (uint32_t)fallback, segment->row_count + (uint32_t)slot);
+}
+
+int64_t rules_add(struct segment *segment, const struct rule *rule)
+{
+	struct rules_source source = source_of_name(segment, rule);
+	int64_t row = rules_append(segment, rule, &source);
+
+	if (row < 0)
+		return row;
+	table_changed(segment);
+	if (source.bucket_plus_1) {
+		int64_t fallback = names_default_row(segment);
+
+		move_install(segment, NULL, (uint32_t)row, (uint32_t)row);
+		if (fallback >= 0)
+			rules_wake(segment, (uint32_t)fallback);
+	}
+	return row;
+}
+
+/* ---- what becomes of the level ---- */
+
+struct keep_context {
+	const struct segment *segment;
+	uint32_t row;
+	enum rules_keep keep;
+	uint64_t burst_before;
+	uint64_t burst_after;
+};
+
+/* The mark that leaves the level the rule asks for; a debt stays the debt it is. */
+static uint64_t keep_place(uint64_t mark, const void *data)
+{
+	const struct keep_context *context = data;
+	struct line line;
+	uint64_t now =
+		line_read(&context->segment->rows[context->row], &context->segment->time, &line);
+	uint64_t v = line_value(&line, now);
+	int64_t before = (int64_t)context->burst_before;
+	int64_t after = (int64_t)context->burst_after;
+	int64_t ahead = (int64_t)(mark - v);
+	int64_t level = before - (ahead > 0 ? ahead : 0);
+
+	if (context->keep == RULES_KEEP_RESET)
+		return v;
+	if (context->keep == RULES_KEEP_PROPORTIONAL && level > 0)
+		level = (int64_t)((line_wide)level * (line_wide)after / (line_wide)before);
+	if (level > after)
+		level = after;
+	return v + (uint64_t)(after - level);
+}
+
+static void keep_apply(const struct keep_context *context)
+{
+	const struct segment *segment = context->segment;
+	uint32_t first = context->row;
+	uint32_t count = 1;
+
+	if (context->keep == RULES_KEEP_USED)
+		return;
+	if (row_kind(segment, context->row) == ROW_DEFAULT) {
+		first = segment->row_count;
+		count = segment->name_count + 1;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		gate_reset(&segment->buckets[first + i], keep_place, context);
+}
+
+void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket)
+{
+	const struct keep_context context = {
+		.segment = segment,
+		.row = row,
+		.keep = RULES_KEEP_RESET,
+	};
+
+	gate_reset(&segment->buckets[bucket], keep_place, &context);
+	FAULT_POINT(reset_done);
+	rules_wake(segment, row);
+}
+
+/* ---- changing ---- */
+
+static int64_t change_in_place(struct segment *segment, uint32_t row, const struct line *before,
+			       const struct terms *terms, const struct terms_author *author,
+			       enum rules_keep keep)
+{
+	struct line line;
+	int status = line_from_terms(&line, terms, before->k, segment_hz(segment));
+
+	if (status < 0)
+		return status;
+
+	const struct keep_context context = {
+		.segment = segment,
+		.row = row,
+		.keep = keep,
+		.burst_before = before->burst_units,
+		.burst_after = line.burst_units,
+	};
+	/* in the order in which nobody sees more tokens than before and after */
+	bool grows = line.burst_units > before->burst_units && keep != RULES_KEEP_RESET;
+
+	if (grows)
+		keep_apply(&context);
+	line_publish(row_writable(segment, row), &segment->time, &line, terms, author, 0);
+	if (!grows && keep != RULES_KEEP_USED) {
+		keep_apply(&context);
+		rules_wake(segment, row);
+	}
+	return row;
+}
+
+/* Another unit: a new row continues the old one's bucket. */
+static int64_t change_by_moving(struct segment *segment, uint32_t row, const struct terms *terms,
+				const struct terms_author *author, enum rules_keep keep)
+{
+	char text[LAYOUT_TEXT_BYTES];
+	struct rule rule = {
+		.kind = row_kind(segment, row),
+		.text = text,
+		.order = atomic_load_explicit(&segment->rows[row].order, memory_order_relaxed),
+		.terms = *terms,
+		.author = *author,
+	};
+	struct rules_source source = source_of(segment, row, row);
+	struct line before;
+
+	if (rule.kind == ROW_DEFAULT)
+		return WEIR_EROWS;
+	segment_text(segment->rows[row].text, text);
+	line_read(&segment->rows[row], &segment->time, &before);
+
+	int64_t moved = rules_append(segment, &rule, &source);
+
+	if (moved < 0)
+		return moved;
+	rules_remove(segment, row);
+	move_install(segment, NULL, (uint32_t)moved, (uint32_t)moved);
+
+	struct line after;
+
+	line_read(&segment->rows[moved], &segment->time, &after);
+	const struct keep_context context = {
+		.segment = segment,
+		.row = (uint32_t)moved,
+		.keep = keep,
+		.burst_before = line_rescale(before.burst_units, before.k, after.k),
+		.burst_after = after.burst_units,
+	};
+	keep_apply(&context);
+	return moved;
+}
+
+int64_t rules_change(struct segment *segment, uint32_t row, const struct terms *terms,
+		     const struct terms_author *author, enum rules_keep keep)
+{
+	struct line before;
+	uint64_t now = line_read(&segment->rows[row], &segment->time, &before);
+
+	if (line_k_fits(terms, before.k, line_value(&before, now)))
+		return change_in_place(segment, row, &before, terms, author, keep);
+	return change_by_moving(segment, row, terms, author, keep);
+}
+
+void rules_set_order(struct segment *segment, uint32_t row, uint32_t order)
+{
+	struct rule_row *at = row_writable(segment, row);
+
+	/* relaxed: released by the table's generation */
+	if (atomic_exchange_explicit(&at->order, order, memory_order_relaxed) != order)
+		table_changed(segment);
+}
+
+/* ---- removing ---- */
+
+/*
+ * The name of an exact row goes back to its bucket under [default], which was frozen when the
+ * row took over its mark: it gets the present debt, and is usable again before anyone is sent to
+ * it.
+ */
+static void thaw_name(struct segment *segment, uint32_t row)
+{
+	char name[LAYOUT_TEXT_BYTES];
+	int64_t fallback = names_default_row(segment);
+
+	segment_text(segment->rows[row].text, name);
+	int64_t slot = names_find_slot(segment, name);
+
+	if (row_kind(segment, row) != ROW_EXACT || fallback < 0 || slot < 0)
+		return;
+
+	struct line from;
+	struct line to;
+	uint64_t now = line_read(&segment->rows[row], &segment->time, &from);
+	uint64_t there = line_read(&segment->rows[fallback], &segment->time, &to);
+	int64_t debt = (int64_t)(bucket_look(&segment->buckets[row]) - line_value(&from, now));
+	uint64_t mark = line_value(&to, there);
+
+	if (debt > 0)
+		mark += line_rescale((uint64_t)debt, from.k, to.k);
+	bucket_thaw(&segment->buckets[segment->row_count + (uint32_t)slot], mark);
+}
+
+static bool has_twin(const struct segment *segment, uint32_t row)
+{
+	char text[LAYOUT_TEXT_BYTES];
+	char other[LAYOUT_TEXT_BYTES];
+
+	segment_text(segment->rows[row].text, text);
+	for (uint32_t i = row + 1; i < rows_used(segment); i++) {
+		if (!row_is_live(&segment->rows[i]) ||
+		    row_kind(segment, i) != row_kind(segment, row))
+			continue;
+		segment_text(segment->rows[i].text, other);
+		if (strcmp(text, other) == 0)
+			return true;
+	}
+	return false;
+}
+
+void rules_remove(struct segment *segment, uint32_t row)
+{
+	if (!has_twin(segment, row))
+		thaw_name(segment, row);
+	FAULT_POINT(remove_before);
+	/* release: pairs with the acquire in names.c */
+	atomic_store_explicit(&row_writable(segment, row)->state, ROW_GONE, memory_order_release);
+	table_changed(segment);
+	rules_wake(segment, row);
+}
+
+void rules_recover(struct segment *segment)
+{
+	for (uint32_t i = 0; i < rows_used(segment); i++)
+		if (row_is_live(&segment->rows[i]) && has_twin(segment, i))
+			rules_remove(segment, i);
+	table_changed(segment);
+}
+
+/* ---- all rows ---- */
+
+void rules_wake(struct segment *segment, uint32_t row)
+{
+	struct line line;
+	struct terms terms;
+	struct terms_author author;
+	uint64_t changed_ns;
+
+	line_read(&segment->rows[row], &segment->time, &line);
+	line_read_terms(&segment->rows[row], &terms, &author, &changed_ns);
+	line_publish(row_writable(segment, row), &segment->time, &line, &terms, &author, 0);
+}
+
+/* What so many nanoseconds mint, at most the burst. */
+static uint64_t minted_asleep(const struct line *line, uint64_t hz, uint64_t slept_ns)
+{
+	line_wide ticks = (line_wide)slept_ns * hz / 1000000000u;
+	line_wide units = (line_wide)(uint64_t)ticks * line->slope >> 64;
+
+	return units > line->burst_units ? line->burst_units : (uint64_t)units;
+}
+
+static int row_rebase(struct segment *segment, uint32_t row, uint64_t hz, uint64_t slept_ns)
+{
+	struct line old;
+	struct line line;
+	struct terms terms;
+	struct terms_author author;
+	uint64_t changed_ns;
+
+	line_read(&segment->rows[row], &segment->time, &old);
+	line_read_terms(&segment->rows[row], &terms, &author, &changed_ns);
+	int status = line_from_terms(&line, &terms, old.k, hz);
+
+	if (status < 0)
+		return status;
+	line_publish(row_writable(segment, row), &segment->time, &line, &terms, &author,
+		     minted_asleep(&line, hz, slept_ns));
+	return 0;
+}
+
+int rules_rebase(struct segment *segment, uint64_t hz, uint64_t slept_ns)
+{
+	const struct terms terms = {.rate_micro = hz, .period_ns = 1000000000u};
+	const struct terms_author author = {ORIGIN_FILE, 0};
+	struct line clock;
+	int status = line_from_hz(&clock, hz);
+
+	if (status < 0)
+		return status;
+	line_publish(&segment->publisher->clock, &segment->time, &clock, &terms, &author, 0);
+	for (uint32_t i = 0; i < rows_used(segment); i++) {
+		FAULT_POINT(rebase_row);
+		if (row_is_live(&segment->rows[i]) && row_rebase(segment, i, hz, slept_ns) < 0)
+			status = WEIR_EVALUE;
+	}
+	return status;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * rules.h - the publisher's side of the table of rules: add, change, remove.
+ *
+ * Who writes: the publisher, one thread of one process; every function here needs
+ * segment->publisher. Rows are appended: filled, then made live, then the table's generation is
+ * bumped. Killed anywhere: a row is live or not, and a mark that was to move is moved by whoever
+ * meets it next (move.h).
+ */
+#ifndef WEIR_RULES_H
+#define WEIR_RULES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "segment.h"
+#include "token_clock.h"
+
+enum rules_keep {
+	RULES_KEEP_USED,
+	RULES_KEEP_LEVEL,
+	RULES_KEEP_PROPORTIONAL,
+	RULES_KEEP_RESET,
+};
+
+/* A rule to be added. */
+struct rule {
+	enum row_kind kind;
+	const char *text; /* name or pattern; for [default] the text is "*" */
+	uint32_t order;	  /* place in the file */
+	struct terms terms;
+	struct terms_author author;
+};
+
+/*
+ * Appends a rule. If a name moves into it (an exact rule whose name has a bucket under
+ * [default]), its mark moves along. Returns the row, or WEIR_EROWS when no row is left (a
+ * successor pair is needed: move.h), WEIR_EVALUE.
+ */
+int64_t rules_add(struct segment *segment, const struct rule *rule);
+
+/*
+ * Changes a row's terms live. Where the new rate or burst does not fit the row's unit, the rule
+ * moves to a new row and its mark follows. Returns the row that holds the rule now, WEIR_EROWS
+ * (also for a [default] that must change its unit), WEIR_EVALUE.
+ */
+int64_t rules_change(struct segment *segment, uint32_t row, const struct terms *terms,
+		     const struct terms_author *author, enum rules_keep keep);
+
+/* Only the place in the file. */
+void rules_set_order(struct segment *segment, uint32_t row, uint32_t order);
+
+/* Removes a row: its names resolve to another rule at their next call. */
+void rules_remove(struct segment *segment, uint32_t row);
+
+/* Fills one bucket and voids the places in its line. */
+void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket);
+
+/*
+ * Publishes a new calibration: every line anew at `hz`, V lifted by what `slept_ns` would have
+ * minted, at most to full.
+ */
+int rules_rebase(struct segment *segment, uint64_t hz, uint64_t slept_ns);
+
+/* Publishes a row's line as it is, so that all its sleepers wake and look again. */
+void rules_wake(struct segment *segment, uint32_t row);
+
+/*
+ * An adopting publisher: finishes what a dead one left half done (two live rows of one rule) and
+ * lets every handle resolve again.
+ */
+void rules_recover(struct segment *segment);
+
+/* Appends a rule whose mark comes from elsewhere: move_prepare(). Returns as rules_add(). */
+struct rules_source {
+	uint32_t bucket_plus_1; /* 0: from none (but k and units hold for the names under it) */
+	uint32_t k;
+	uint32_t elsewhere; /* 1: in the pair that this one replaces */
+	uint64_t units;	    /* V there at this moment */
+};
+int64_t rules_append(struct segment *segment, const struct rule *rule,
+		     const struct rules_source *source);
+
+#endif

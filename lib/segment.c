@@ -1,0 +1,822 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fault.h"
+#include "weir.h"
+
+#define CALIBRATION_NS 20000000u
+#define RULES_MODE 0640
+#define STATE_MODE 0660
+
+/* ---- sizes and tables ---- */
+
+static uint64_t whole_pages(uint64_t bytes)
+{
+	return (bytes + 4095) & ~4095ull;
+}
+
+static uint64_t rules_bytes(uint32_t rows)
+{
+	return whole_pages(sizeof(struct rules_header) + (uint64_t)rows * sizeof(struct rule_row));
+}
+
+static uint64_t state_bytes(uint32_t rows, uint32_t names, uint32_t members, uint32_t cpu_lanes)
+{
+	uint64_t buckets = layout_buckets(rows, names);
+
+	return whole_pages(sizeof(struct state_header) + buckets * sizeof(struct bucket) +
+			   layout_lanes(cpu_lanes) * buckets * sizeof(struct tally) +
+			   (uint64_t)members * sizeof(struct member_row) +
+			   (uint64_t)names * sizeof(struct name_row));
+}
+
+static uint32_t cpu_lanes_here(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+
+	return cpus < 1 ? 1 : cpus > LAYOUT_CPU_LANES_MAX ? LAYOUT_CPU_LANES_MAX : (uint32_t)cpus;
+}
+
+uint64_t segment_rules_bytes(const struct segment_shape *shape)
+{
+	return rules_bytes(shape->rows);
+}
+
+uint64_t segment_state_bytes(const struct segment_shape *shape)
+{
+	return state_bytes(shape->rows, shape->names, shape->members, cpu_lanes_here());
+}
+
+/* Where the tables stand, from capacities that were checked; see the end of layout.h. */
+static void segment_point(struct segment *segment, uint32_t cpu_lanes)
+{
+	unsigned char *at = (unsigned char *)(segment->state + 1);
+
+	segment->rows = (const struct rule_row *)(const void *)(segment->rules + 1);
+	segment->bucket_count = layout_buckets(segment->row_count, segment->name_count);
+	segment->buckets = (struct bucket *)(void *)at;
+	at += segment->bucket_count * sizeof(struct bucket);
+	segment->tallies = (struct tallies){
+		.lanes = (struct tally *)(void *)at,
+		.buckets = segment->bucket_count,
+		.cpu_lanes = cpu_lanes,
+		.shared_lane = cpu_lanes,
+	};
+	at += (size_t)layout_lanes(cpu_lanes) * segment->bucket_count * sizeof(struct tally);
+	segment->members = (struct member_row *)(void *)at;
+	at += segment->member_count * sizeof(struct member_row);
+	segment->names = (struct name_row *)(void *)at;
+	segment->time = (struct time_source){
+		.kind = (enum clock_kind)atomic_load_explicit(&segment->rules->clock_kind,
+							      memory_order_relaxed),
+		.manual_ns = &segment->state->manual_ns,
+		.manual_moves = &segment->state->manual_moves,
+	};
+}
+
+/* ---- making a pair ---- */
+
+static void boot_id(uint64_t out[2])
+{
+	char text[64] = "";
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+	int digit = 0;
+
+	out[0] = out[1] = 0;
+	if (!file)
+		return;
+	if (fgets(text, sizeof(text), file))
+		for (const char *at = text; *at && digit < 32; at++) {
+			char one[2] = {*at, 0};
+
+			if (*at == '-' || *at == '\n')
+				continue;
+			out[digit / 16] = out[digit / 16] << 4 | strtoull(one, NULL, 16);
+			digit++;
+		}
+	fclose(file);
+}
+
+static int random_bytes(void *out, size_t bytes)
+{
+	return getrandom(out, bytes, 0) == (ssize_t)bytes ? 0 : -EIO;
+}
+
+/* Gives a fresh object its length, with memory behind every page: never a SIGBUS later. */
+static int object_reserve(int fd, uint64_t bytes)
+{
+	int error = posix_fallocate(fd, 0, (off_t)bytes);
+
+	return error == ENOSPC || error == EDQUOT ? WEIR_ESPACE : -error;
+}
+
+static int object_map(int fd, uint64_t bytes, bool writable, void **out)
+{
+	void *at = mmap(NULL, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	*out = at;
+	return 0;
+}
+
+/* A new object under a temporary name; what a dead creator of ours left there is removed. */
+static int object_create(const struct place *place, const char *suffix, mode_t mode, gid_t group,
+			 uint64_t bytes)
+{
+	char path[PLACE_PATH_BYTES];
+	struct stat found;
+
+	place_path(place, suffix, path);
+	if (lstat(path, &found) == 0) {
+		if (found.st_uid != geteuid())
+			return WEIR_EOWNER;
+		unlink(path);
+	}
+
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+
+	if (fd < 0)
+		return -errno;
+
+	/* beyond the umask; a group that this user may not give away is not an error of ours to
+	 * hide */
+	int status = fchmod(fd, mode) < 0 ? -errno : 0;
+
+	if (status == 0 && group != (gid_t)-1 && fchown(fd, (uid_t)-1, group) < 0)
+		status = -errno;
+	if (status == 0)
+		status = object_reserve(fd, bytes);
+	if (status < 0) {
+		close(fd);
+		unlink(path);
+		return status;
+	}
+	return fd;
+}
+
+#define STORE(word, value) atomic_store_explicit(&(word), value, memory_order_relaxed)
+#define LOAD(word) atomic_load_explicit(&(word), memory_order_relaxed)
+
+static int rules_fill(struct rules_header *rules, const struct segment_shape *shape,
+		      uint32_t cpu_lanes)
+{
+	struct {
+		uint64_t pair;
+		unsigned char secret[LAYOUT_SECRET_BYTES];
+	} seed;
+	uint64_t boot[2];
+
+	if (random_bytes(&seed, sizeof(seed)) < 0)
+		return -EIO;
+	boot_id(boot);
+	/* relaxed: nobody can open the object before it is revealed, and `ready` is released */
+	STORE(rules->magic, LAYOUT_RULES_MAGIC);
+	STORE(rules->version, LAYOUT_VERSION);
+	STORE(rules->signature, layout_signature());
+	STORE(rules->bytes, rules_bytes(shape->rows));
+	STORE(rules->pair, seed.pair | 1);
+	STORE(rules->boot[0], boot[0]);
+	STORE(rules->boot[1], boot[1]);
+	STORE(rules->time_namespace, time_source_namespace());
+	STORE(rules->created_ns, time_source_kernel_ns(CLOCK_REALTIME));
+	STORE(rules->clock_kind, shape->clock);
+	STORE(rules->rows, shape->rows);
+	STORE(rules->names, shape->names);
+	STORE(rules->members, shape->members);
+	STORE(rules->cpu_lanes, cpu_lanes);
+	STORE(rules->table_generation, 1);
+	STORE(rules->publisher_pid, (uint64_t)getpid());
+	for (size_t i = 0; i < LAYOUT_SECRET_BYTES; i++)
+		STORE(rules->secret[i], seed.secret[i]);
+	return 0;
+}
+
+static void state_fill(struct state_header *state, const struct rules_header *rules, uint64_t bytes)
+{
+	STORE(state->magic, LAYOUT_STATE_MAGIC);
+	STORE(state->version, LAYOUT_VERSION);
+	STORE(state->signature, layout_signature());
+	STORE(state->bytes, bytes);
+	STORE(state->pair, LOAD(rules->pair));
+	STORE(state->manual_ns, 1000000000u); /* so that a test may look back a second */
+}
+
+/* The clock row: nanoseconds over ticks, from now on; its terms carry the ticks per second. */
+static int clock_fill(struct rules_header *rules, const struct time_source *time)
+{
+	uint64_t hz = time_source_hz(time->kind, CALIBRATION_NS);
+	const struct terms terms = {.rate_micro = hz, .period_ns = 1000000000u};
+	const struct terms_author author = {ORIGIN_FILE, 0};
+	struct line line;
+	int status = line_from_hz(&line, hz);
+
+	if (status < 0)
+		return status;
+
+	/* it passes through the kernel's clock at this moment, and V in ns is that clock */
+	struct time_pair now = time_source_pair(time);
+
+	line_begin(&rules->clock, time, &line, &terms, &author);
+	if (time->kind == CLOCK_KIND_TSC)
+		line_publish(&rules->clock, time, &line, &terms, &author, now.kernel_ns);
+	return 0;
+}
+
+static int pair_fill(struct segment *out, const struct segment_shape *shape, uint32_t cpu_lanes)
+{
+	int status = rules_fill(out->publisher, shape, cpu_lanes);
+
+	if (status < 0)
+		return status;
+	state_fill(out->state, out->rules, out->state_bytes);
+	segment_point(out, cpu_lanes);
+	status = clock_fill(out->publisher, &out->time);
+	if (status < 0)
+		return status;
+	FAULT_POINT(create_filled);
+	/* release: pairs with the acquire of `ready` in header_check() */
+	atomic_store_explicit(&out->state->ready, 1, memory_order_release);
+	atomic_store_explicit(&out->publisher->ready, 1, memory_order_release);
+	out->pair = LOAD(out->rules->pair);
+	return 0;
+}
+
+/* Maps two fresh descriptors, which it takes over, and fills them. */
+static int pair_make(struct segment *out, int rules_fd, int state_fd,
+		     const struct segment_shape *shape)
+{
+	uint32_t cpu_lanes = cpu_lanes_here();
+	struct segment segment = {
+		.row_count = shape->rows,
+		.name_count = shape->names,
+		.member_count = shape->members,
+		.rules_bytes = segment_rules_bytes(shape),
+		.state_bytes = segment_state_bytes(shape),
+		.rules_fd = rules_fd,
+		.state_fd = state_fd,
+	};
+	void *rules = NULL;
+	void *state = NULL;
+	int status = object_map(rules_fd, segment.rules_bytes, true, &rules);
+
+	if (status == 0)
+		status = object_map(state_fd, segment.state_bytes, true, &state);
+	segment.rules = segment.publisher = rules;
+	segment.state = state;
+	if (status == 0)
+		status = pair_fill(&segment, shape, cpu_lanes);
+	if (status < 0) {
+		segment_detach(&segment);
+		return status;
+	}
+	*out = segment;
+	return 0;
+}
+
+int segment_create(struct segment *out, const struct place *place,
+		   const struct segment_shape *shape)
+{
+	int rules_fd = object_create(place, "rules.new", RULES_MODE, shape->group,
+				     segment_rules_bytes(shape));
+
+	if (rules_fd < 0)
+		return rules_fd;
+
+	int state_fd = object_create(place, "state.new", STATE_MODE, shape->group,
+				     segment_state_bytes(shape));
+
+	if (state_fd < 0) {
+		char path[PLACE_PATH_BYTES];
+
+		place_path(place, "rules.new", path);
+		unlink(path);
+		close(rules_fd);
+		return state_fd;
+	}
+	return pair_make(out, rules_fd, state_fd, shape);
+}
+
+static int private_object(const char *name, uint64_t bytes)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -errno;
+
+	int status = object_reserve(fd, bytes);
+
+	if (status == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
+		status = -errno;
+	if (status < 0) {
+		close(fd);
+		return status;
+	}
+	return fd;
+}
+
+int segment_create_private(struct segment *out, const struct segment_shape *shape)
+{
+	int rules_fd = private_object("weir.rules", segment_rules_bytes(shape));
+
+	if (rules_fd < 0)
+		return rules_fd;
+
+	int state_fd = private_object("weir.state", segment_state_bytes(shape));
+
+	if (state_fd < 0) {
+		close(rules_fd);
+		return state_fd;
+	}
+	return pair_make(out, rules_fd, state_fd, shape);
+}
+
+/* ---- names of the objects ---- */
+
+/* 1: there and ours, 0: not there, WEIR_EOWNER. */
+static int object_is_ours(const struct place *place, const char *suffix)
+{
+	char path[PLACE_PATH_BYTES];
+	struct stat found;
+
+	place_path(place, suffix, path);
+	if (lstat(path, &found) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return found.st_uid == geteuid() ? 1 : WEIR_EOWNER;
+}
+
+static int object_rename(const struct place *place, const char *from, const char *to)
+{
+	char from_path[PLACE_PATH_BYTES];
+	char to_path[PLACE_PATH_BYTES];
+
+	place_path(place, from, from_path);
+	place_path(place, to, to_path);
+	return rename(from_path, to_path) < 0 ? -errno : 0;
+}
+
+static void object_unlink(const struct place *place, const char *suffix)
+{
+	char path[PLACE_PATH_BYTES];
+
+	place_path(place, suffix, path);
+	unlink(path);
+}
+
+static int object_link(const struct place *place, const char *from, const char *to)
+{
+	char from_path[PLACE_PATH_BYTES];
+	char to_path[PLACE_PATH_BYTES];
+
+	place_path(place, from, from_path);
+	place_path(place, to, to_path);
+	unlink(to_path);
+	return link(from_path, to_path) < 0 ? -errno : 0;
+}
+
+int segment_reveal(struct segment *segment, const struct place *place)
+{
+	int rules = object_is_ours(place, "rules");
+	int state = object_is_ours(place, "state");
+	int status = rules < 0 ? rules : state < 0 ? state : 0;
+
+	(void)segment;
+	if (status == 0 && rules && state) {
+		status = object_link(place, "state", "state.old");
+		FAULT_POINT(reveal_linking);
+		if (status == 0)
+			status = object_link(place, "rules", "rules.old");
+	}
+	FAULT_POINT(reveal_linked);
+	if (status == 0)
+		status = object_rename(place, "state.new", "state");
+	FAULT_POINT(reveal_state);
+	if (status == 0)
+		status = object_rename(place, "rules.new", "rules");
+	FAULT_POINT(reveal_rules);
+	return status;
+}
+
+void segment_forget_old(const struct place *place)
+{
+	object_unlink(place, "rules.old");
+	object_unlink(place, "state.old");
+}
+
+int segment_remove(const struct place *place)
+{
+	int status = object_is_ours(place, "rules");
+
+	if (status < 0)
+		return status;
+	object_unlink(place, "rules");
+	object_unlink(place, "state");
+	object_unlink(place, "rules.new");
+	object_unlink(place, "state.new");
+	segment_forget_old(place);
+	object_unlink(place, "lock");
+	return 0;
+}
+
+/* The pair's random number as an object's header has it; 0 if there is none to read. */
+static uint64_t object_pair(const struct place *place, const char *suffix, off_t offset)
+{
+	char path[PLACE_PATH_BYTES];
+	uint64_t pair = 0;
+
+	place_path(place, suffix, path);
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &pair, sizeof(pair), offset) != sizeof(pair))
+		pair = 0;
+	close(fd);
+	return pair;
+}
+
+int segment_recover(const struct place *place)
+{
+	uint64_t rules = object_pair(place, "rules", offsetof(struct rules_header, pair));
+	uint64_t state = object_pair(place, "state", offsetof(struct state_header, pair));
+	uint64_t old = object_pair(place, "state.old", offsetof(struct state_header, pair));
+	uint64_t moving = object_pair(place, "rules", offsetof(struct rules_header, predecessor));
+	int status = 0;
+
+	object_unlink(place, "rules.new");
+	object_unlink(place, "state.new");
+	if (rules && rules != state && rules == old)
+		status = object_rename(place, "state.old", "state");
+	if (rules && rules == state && moving)
+		return 0; /* the move goes on, and needs them */
+	segment_forget_old(place);
+	return status;
+}
+
+/* ---- attaching ---- */
+
+struct opened {
+	void *at;
+	uint64_t bytes;
+	int fd;
+};
+
+/* Who may own what we attach to. A publisher adopts only its own. */
+static bool owner_is_trusted(uid_t owner, enum segment_mode mode, uid_t trusted)
+{
+	if (mode == SEGMENT_PUBLISH)
+		return owner == geteuid();
+	return owner == 0 || owner == geteuid() || (trusted != (uid_t)-1 && owner == trusted);
+}
+
+static int object_open(struct opened *out, const struct place *place, const char *suffix,
+		       bool writable, enum segment_mode mode, uid_t trusted, size_t at_least)
+{
+	char path[PLACE_PATH_BYTES];
+	struct stat found;
+	void *at = NULL;
+	int status = 0;
+
+	place_path(place, suffix, path);
+	int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? WEIR_EABSENT
+		       : errno == ELOOP || errno == ENXIO  ? WEIR_EFOREIGN
+							   : -errno;
+	if (fstat(fd, &found) < 0)
+		status = -errno;
+	else if (!S_ISREG(found.st_mode))
+		status = WEIR_EFOREIGN;
+	else if (!owner_is_trusted(found.st_uid, mode, trusted))
+		status = WEIR_EOWNER;
+	else if (found.st_size == 0)
+		status = WEIR_EUNREADY;
+	else if ((uint64_t)found.st_size < at_least)
+		status = WEIR_ETRUNCATED;
+	else
+		status = object_map(fd, (uint64_t)found.st_size, writable, &at);
+	if (status < 0) {
+		close(fd);
+		return status;
+	}
+	*out = (struct opened){at, (uint64_t)found.st_size, fd};
+	return 0;
+}
+
+static void object_close(struct opened *object)
+{
+	if (object->at)
+		munmap(object->at, object->bytes);
+	if (object->fd >= 0)
+		close(object->fd);
+	*object = (struct opened){NULL, 0, -1};
+}
+
+/* The words that both headers begin with. */
+static int header_check(uint64_t magic, uint64_t expected, uint32_t version, uint32_t ready,
+			uint64_t signature)
+{
+	if (magic == 0 && ready == 0)
+		return WEIR_EUNREADY;
+	if (magic != expected)
+		return WEIR_EFOREIGN;
+	if (version != LAYOUT_VERSION)
+		return version < LAYOUT_VERSION ? WEIR_EOLDER : WEIR_ENEWER;
+	if (!ready)
+		return WEIR_EUNREADY;
+	return signature == layout_signature() ? 0 : WEIR_ELAYOUT;
+}
+
+/* Whether this process can live with the segment's boot and clock. */
+static int circumstances_check(const struct rules_header *rules)
+{
+	uint32_t kind = LOAD(rules->clock_kind);
+	uint64_t home = LOAD(rules->time_namespace);
+	uint64_t here = time_source_namespace();
+	uint64_t boot[2];
+
+	boot_id(boot);
+	if (boot[0] != LOAD(rules->boot[0]) || boot[1] != LOAD(rules->boot[1]))
+		return WEIR_EBOOT;
+	if (kind < CLOCK_KIND_TSC || kind > CLOCK_KIND_MANUAL)
+		return WEIR_EDAMAGED;
+	if (!time_source_readable((enum clock_kind)kind))
+		return WEIR_ENOCLOCK;
+	/* only CLOCK_MONOTONIC is shifted by a time namespace; 0 is a side that cannot tell */
+	if (kind == CLOCK_KIND_MONOTONIC && home && here && home != here)
+		return WEIR_ETIMENS;
+	return 0;
+}
+
+static int rules_check(const struct rules_header *rules, uint64_t bytes)
+{
+	/* acquire: pairs with the release in pair_fill() */
+	uint32_t ready = atomic_load_explicit(&rules->ready, memory_order_acquire);
+	int status = header_check(LOAD(rules->magic), LAYOUT_RULES_MAGIC, LOAD(rules->version),
+				  ready, LOAD(rules->signature));
+
+	if (status < 0)
+		return status;
+	if (LOAD(rules->bytes) > bytes)
+		return WEIR_ETRUNCATED;
+	return circumstances_check(rules);
+}
+
+/* Reads the capacities once and holds them to the limits and to the objects' lengths. */
+static int capacities_check(struct segment *segment, uint32_t *cpu_lanes)
+{
+	const struct rules_header *rules = segment->rules;
+
+	segment->row_count = LOAD(rules->rows);
+	segment->name_count = LOAD(rules->names);
+	segment->member_count = LOAD(rules->members);
+	*cpu_lanes = LOAD(rules->cpu_lanes);
+	if (segment->row_count == 0 || segment->row_count > LAYOUT_MAX_ROWS ||
+	    segment->name_count == 0 || segment->name_count > LAYOUT_MAX_NAMES ||
+	    segment->member_count == 0 || segment->member_count > LAYOUT_MAX_MEMBERS ||
+	    *cpu_lanes > LAYOUT_CPU_LANES_MAX)
+		return WEIR_EDAMAGED;
+	if (LOAD(rules->bytes) != rules_bytes(segment->row_count))
+		return WEIR_EDAMAGED;
+	if (LOAD(segment->state->bytes) !=
+	    state_bytes(segment->row_count, segment->name_count, segment->member_count, *cpu_lanes))
+		return WEIR_EDAMAGED;
+	return 0;
+}
+
+static int state_check(const struct state_header *state, const struct rules_header *rules,
+		       uint64_t bytes)
+{
+	/* acquire: pairs with the release in pair_fill() */
+	uint32_t ready = atomic_load_explicit(&state->ready, memory_order_acquire);
+	int status = header_check(LOAD(state->magic), LAYOUT_STATE_MAGIC, LOAD(state->version),
+				  ready, LOAD(state->signature));
+
+	if (status < 0)
+		return status;
+	if (LOAD(state->pair) != LOAD(rules->pair))
+		return WEIR_EPAIR;
+	return LOAD(state->bytes) > bytes ? WEIR_ETRUNCATED : 0;
+}
+
+/* Two mapped objects become a segment, which takes them over, if they pass every check. */
+static int pair_attach(struct segment *out, struct opened *rules, struct opened *state,
+		       enum segment_mode mode)
+{
+	struct segment segment = {
+		.rules = rules->at,
+		.publisher = mode == SEGMENT_PUBLISH ? rules->at : NULL,
+		.state = state->at,
+		.rules_bytes = rules->bytes,
+		.state_bytes = state->bytes,
+		.rules_fd = -1,
+		.state_fd = state->fd,
+	};
+	uint32_t cpu_lanes;
+	int status = state_check(segment.state, segment.rules, state->bytes);
+
+	if (status == 0)
+		status = capacities_check(&segment, &cpu_lanes);
+	if (status < 0)
+		return status;
+	segment_point(&segment, cpu_lanes);
+	segment.pair = LOAD(segment.rules->pair);
+	close(rules->fd);
+	*out = segment;
+	return 0;
+}
+
+static int attach_state(struct segment *out, struct opened *rules, const struct place *place,
+			const char *suffix, enum segment_mode mode, uid_t trusted)
+{
+	struct opened state = {NULL, 0, -1};
+	int status = object_open(&state, place, suffix, mode != SEGMENT_LOOK, mode, trusted,
+				 sizeof(struct state_header));
+
+	if (status == 0)
+		status = pair_attach(out, rules, &state, mode);
+	if (status < 0)
+		object_close(&state);
+	return status;
+}
+
+static int attach_named(struct segment *out, const struct place *place, const char *rules_suffix,
+			const char *state_suffix, enum segment_mode mode, uid_t trusted)
+{
+	struct opened rules = {NULL, 0, -1};
+	int status = object_open(&rules, place, rules_suffix, mode == SEGMENT_PUBLISH, mode,
+				 trusted, sizeof(struct rules_header));
+
+	if (status == 0)
+		status = rules_check(rules.at, rules.bytes);
+	if (status == 0)
+		status = attach_state(out, &rules, place, state_suffix, mode, trusted);
+	/* between the two renames of a switch the old state object has its other name */
+	if (status == WEIR_EPAIR &&
+	    attach_state(out, &rules, place, "state.old", mode, trusted) == 0)
+		status = 0;
+	if (status < 0)
+		object_close(&rules);
+	return status;
+}
+
+int segment_attach(struct segment *out, const struct place *place, enum segment_mode mode,
+		   uid_t trusted)
+{
+	return attach_named(out, place, "rules", "state", mode, trusted);
+}
+
+int segment_attach_old(struct segment *out, const struct place *place, enum segment_mode mode,
+		       uid_t trusted, uint64_t pair)
+{
+	struct segment segment;
+	int status = attach_named(&segment, place, "rules.old", "state.old", mode, trusted);
+
+	if (status < 0)
+		return status;
+	if (segment.pair != pair) {
+		segment_detach(&segment);
+		return WEIR_EPAIR;
+	}
+	*out = segment;
+	return 0;
+}
+
+void segment_detach(struct segment *segment)
+{
+	if (segment->rules)
+		munmap((void *)(uintptr_t)segment->rules, segment->rules_bytes);
+	if (segment->state)
+		munmap(segment->state, segment->state_bytes);
+	if (segment->rules_fd >= 0)
+		close(segment->rules_fd);
+	if (segment->state_fd >= 0)
+		close(segment->state_fd);
+	*segment = (struct segment){.rules_fd = -1, .state_fd = -1};
+}
+
+void segment_demote(struct segment *segment)
+{
+	if (!segment->publisher)
+		return;
+	mprotect(segment->publisher, segment->rules_bytes, PROT_READ);
+	segment->publisher = NULL;
+}
+
+/* ---- the daemon's lock ---- */
+
+static pid_t lock_read_pid(int fd)
+{
+	char text[16] = "";
+	ssize_t length = pread(fd, text, sizeof(text) - 1, 0);
+
+	return length > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+}
+
+static bool lock_is_held(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+int segment_lock(const struct place *place, pid_t *holder)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[PLACE_PATH_BYTES];
+	struct stat found;
+
+	place_path(place, "lock", path);
+	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &found) < 0 || found.st_uid != geteuid()) {
+		close(fd);
+		return WEIR_EOWNER;
+	}
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+		*holder = lock_read_pid(fd);
+		close(fd);
+		return WEIR_ERUNNING;
+	}
+
+	char text[16];
+	int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)length, 0) != length) {
+		int status = -errno;
+
+		close(fd);
+		return status;
+	}
+	return fd;
+}
+
+bool segment_is_locked(const struct place *place, pid_t *holder)
+{
+	char path[PLACE_PATH_BYTES];
+
+	place_path(place, "lock", path);
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	bool held = lock_is_held(fd);
+
+	if (held)
+		*holder = lock_read_pid(fd);
+	close(fd);
+	return held;
+}
+
+/* ---- small readings ---- */
+
+void segment_clock(const struct segment *segment, struct line *out)
+{
+	line_read(&segment->rules->clock, &segment->time, out);
+}
+
+uint64_t segment_now_ns(const struct segment *segment)
+{
+	struct line clock;
+	uint64_t now = line_read(&segment->rules->clock, &segment->time, &clock);
+
+	return segment->time.kind == CLOCK_KIND_TSC ? line_value(&clock, now) : now;
+}
+
+uint64_t segment_hz(const struct segment *segment)
+{
+	struct terms terms;
+	struct terms_author author;
+	uint64_t changed_ns;
+
+	if (segment->time.kind != CLOCK_KIND_TSC)
+		return 1000000000u;
+	line_read_terms(&segment->rules->clock, &terms, &author, &changed_ns);
+	return terms.rate_micro;
+}
+
+void segment_text(const _Atomic unsigned char *text, char out[LAYOUT_TEXT_BYTES])
+{
+	size_t length = 0;
+
+	/* relaxed: whoever reads a live row acquired its state; other text is for people */
+	for (; length < LAYOUT_TEXT_BYTES - 1; length++) {
+		out[length] = (char)atomic_load_explicit(&text[length], memory_order_relaxed);
+		if (!out[length])
+			break;
+	}
+	out[length] = '\0';
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * segment.h - creates, reveals, attaches and maps the pair of objects. The only file that maps.
+ *
+ * Who writes: a creator fills both objects under temporary names, stores `ready` and renames
+ * them into place, state first. Objects are never truncated or resized. If the creator dies
+ * anywhere, the name leads to the old pair, to the new one, or for a moment to one object of
+ * each, which an attacher resolves by the `.old` names; the next daemon clears up.
+ */
+#ifndef WEIR_SEGMENT_H
+#define WEIR_SEGMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "layout.h"
+#include "place.h"
+#include "tally.h"
+#include "time_source.h"
+#include "token_clock.h"
+
+/* Capacities and kind of a segment to be made. */
+struct segment_shape {
+	uint32_t rows;
+	uint32_t names;
+	uint32_t members;
+	enum clock_kind clock;
+	gid_t group; /* (gid_t)-1: leave */
+};
+
+enum segment_mode {
+	SEGMENT_LOOK,	 /* both objects read-only */
+	SEGMENT_USE,	 /* rules read-only, state writable */
+	SEGMENT_PUBLISH, /* both writable: the daemon, adopting */
+};
+
+/* One mapped pair. The capacities were read once, checked against the objects' length. */
+struct segment {
+	const struct rules_header *rules;
+	const struct rule_row *rows;
+	struct rules_header *publisher; /* the same pages, writable; NULL but for the publisher */
+	struct state_header *state;
+	struct bucket *buckets;
+	struct member_row *members;
+	struct name_row *names;
+	struct tallies tallies;
+	struct time_source time;
+	uint32_t row_count; /* capacities */
+	uint32_t name_count;
+	uint32_t member_count;
+	uint32_t bucket_count;
+	uint64_t rules_bytes;
+	uint64_t state_bytes;
+	uint64_t pair;
+	int rules_fd; /* kept for a private pair only, else -1 */
+	int state_fd; /* member locks are taken through it; CLOEXEC */
+};
+
+/* Length of the two objects for a shape. */
+uint64_t segment_rules_bytes(const struct segment_shape *shape);
+uint64_t segment_state_bytes(const struct segment_shape *shape);
+
+/*
+ * Makes a pair under temporary names; it is ready but has no rows and no name yet. Blocks while
+ * memory is reserved and the clock calibrated. Returns 0, WEIR_ESPACE, WEIR_EOWNER (somebody
+ * else's file has the temporary name), or a negative errno.
+ */
+int segment_create(struct segment *out, const struct place *place,
+		   const struct segment_shape *shape);
+
+/* Makes a pair without a name, for this process and its forked children. */
+int segment_create_private(struct segment *out, const struct segment_shape *shape);
+
+/*
+ * Gives a created pair the instance's name. What has the name is kept under `.old` names until
+ * segment_forget_old(). Returns 0, WEIR_EOWNER or a negative errno.
+ */
+int segment_reveal(struct segment *segment, const struct place *place);
+void segment_forget_old(const struct place *place);
+
+/*
+ * After a daemon's death in the middle of segment_reveal(): makes the two names one pair again
+ * and removes temporary objects. The caller holds the daemon's lock. Returns 0 or a code.
+ */
+int segment_recover(const struct place *place);
+
+/*
+ * Attaches to the pair that has the name, by a ladder of named outcomes: WEIR_EABSENT,
+ * WEIR_EUNREADY, WEIR_EFOREIGN, WEIR_ETRUNCATED, WEIR_EOLDER, WEIR_ENEWER, WEIR_ELAYOUT,
+ * WEIR_EBOOT, WEIR_EOWNER, WEIR_EPAIR, WEIR_ETIMENS, WEIR_ENOCLOCK, WEIR_EDAMAGED, -EACCES.
+ * `trusted` is an owner to accept beside root and this user; (uid_t)-1: nobody.
+ */
+int segment_attach(struct segment *out, const struct place *place, enum segment_mode mode,
+		   uid_t trusted);
+
+/* Attaches to the pair kept under the `.old` names, if it is the one with this random number. */
+int segment_attach_old(struct segment *out, const struct place *place, enum segment_mode mode,
+		       uid_t trusted, uint64_t pair);
+
+/* The child of a host: publishes no more, and maps the rules read-only. */
+void segment_demote(struct segment *segment);
+
+/* Unmaps and closes. */
+void segment_detach(struct segment *segment);
+
+/*
+ * Removes the instance's objects: weird --remove. Retire the pair first (move_retire()), so that
+ * its users follow the next pair of that name.
+ */
+int segment_remove(const struct place *place);
+
+/*
+ * Takes the instance's daemon lock, an open-file-description lock on DIR/weir.NAME.lock, and
+ * writes this pid into it. Returns the descriptor, or WEIR_ERUNNING with the first daemon's pid
+ * in *holder (0: cannot be told), WEIR_EOWNER, or a negative errno.
+ */
+int segment_lock(const struct place *place, pid_t *holder);
+
+/* Whether a process holds that lock, and which as far as can be told; a daemon asks not itself. */
+bool segment_is_locked(const struct place *place, pid_t *holder);
+
+/* Whether a newer pair has the name. */
+static inline bool segment_is_retired(const struct segment *segment)
+{
+	/* acquire: pairs with the release in move_retire() */
+	return atomic_load_explicit(&segment->state->retired, memory_order_acquire) != 0;
+}
+
+static inline uint64_t segment_now(const struct segment *segment)
+{
+	return time_source_ticks(&segment->time);
+}
+
+/* Nanoseconds of the segment's clock. */
+uint64_t segment_now_ns(const struct segment *segment);
+
+/* The clock line: nanoseconds over ticks. */
+void segment_clock(const struct segment *segment, struct line *out);
+
+/* Ticks per second of the segment's clock, as calibrated last. */
+uint64_t segment_hz(const struct segment *segment);
+
+/* A copy of a row's or name's text with a closing NUL whatever the bytes say. */
+void segment_text(const _Atomic unsigned char *text, char out[LAYOUT_TEXT_BYTES]);
+
+#endif
