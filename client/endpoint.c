@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * endpoint.c - resolves a name and keeps the resolution current; looks without taking.
+ */
+#include "handle.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "move.h"
+
+static struct binding *binding_new(const struct weir *weir, struct attachment *at,
+				   const struct resolution *found, struct binding *previous)
+{
+	struct binding *binding = calloc(1, sizeof(*binding));
+	struct line line;
+
+	if (!binding)
+		return NULL;
+	binding->attachment = at;
+	binding->table = &at->segment.rules->table_generation;
+	binding->retired = &at->segment.state->retired;
+	binding->fork_mark = weir->fork_mark;
+	binding->time = at->segment.time;
+	binding->tallies = at->segment.tallies;
+	binding->row = &at->segment.rows[found->row];
+	binding->bucket = &at->segment.buckets[found->bucket];
+	line_read(binding->row, &binding->time, &line);
+	binding->units_per_token = 1ull << line.k;
+	binding->row_index = found->row;
+	binding->bucket_index = found->bucket;
+	binding->previous = previous;
+	/* relaxed: released with the binding */
+	atomic_store_explicit(&binding->table_generation, found->table_generation,
+			      memory_order_relaxed);
+	return binding;
+}
+
+static int refresh_locked(struct weir_endpoint *endpoint)
+{
+	struct weir *weir = endpoint->weir;
+	struct binding *present = endpoint_binding(endpoint);
+	struct resolution found;
+
+	fork_rejoin(weir);
+	attachment_follow(weir);
+
+	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_acquire);
+	int status = names_resolve(&at->segment, endpoint->name, true, &found);
+
+	if (status < 0)
+		return status;
+	if (present && present->attachment == at && present->row_index == found.row &&
+	    present->bucket_index == found.bucket) {
+		/* relaxed: a thread that reads the older value comes here once more */
+		atomic_store_explicit(&present->table_generation, found.table_generation,
+				      memory_order_relaxed);
+		return 0;
+	}
+
+	struct binding *next = binding_new(weir, at, &found, present);
+
+	if (!next)
+		return -ENOMEM;
+	/* release: pairs with the acquire in endpoint_binding() */
+	atomic_store_explicit(&endpoint->binding, next, memory_order_release);
+	return 0;
+}
+
+int endpoint_refresh(struct weir_endpoint *endpoint)
+{
+	pthread_mutex_lock(&endpoint->weir->mutex);
+	int status = refresh_locked(endpoint);
+	pthread_mutex_unlock(&endpoint->weir->mutex);
+	return status;
+}
+
+/* Maps the pair that the attachment replaces, if its marks are still being moved. */
+static int map_predecessor(struct weir *weir, struct attachment *at)
+{
+	/* acquire: pairs with the release in move_finish() */
+	uint64_t pair = atomic_load_explicit(&at->segment.rules->predecessor, memory_order_acquire);
+	int status = 0;
+
+	if (at->has_predecessor || pair == 0)
+		return 0;
+	status = segment_attach_old(&at->predecessor, &weir->place, SEGMENT_USE, weir->trusted,
+				    pair);
+	if (status < 0)
+		/* the publisher may just have finished */
+		return atomic_load_explicit(&at->segment.rules->predecessor, memory_order_acquire)
+			       ? status
+			       : 0;
+	at->has_predecessor = true;
+	/* its users must come here before their marks do */
+	move_retire(&at->predecessor);
+	return 0;
+}
+
+int endpoint_install(struct weir_endpoint *endpoint, struct binding *binding)
+{
+	struct attachment *at = binding->attachment;
+
+	pthread_mutex_lock(&endpoint->weir->mutex);
+	int status = map_predecessor(endpoint->weir, at);
+
+	if (status == 0)
+		status = move_install(&at->segment, at->has_predecessor ? &at->predecessor : NULL,
+				      binding->row_index, binding->bucket_index);
+	pthread_mutex_unlock(&endpoint->weir->mutex);
+	return status;
+}
+
+int weir_endpoint(struct weir *weir, const char *name, struct weir_endpoint **out)
+{
+	if (!names_valid(name))
+		return WEIR_ENAME;
+
+	struct weir_endpoint *endpoint = calloc(1, sizeof(*endpoint));
+
+	if (!endpoint)
+		return -ENOMEM;
+	endpoint->weir = weir;
+	strcpy(endpoint->name, name); /* names_valid() bounds it */
+
+	int status = endpoint_refresh(endpoint);
+
+	if (status < 0) {
+		free(endpoint);
+		return status;
+	}
+	*out = endpoint;
+	return 0;
+}
+
+void weir_endpoint_close(struct weir_endpoint *endpoint)
+{
+	if (!endpoint)
+		return;
+
+	struct binding *binding = endpoint_binding(endpoint);
+
+	while (binding) {
+		struct binding *previous = binding->previous;
+
+		free(binding);
+		binding = previous;
+	}
+	free(endpoint);
+}
+
+/* ---- looking ---- */
+
+static double rate_per_s(const struct line *line, uint64_t hz)
+{
+	if (line->flags & LINE_UNLIMITED)
+		return INFINITY;
+	return ldexp((double)line->slope * (double)hz, -64 - (int)line->k);
+}
+
+static void level_fill(const struct binding *binding, const struct line *line, uint64_t now,
+		       struct weir_level *out)
+{
+	const struct segment *segment = &binding->attachment->segment;
+	uint64_t v = line_value(line, now);
+	uint64_t mark = bucket_look(binding->bucket);
+	uint64_t gate = gate_load(binding->bucket);
+	int64_t level = bucket_level(mark, v, line->burst_units, line->initial_units);
+	uint64_t one = line->burst_units < 1ull << line->k ? line->burst_units : 1ull << line->k;
+	int scale = -(int)line->k;
+
+	out->level = ldexp((double)level, scale);
+	out->burst =
+		line->flags & LINE_UNLIMITED ? INFINITY : ldexp((double)line->burst_units, scale);
+	out->rate_per_s = rate_per_s(line, segment_hz(segment));
+	out->unit = ldexp(1.0, scale);
+	if (gate_is_closed(gate, now))
+		out->closed_ns = ticks_to_ns(segment, (gate & GATE_UNTIL) - now);
+	if (!(line->flags & LINE_UNLIMITED) && level < (int64_t)one)
+		out->wait_ns = ticks_to_ns(
+			segment, line_wait_ticks(line, now, (uint64_t)((int64_t)one - level)));
+	if (out->closed_ns > out->wait_ns)
+		out->wait_ns = out->closed_ns;
+}
+
+static void counts_fill(const struct binding *binding, const struct line *line,
+			struct weir_level *out)
+{
+	struct tally_sum sum;
+
+	move_tally(&binding->attachment->segment, binding->row_index, binding->bucket_index, &sum);
+	out->granted = sum.counters[COUNT_GRANTED_CALLS];
+	out->refused = sum.counters[COUNT_REFUSED_CALLS];
+	out->waited = sum.counters[COUNT_WAITED_CALLS];
+	out->granted_tokens = ldexp((double)sum.counters[COUNT_GRANTED_UNITS], -(int)line->k);
+	out->returned_tokens = ldexp((double)sum.counters[COUNT_RETURNED_UNITS], -(int)line->k);
+}
+
+int weir_peek(struct weir_endpoint *endpoint, struct weir_level *out)
+{
+	struct weir_level level = {.size = sizeof(level)};
+	struct binding *binding = endpoint_binding(endpoint);
+	struct line line;
+
+	if (!binding_is_current(binding)) {
+		int status = endpoint_refresh(endpoint);
+
+		if (status < 0)
+			return status;
+		binding = endpoint_binding(endpoint);
+	}
+
+	uint64_t now = line_read(binding->row, &binding->attachment->segment.time, &line);
+
+	level_fill(binding, &line, now, &level);
+	counts_fill(binding, &line, &level);
+	/* a program built against an older header has a shorter struct */
+	size_t size = out->size < sizeof(level) ? out->size : sizeof(level);
+
+	memcpy(out, &level, size);
+	out->size = size;
+	return 0;
+}
+
+/* ---- the gate ---- */
+
+static int gate_apply(struct weir_endpoint *endpoint, bool closing, uint64_t duration_ns)
+{
+	for (int tries = 0; tries < CALL_TRIES; tries++) {
+		int status = binding_is_current(endpoint_binding(endpoint))
+				     ? 0
+				     : endpoint_refresh(endpoint);
+
+		if (status < 0)
+			return status;
+
+		struct binding *binding = endpoint_binding(endpoint);
+		const struct segment *segment = &binding->attachment->segment;
+		uint64_t now = segment_now(segment);
+		bool here = closing ? gate_close(binding->bucket, now,
+						 deadline_after(segment, duration_ns))
+				    : gate_open(binding->bucket, now);
+
+		time_source_nudge(&segment->time);
+		if (here)
+			return 0;
+		/* its mark has moved: once more where it went */
+		status = endpoint_refresh(endpoint);
+		if (status < 0)
+			return status;
+	}
+	return WEIR_EDAMAGED;
+}
+
+int weir_gate_close(struct weir_endpoint *endpoint, uint64_t duration_ns)
+{
+	return gate_apply(endpoint, true, duration_ns);
+}
+
+int weir_gate_open(struct weir_endpoint *endpoint)
+{
+	return gate_apply(endpoint, false, 0);
+}

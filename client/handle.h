@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * handle.h - what stands behind libweir's opaque handles.
+ *
+ * A handle has a current attachment (one mapped pair); an endpoint has a current binding (the
+ * row and bucket its name resolved to, in one attachment). Both are replaced by cold paths under
+ * the handle's mutex and read by hot paths with one acquire load. What they replaced stays
+ * mapped and allocated until the handle is closed, so a thread that was stopped in the middle of
+ * a call goes on safely.
+ */
+#ifndef WEIR_HANDLE_H
+#define WEIR_HANDLE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bucket.h"
+#include "gate.h"
+#include "members.h"
+#include "names.h"
+#include "place.h"
+#include "segment.h"
+#include "token_clock.h"
+#include "weir.h"
+
+struct attachment {
+	struct segment segment;
+	struct segment predecessor; /* mapped while its marks are being moved here */
+	bool has_predecessor;	    /* under the handle's mutex */
+	uint32_t slot;		    /* of this process, or MEMBER_NONE */
+	struct attachment *previous;
+};
+
+struct weir {
+	struct attachment *_Atomic current;
+	_Atomic uint32_t *fork_mark; /* 1; the kernel makes it 0 in a forked child */
+	int32_t policy;
+	weir_trace *trace;
+	void *trace_context;
+	pthread_mutex_t mutex; /* cold paths only */
+	struct place place;    /* empty name: a private segment */
+	uid_t trusted;
+	uint64_t follow_after_ns; /* a retired pair without a successor: when to look again */
+	bool reopened;		  /* the fork handler has replaced the inherited descriptors */
+	struct weir *next;	  /* all handles of the process, for the fork handlers */
+};
+
+/* What a call needs is at hand here; the rest is behind `attachment`. */
+struct binding {
+	const struct rule_row *row;
+	struct bucket *bucket;
+	const _Atomic uint64_t *table;	   /* rules_header.table_generation */
+	const _Atomic uint32_t *retired;   /* state_header.retired */
+	const _Atomic uint32_t *fork_mark; /* the handle's */
+	_Atomic uint64_t table_generation; /* the table it was resolved in, or a later equal one */
+	struct time_source time;
+	struct tallies tallies;
+	uint64_t units_per_token; /* 2^k: a row keeps its unit for life */
+	uint32_t row_index;
+	uint32_t bucket_index;
+	struct attachment *attachment;
+	struct binding *previous;
+};
+
+struct weir_endpoint {
+	struct binding *_Atomic binding;
+	struct weir *weir;
+	char name[WEIR_NAME_MAX + 1];
+};
+
+/* A place in line: what a struct weir_reservation holds. */
+struct place_in_line {
+	uint64_t pair;
+	uint64_t position; /* the mark after the take */
+	uint64_t units;
+	uint64_t gate; /* the gate word before it */
+	uint32_t row;
+	uint32_t bucket;
+	uint32_t k;
+	uint32_t held; /* 1 until it is used, settled or cancelled */
+	uint64_t reserved[2];
+};
+
+/* ---- fork.c ---- */
+
+/* Registers a handle with the fork handlers; -errno. */
+int fork_watch(struct weir *weir);
+void fork_unwatch(struct weir *weir);
+
+/* A forked child's first call: becomes a member of its own. Under the mutex. */
+void fork_rejoin(struct weir *weir);
+
+/* ---- endpoint.c ---- */
+
+/*
+ * The binding to use now: the present one if nothing changed, else a new one. Returns 0 or the
+ * fault. Takes the mutex only when something changed.
+ */
+int endpoint_refresh(struct weir_endpoint *endpoint);
+
+/* Gives the binding's bucket its first mark. Returns 0 or the fault. */
+int endpoint_install(struct weir_endpoint *endpoint, struct binding *binding);
+
+/* Whether the present binding may be used as it is. Three loads of lines nobody writes often. */
+static inline bool binding_is_current(const struct binding *binding)
+{
+	/* the acquire loads pair with the releases in rules.c and move.c; the fork mark is this
+	 * process's own */
+	return atomic_load_explicit(binding->table, memory_order_acquire) ==
+		       atomic_load_explicit(&binding->table_generation, memory_order_relaxed) &&
+	       atomic_load_explicit(binding->fork_mark, memory_order_relaxed) &&
+	       !atomic_load_explicit(binding->retired, memory_order_acquire);
+}
+
+static inline struct binding *endpoint_binding(struct weir_endpoint *endpoint)
+{
+	/* acquire: pairs with the release in endpoint_refresh() */
+	return atomic_load_explicit(&endpoint->binding, memory_order_acquire);
+}
+
+/* ---- weir.c ---- */
+
+/* Follows a retired pair to the one that has its name now, if there is one. Under the mutex. */
+void attachment_follow(struct weir *weir);
+
+void weir_report(const struct weir *weir, int32_t kind, int code, const char *endpoint,
+		 uint64_t wait_ns);
+
+/* ---- acquire.c ---- */
+
+/* How often a call follows moved marks before it calls the segment damaged. */
+#define CALL_TRIES 1000
+
+/* What one attempt at a bucket came to. */
+enum attempt_result {
+	ATTEMPT_REFUSED = 0,
+	ATTEMPT_ADMITTED = 1,
+	ATTEMPT_AGAIN = 2, /* something moved or was settled: begin anew */
+	ATTEMPT_FAULT = 3,
+};
+
+/* One attempt: the readings it was made with, and its outcome. */
+struct attempt {
+	struct binding *binding;
+	struct line line;
+	uint64_t now;
+	uint64_t v;
+	uint64_t gate;
+	uint64_t units;
+	struct bucket_mark mark;
+	uint64_t wait_ticks; /* refused: until the same would pass */
+	int fault;
+	int32_t reason;
+};
+
+/*
+ * Reads the row and tries to take `cost` so that it is due within `ahead_ticks` (0: now).
+ * Everything that can change under a call ends in ATTEMPT_AGAIN, and the next attempt sees it.
+ */
+enum attempt_result attempt_take(struct weir_endpoint *endpoint, double cost, uint64_t ahead_ticks,
+				 struct attempt *out);
+
+/* Cost in units, rounded up; 0 when it is not a number above 0. Saturates at 2^62. */
+uint64_t cost_units(double cost, uint64_t units_per_token);
+
+/* Writes a fault's answer and gives the policy's verdict (a refusal for the caller's mistakes). */
+enum weir_verdict answer_fault(const struct weir_endpoint *endpoint, int fault,
+			       struct weir_answer *answer);
+enum weir_verdict answer_refused(const struct weir_endpoint *endpoint,
+				 const struct attempt *attempt, struct weir_answer *answer);
+enum weir_verdict answer_admitted(const struct attempt *attempt, uint64_t wait_ns,
+				  struct weir_answer *answer);
+
+/* ---- wait.c ---- */
+
+enum wait_result {
+	WAIT_DUE,   /* its turn has come */
+	WAIT_VOID,  /* the place is none any more: take a new one */
+	WAIT_LATE,  /* its turn lies after the deadline */
+	WAIT_FAULT, /* *fault says which */
+};
+
+/* Sleeps until a place in line is due. The place follows moved marks. */
+enum wait_result place_wait(struct weir_endpoint *endpoint, struct place_in_line *place,
+			    uint64_t deadline, int *fault);
+
+/* The tick `timeout_ns` from now, UINT64_MAX for ever. */
+uint64_t deadline_after(const struct segment *segment, uint64_t timeout_ns);
+
+/* Ticks left until a deadline; UINT64_MAX for ever. */
+uint64_t ticks_left(const struct segment *segment, uint64_t deadline);
+
+/* Ticks to nanoseconds, by the segment's clock. */
+uint64_t ticks_to_ns(const struct segment *segment, uint64_t ticks);
+
+/* ---- reservation.c ---- */
+
+void place_take(const struct attempt *attempt, struct place_in_line *out);
+
+/*
+ * The binding in which a place stands now, the place translated if its mark moved. Returns 0, 1
+ * if the place is none any more, or a fault.
+ */
+int place_follow(struct weir_endpoint *endpoint, struct place_in_line *place,
+		 struct binding **binding);
+
+/* Gives back up to `units` of a place; returns what went back, in tokens. */
+double place_return(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * host.c - a private segment: made from INI text, changed by functions, shared with children.
+ */
+#include "handle.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "rules.h"
+
+static struct weir *handle_new(const struct weir_options *options)
+{
+	struct weir *weir = calloc(1, sizeof(*weir));
+	struct attachment *at = calloc(1, sizeof(*at));
+
+	if (!weir || !at) {
+		free(weir);
+		free(at);
+		return NULL;
+	}
+	at->slot = MEMBER_NONE;
+	at->segment.state_fd = at->segment.rules_fd = -1;
+	weir->trusted = (uid_t)-1;
+	if (options && options->size >= offsetof(struct weir_options, reserved)) {
+		weir->policy = options->policy;
+		weir->trace = options->trace;
+		weir->trace_context = options->trace_context;
+	}
+	pthread_mutex_init(&weir->mutex, NULL);
+	/* relaxed: nobody else has the handle yet */
+	atomic_store_explicit(&weir->current, at, memory_order_relaxed);
+	return weir;
+}
+
+static int rules_from_config(struct segment *segment, const struct config *config)
+{
+	for (size_t i = 0; i < config->rule_count; i++) {
+		const struct config_rule *from = &config->rules[i];
+		const struct rule rule = {
+			.kind = from->kind,
+			.text = from->text,
+			.order = (uint32_t)i,
+			.terms = from->terms,
+			.author = {ORIGIN_FILE, getuid()},
+		};
+		int64_t row = rules_add(segment, &rule);
+
+		if (row < 0)
+			return (int)row;
+	}
+	return 0;
+}
+
+static enum clock_kind clock_of(enum weir_clock wanted)
+{
+	switch (wanted) {
+	case WEIR_CLOCK_MONOTONIC:
+		return CLOCK_KIND_MONOTONIC;
+	case WEIR_CLOCK_MANUAL:
+		return CLOCK_KIND_MANUAL;
+	case WEIR_CLOCK_BEST:
+		break;
+	}
+	return time_source_best();
+}
+
+static int host_make(struct weir *weir, const struct config *config, enum weir_clock clock)
+{
+	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_relaxed);
+	const struct segment_shape shape = {
+		.rows = config->endpoints,
+		.names = config->names,
+		.members = config->members,
+		.clock = config->clock ? config->clock : clock_of(clock),
+		.group = (gid_t)-1,
+	};
+	int status = segment_create_private(&at->segment, &shape);
+
+	if (status == 0)
+		status = rules_from_config(&at->segment, config);
+	if (status == 0) {
+		int64_t slot = members_join(&at->segment);
+
+		at->slot = slot < 0 ? MEMBER_NONE : (uint32_t)slot;
+		status = slot < 0 ? (int)slot : fork_watch(weir);
+	}
+	return status;
+}
+
+int weir_host(struct weir **out, const char *ini_text, enum weir_clock clock,
+	      const struct weir_options *options, char *message, size_t message_bytes)
+{
+	struct config_faults faults = {.text = message, .bytes = message ? message_bytes : 0};
+	const char *text = ini_text ? ini_text : "";
+	struct config config;
+	int status = config_parse(&config, text, strlen(text), "text", &faults);
+
+	if (status < 0)
+		return status;
+
+	struct weir *weir = handle_new(options);
+
+	status = weir ? host_make(weir, &config, clock) : -ENOMEM;
+	config_free(&config);
+	if (status < 0) {
+		weir_close(weir);
+		return status;
+	}
+	*out = weir;
+	return 0;
+}
+
+/* ---- changing ---- */
+
+/* The publisher's view, or NULL in a child of the host and on attached handles. */
+static struct segment *publisher(struct weir *weir)
+{
+	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_relaxed);
+
+	fork_rejoin(weir);
+	return at->segment.publisher ? &at->segment : NULL;
+}
+
+static const char *terms_update(struct terms *terms, const char *rate, const char *burst)
+{
+	const char *fault = rate ? config_set_term(terms, "rate", rate) : NULL;
+
+	if (!fault && burst)
+		fault = config_set_term(terms, "burst", burst);
+	/* an initial level that follows the burst goes on doing so */
+	if (!fault && terms->initial_micro > terms->burst_micro)
+		terms->initial_micro = terms->burst_micro;
+	return fault ? fault : config_finish_terms(terms, true, true);
+}
+
+/* The row a change is for: the name's own, the pattern of that text, or [default] for "*". */
+static int64_t row_named(const struct segment *segment, const char *name)
+{
+	int64_t row = strcmp(name, "*") == 0 ? names_default_row(segment)
+					     : names_exact_row(segment, name);
+
+	return row >= 0 ? row : WEIR_ENORULE;
+}
+
+static int64_t row_of_its_own(struct segment *segment, const char *name, const struct terms *terms,
+			      const struct terms_author *author)
+{
+	const struct rule rule = {
+		.kind = names_is_pattern(name) ? ROW_PATTERN : ROW_EXACT,
+		.text = name,
+		.order = UINT32_MAX,
+		.terms = *terms,
+		.author = *author,
+	};
+
+	return rules_add(segment, &rule);
+}
+
+static int64_t update_locked(struct weir *weir, const char *name, const char *rate,
+			     const char *burst, enum weir_keep keep)
+{
+	struct segment *segment = publisher(weir);
+	struct terms_author author;
+	uint64_t changed_ns;
+	struct terms terms;
+
+	if (!segment)
+		return WEIR_EHOST;
+	if (!names_valid(name))
+		return WEIR_ENAME;
+
+	int64_t row = row_named(segment, name);
+	int64_t from = row >= 0 ? row : names_find_row(segment, name);
+
+	if (from < 0)
+		return from;
+	line_read_terms(&segment->rows[from], &terms, &author, &changed_ns);
+	if (terms_update(&terms, rate, burst))
+		return WEIR_EVALUE;
+	author = (struct terms_author){ORIGIN_OPERATOR, getuid()};
+	if (row < 0)
+		row = row_of_its_own(segment, name, &terms, &author);
+	if (row < 0)
+		return row;
+	return rules_change(segment, (uint32_t)row, &terms, &author, (enum rules_keep)keep);
+}
+
+int weir_update(struct weir *weir, const char *name, const char *rate, const char *burst,
+		enum weir_keep keep)
+{
+	pthread_mutex_lock(&weir->mutex);
+	int64_t row = update_locked(weir, name, rate, burst, keep);
+	pthread_mutex_unlock(&weir->mutex);
+	return row < 0 ? (int)row : 0;
+}
+
+int weir_reset(struct weir *weir, const char *name)
+{
+	struct resolution found;
+
+	pthread_mutex_lock(&weir->mutex);
+	struct segment *segment = publisher(weir);
+	int status = segment ? names_resolve(segment, name, true, &found) : WEIR_EHOST;
+
+	if (status == 0)
+		rules_reset(segment, found.row, found.bucket);
+	pthread_mutex_unlock(&weir->mutex);
+	return status;
+}

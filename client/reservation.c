@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * reservation.c - places in line that a program keeps: reserve, wait, cancel, settle.
+ */
+#include "handle.h"
+
+#include <string.h>
+
+#include "move.h"
+#include "tally.h"
+
+_Static_assert(sizeof(struct place_in_line) == sizeof(struct weir_reservation),
+	       "a reservation holds a place");
+
+void place_take(const struct attempt *attempt, struct place_in_line *out)
+{
+	const struct binding *binding = attempt->binding;
+
+	*out = (struct place_in_line){
+		.pair = binding->attachment->segment.pair,
+		.position = attempt->mark.mark,
+		.units = attempt->units,
+		.gate = attempt->gate,
+		.row = binding->row_index,
+		.bucket = binding->bucket_index,
+		.k = attempt->line.k,
+		.held = 1,
+	};
+}
+
+static struct place_in_line place_load(const struct weir_reservation *reservation)
+{
+	struct place_in_line place;
+
+	memcpy(&place, reservation, sizeof(place));
+	return place;
+}
+
+static void place_store(struct weir_reservation *reservation, const struct place_in_line *place)
+{
+	memcpy(reservation, place, sizeof(*place));
+}
+
+static const struct segment *segment_of_pair(struct weir *weir, uint64_t pair)
+{
+	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_acquire);
+
+	for (; at; at = at->previous)
+		if (at->segment.pair == pair)
+			return &at->segment;
+	return NULL;
+}
+
+/* The place's mark has moved: translate, unless what happened meanwhile voids the place. */
+static int place_move(struct weir_endpoint *endpoint, struct place_in_line *place,
+		      struct binding *to)
+{
+	const struct segment *from = segment_of_pair(endpoint->weir, place->pair);
+	const struct segment *segment = &to->attachment->segment;
+	struct line line;
+
+	if (!from || place->row >= from->row_count || place->bucket >= from->bucket_count)
+		return 1;
+	line_read(&from->rows[place->row], &from->time, &line);
+	if (gate_voids(place->gate, gate_load(&from->buckets[place->bucket]), place->position,
+		       &line))
+		return 1;
+
+	uint64_t position = move_position(from, place->bucket, segment, to->row_index,
+					  to->bucket_index, place->position);
+
+	if (position == 0)
+		return 1;
+	line_read(to->row, &segment->time, &line);
+	place->units = line_rescale(place->units, place->k, line.k);
+	place->pair = segment->pair;
+	place->position = position;
+	place->row = to->row_index;
+	place->bucket = to->bucket_index;
+	place->k = line.k;
+
+	/* a closure that came along, or came since, still has to be weighed */
+	uint64_t gate = gate_load(to->bucket);
+
+	place->gate = gate_is_settled(gate) ? gate : gate ^ 0x100;
+	return 0;
+}
+
+int place_follow(struct weir_endpoint *endpoint, struct place_in_line *place, struct binding **out)
+{
+	struct binding *binding = endpoint_binding(endpoint);
+
+	if (!binding_is_current(binding)) {
+		int status = endpoint_refresh(endpoint);
+
+		if (status < 0)
+			return status;
+		binding = endpoint_binding(endpoint);
+	}
+	*out = binding;
+	if (binding->attachment->segment.pair == place->pair && binding->row_index == place->row &&
+	    binding->bucket_index == place->bucket)
+		return 0;
+	if (bucket_look(binding->bucket) == BUCKET_UNSET) {
+		int status = endpoint_install(endpoint, binding);
+
+		if (status < 0)
+			return status;
+	}
+	return place_move(endpoint, place, binding);
+}
+
+double place_return(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units)
+{
+	struct binding *binding;
+	struct line line;
+
+	if (place_follow(endpoint, place, &binding) != 0)
+		return 0;
+
+	const struct segment *segment = &binding->attachment->segment;
+	uint64_t now = line_read(binding->row, &segment->time, &line);
+
+	/* what a reset or a closure has wiped out cannot go back a second time */
+	if (gate_voids(place->gate, gate_load(binding->bucket), place->position, &line))
+		return 0;
+	if (units > place->units)
+		units = place->units;
+
+	uint64_t back = bucket_give_back(binding->bucket, line_value(&line, now), line.burst_units,
+					 units, place->position);
+
+	if (back)
+		tally_add(&segment->tallies, binding->bucket_index, COUNT_RETURNED_UNITS, back);
+	return (double)back / (double)(1ull << line.k);
+}
+
+enum weir_verdict weir_reserve(struct weir_endpoint *endpoint, double cost, uint64_t max_wait_ns,
+			       struct weir_reservation *out, struct weir_answer *answer)
+{
+	const struct segment *segment = &endpoint_binding(endpoint)->attachment->segment;
+	uint64_t deadline = deadline_after(segment, max_wait_ns);
+	struct place_in_line place;
+	struct attempt attempt;
+	uint64_t wait_ns;
+
+	switch (attempt_take(endpoint, cost, ticks_left(segment, deadline), &attempt)) {
+	case ATTEMPT_REFUSED:
+		return answer_refused(endpoint, &attempt, answer);
+	case ATTEMPT_ADMITTED:
+		break;
+	case ATTEMPT_AGAIN:
+	case ATTEMPT_FAULT:
+		return answer_fault(endpoint, attempt.fault, answer);
+	}
+	place_take(&attempt, &place);
+	place_store(out, &place);
+	wait_ns =
+		attempt.line.flags & LINE_UNLIMITED
+			? 0
+			: ticks_to_ns(&attempt.binding->attachment->segment,
+				      line_ticks_until(&attempt.line, attempt.now,
+						       place.position - attempt.line.burst_units));
+	return answer_admitted(&attempt, wait_ns, answer);
+}
+
+/* The answer's level for a place that is held: what is left behind it now. */
+static void answer_place(struct weir_endpoint *endpoint, uint64_t wait_ns, int fault,
+			 int32_t reason, struct weir_answer *answer)
+{
+	struct weir_level level = {.size = sizeof(level)};
+
+	if (!answer)
+		return;
+	weir_peek(endpoint, &level);
+	*answer = (struct weir_answer){
+		.wait_ns = wait_ns,
+		.level = level.level,
+		.fault = fault,
+		.reason = reason,
+	};
+}
+
+/* Until the place is due, as things stand; WEIR_NEVER when it is none. */
+static uint64_t place_wait_ns(struct weir_endpoint *endpoint, struct place_in_line *place)
+{
+	struct binding *binding;
+	struct line line;
+
+	if (place_follow(endpoint, place, &binding) != 0)
+		return WEIR_NEVER;
+
+	const struct segment *segment = &binding->attachment->segment;
+	uint64_t now = line_read(binding->row, &segment->time, &line);
+	uint64_t ticks = line_ticks_until(&line, now, place->position - line.burst_units);
+	uint64_t gate = gate_load(binding->bucket);
+
+	if (gate_is_closed(gate, now) && (gate & GATE_UNTIL) - now > ticks)
+		ticks = (gate & GATE_UNTIL) - now;
+	return ticks_to_ns(segment, ticks);
+}
+
+/* A voided place is replaced by a new one, for the same units, at the end of the line. */
+static enum attempt_result place_renew(struct weir_endpoint *endpoint, struct place_in_line *place,
+				       uint64_t deadline, int *fault)
+{
+	const struct segment *segment = &endpoint_binding(endpoint)->attachment->segment;
+	double cost = (double)place->units / (double)(1ull << place->k);
+	struct attempt attempt;
+	enum attempt_result result =
+		attempt_take(endpoint, cost, ticks_left(segment, deadline), &attempt);
+
+	if (result == ATTEMPT_ADMITTED)
+		place_take(&attempt, place);
+	*fault = attempt.fault;
+	return result;
+}
+
+enum weir_verdict weir_reservation_wait(struct weir_endpoint *endpoint,
+					struct weir_reservation *reservation, uint64_t timeout_ns,
+					struct weir_answer *answer)
+{
+	struct place_in_line place = place_load(reservation);
+	const struct segment *segment = &endpoint_binding(endpoint)->attachment->segment;
+	uint64_t deadline = deadline_after(segment, timeout_ns);
+	uint64_t from_ns = segment_now_ns(segment);
+	enum wait_result result;
+	int fault = 0;
+
+	if (!place.held)
+		return answer_fault(endpoint, WEIR_ESPENT, answer);
+	while ((result = place_wait(endpoint, &place, deadline, &fault)) == WAIT_VOID) {
+		enum attempt_result renewed = place_renew(endpoint, &place, deadline, &fault);
+
+		if (renewed == ATTEMPT_FAULT)
+			return answer_fault(endpoint, fault, answer);
+		if (renewed == ATTEMPT_REFUSED) {
+			result = WAIT_LATE;
+			break;
+		}
+	}
+	place_store(reservation, &place);
+	if (result == WAIT_FAULT)
+		return answer_fault(endpoint, fault, answer);
+	if (result == WAIT_LATE) {
+		answer_place(endpoint, place_wait_ns(endpoint, &place), 0, WEIR_REASON_DEADLINE,
+			     answer);
+		return WEIR_REFUSE;
+	}
+	answer_place(endpoint, segment_now_ns(segment) - from_ns, 0, WEIR_REASON_NONE, answer);
+	return WEIR_ADMIT;
+}
+
+int weir_cancel(struct weir_endpoint *endpoint, struct weir_reservation *reservation,
+		double *returned)
+{
+	struct place_in_line place = place_load(reservation);
+
+	if (!place.held)
+		return WEIR_ESPENT;
+
+	double back = place_return(endpoint, &place, place.units);
+
+	place.held = 0;
+	place_store(reservation, &place);
+	if (returned)
+		*returned = back;
+	return 0;
+}
+
+/* Puts what was used beyond the estimate on the account. */
+static int charge_more(struct weir_endpoint *endpoint, struct place_in_line *place, double cost)
+{
+	for (int tries = 0; tries < CALL_TRIES; tries++) {
+		struct binding *binding;
+		struct line line;
+		int status = place_follow(endpoint, place, &binding);
+
+		if (status < 0)
+			return status;
+
+		const struct segment *segment = &binding->attachment->segment;
+		uint64_t now = line_read(binding->row, &segment->time, &line);
+		uint64_t more = cost_units(cost, binding->units_per_token);
+
+		if (line.flags & LINE_UNLIMITED)
+			return 0;
+		switch (bucket_charge(binding->bucket, line_value(&line, now), more)) {
+		case BUCKET_TAKEN:
+			tally_add(&segment->tallies, binding->bucket_index, COUNT_GRANTED_UNITS,
+				  more);
+			return 0;
+		case BUCKET_IS_UNSET:
+			status = endpoint_install(endpoint, binding);
+			break;
+		case BUCKET_IS_FROZEN:
+		case BUCKET_REFUSED:
+			status = endpoint_refresh(endpoint);
+			break;
+		}
+		if (status < 0)
+			return status;
+	}
+	return WEIR_EDAMAGED;
+}
+
+int weir_settle(struct weir_endpoint *endpoint, struct weir_reservation *reservation,
+		double actual_cost)
+{
+	struct place_in_line place = place_load(reservation);
+	double taken = (double)place.units / (double)(1ull << (place.k & 63));
+	int status = 0;
+
+	if (!place.held)
+		return WEIR_ESPENT;
+	if (!(actual_cost >= 0))
+		return WEIR_ECOST;
+	if (actual_cost > taken)
+		status = charge_more(endpoint, &place, actual_cost - taken);
+	else if (actual_cost < taken)
+		place_return(endpoint, &place,
+			     place.units - cost_units(actual_cost, 1ull << place.k));
+	if (status == 0)
+		place.held = 0;
+	place_store(reservation, &place);
+	return status;
+}

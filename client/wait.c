@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wait.c - sleeping until a place in line is due.
+ *
+ * A place is a position on the token clock. Its holder sleeps on the row's generation, which
+ * every publication bumps, and computes its time anew from the same position; behind a closed
+ * gate it sleeps on the gate word; on a manual clock on the word that counts its moves.
+ */
+#include "handle.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tally.h"
+
+/* A bound on one sleep, so that a lost wake-up (a publisher killed before it) is not for ever. */
+#define SLEEP_MAX_NS (60ull * WEIR_SECOND)
+
+uint64_t ticks_to_ns(const struct segment *segment, uint64_t ticks)
+{
+	struct line clock;
+
+	if (ticks == UINT64_MAX || segment->time.kind != CLOCK_KIND_TSC)
+		return ticks;
+	segment_clock(segment, &clock);
+	return line_ticks_to_ns(&clock, ticks);
+}
+
+uint64_t deadline_after(const struct segment *segment, uint64_t timeout_ns)
+{
+	uint64_t now = segment_now(segment);
+	uint64_t ticks = timeout_ns;
+
+	if (timeout_ns != UINT64_MAX && segment->time.kind == CLOCK_KIND_TSC) {
+		struct line clock;
+
+		segment_clock(segment, &clock);
+		ticks = line_ns_to_ticks(&clock, timeout_ns);
+	}
+	return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
+}
+
+uint64_t ticks_left(const struct segment *segment, uint64_t deadline)
+{
+	uint64_t now = segment_now(segment);
+
+	return deadline == UINT64_MAX ? UINT64_MAX : deadline > now ? deadline - now : 0;
+}
+
+/* Sleeps on a word while it has that value, at most so many ticks. Wakes early at will. */
+static void sleep_on(const struct segment *segment, const void *word, uint32_t value,
+		     uint64_t ticks)
+{
+	uint64_t ns = ticks_to_ns(segment, ticks);
+
+	if (ns > SLEEP_MAX_NS)
+		ns = SLEEP_MAX_NS;
+
+	const struct timespec pause = {(time_t)(ns / WEIR_SECOND), (long)(ns % WEIR_SECOND)};
+
+	syscall(SYS_futex, word, FUTEX_WAIT, value, &pause, NULL, 0);
+}
+
+/*
+ * What a sleeper watches, read before the clock and everything else it decides by: whatever
+ * changes afterwards changes the word, and the sleep does not begin.
+ */
+struct watch {
+	const void *word;
+	uint32_t value;
+};
+
+static struct watch watch_begin(const struct segment *segment, const struct rule_row *row)
+{
+	if (segment->time.kind == CLOCK_KIND_MANUAL)
+		return (struct watch){
+			segment->time.manual_moves,
+			/* acquire: pairs with the release in time_source_nudge() */
+			atomic_load_explicit(segment->time.manual_moves, memory_order_acquire),
+		};
+	/* the low half of a little-endian word; acquire: pairs with line_publish() */
+	return (struct watch){
+		&row->generation,
+		(uint32_t)atomic_load_explicit(&row->generation, memory_order_acquire),
+	};
+}
+
+/* On a manual clock time passes by its moves alone, but nothing is slept on for ever. */
+static void watch_sleep(const struct segment *segment, const struct watch *watch, uint64_t ticks)
+{
+	if (segment->time.kind == CLOCK_KIND_MANUAL)
+		ticks = SLEEP_MAX_NS;
+	sleep_on(segment, watch->word, watch->value, ticks);
+}
+
+static void sleep_while_closed(const struct segment *segment, const struct bucket *bucket,
+			       const struct watch *watch, uint64_t gate, uint64_t ticks)
+{
+	if (segment->time.kind == CLOCK_KIND_MANUAL)
+		watch_sleep(segment, watch, ticks);
+	else
+		sleep_on(segment, &bucket->gate, (uint32_t)gate, ticks);
+}
+
+/* The readings one look at a place is made of. */
+struct look {
+	struct binding *binding;
+	const struct segment *segment;
+	struct line line;
+	uint64_t now;
+	uint64_t gate;
+	struct watch watch;
+};
+
+enum look_result {
+	LOOK_DUE,
+	LOOK_VOID,
+	LOOK_LATE,
+	LOOK_AGAIN,
+};
+
+static enum look_result look_closed(struct look *look, uint64_t deadline)
+{
+	uint64_t until = look->gate & GATE_UNTIL;
+
+	if (until > deadline)
+		return LOOK_LATE;
+	sleep_while_closed(look->segment, look->binding->bucket, &look->watch, look->gate,
+			   until - look->now);
+	return LOOK_AGAIN;
+}
+
+static enum look_result look_at(struct look *look, struct place_in_line *place, uint64_t deadline)
+{
+	if (gate_is_closed(look->gate, look->now))
+		return look_closed(look, deadline);
+	if (!gate_is_settled(look->gate)) {
+		gate_settle(look->binding->bucket, look->gate, &look->line);
+		return LOOK_AGAIN;
+	}
+	if (gate_voids(place->gate, look->gate, place->position, &look->line))
+		return LOOK_VOID;
+	place->gate = look->gate;
+
+	uint64_t due = place->position - look->line.burst_units;
+	uint64_t ticks = look->line.flags & LINE_UNLIMITED
+				 ? 0
+				 : line_ticks_until(&look->line, look->now, due);
+
+	if (ticks == 0)
+		return LOOK_DUE;
+	if (deadline != UINT64_MAX &&
+	    (ticks == UINT64_MAX || ticks > deadline - look->now || look->now > deadline))
+		return LOOK_LATE;
+	watch_sleep(look->segment, &look->watch, ticks);
+	return LOOK_AGAIN;
+}
+
+enum wait_result place_wait(struct weir_endpoint *endpoint, struct place_in_line *place,
+			    uint64_t deadline, int *fault)
+{
+	for (;;) {
+		struct look look;
+		int status = place_follow(endpoint, place, &look.binding);
+
+		if (status < 0) {
+			*fault = status;
+			return WAIT_FAULT;
+		}
+		if (status > 0)
+			return WAIT_VOID;
+		look.segment = &look.binding->attachment->segment;
+		look.watch = watch_begin(look.segment, look.binding->row);
+		/* once more, now that a change would be noticed */
+		if (!binding_is_current(look.binding))
+			continue;
+		look.now = line_read(look.binding->row, &look.segment->time, &look.line);
+		look.gate = gate_load(look.binding->bucket);
+		switch (look_at(&look, place, deadline)) {
+		case LOOK_DUE:
+			return WAIT_DUE;
+		case LOOK_VOID:
+			return WAIT_VOID;
+		case LOOK_LATE:
+			return WAIT_LATE;
+		case LOOK_AGAIN:
+			break;
+		}
+	}
+}
+
+/* ---- weir_wait ---- */
+
+static const struct segment *segment_of(struct weir_endpoint *endpoint)
+{
+	return &endpoint_binding(endpoint)->attachment->segment;
+}
+
+/* Behind a closed gate: sleeps until it may have opened; false if that is after the deadline. */
+static bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *attempt,
+			  uint64_t deadline)
+{
+	const struct segment *segment = &attempt->binding->attachment->segment;
+	struct watch watch = watch_begin(segment, attempt->binding->row);
+	uint64_t now = segment_now(segment);
+	uint64_t gate = gate_load(attempt->binding->bucket);
+
+	if (!gate_is_closed(gate, now))
+		return true;
+	if ((gate & GATE_UNTIL) > deadline)
+		return false;
+	weir_report(endpoint->weir, WEIR_EVENT_CLOSED, 0, endpoint->name,
+		    ticks_to_ns(segment, (gate & GATE_UNTIL) - now));
+	sleep_while_closed(segment, attempt->binding->bucket, &watch, gate,
+			   (gate & GATE_UNTIL) - now);
+	return true;
+}
+
+static enum weir_verdict admitted_after(struct weir_endpoint *endpoint,
+					const struct attempt *attempt, uint64_t from_ns,
+					struct weir_answer *answer)
+{
+	const struct binding *binding = attempt->binding;
+	const struct tallies *tallies = &binding->attachment->segment.tallies;
+	uint64_t slept_ns = segment_now_ns(segment_of(endpoint)) - from_ns;
+
+	tally_count(tallies, binding->bucket_index, COUNT_WAITED_CALLS, attempt->units);
+	tally_add(tallies, binding->bucket_index, COUNT_WAITED_NS, slept_ns);
+	return answer_admitted(attempt, slept_ns, answer);
+}
+
+/* The attempt took a place that is not due yet. */
+static bool must_sleep(const struct attempt *attempt)
+{
+	return !(attempt->line.flags & LINE_UNLIMITED) &&
+	       (int64_t)(attempt->mark.mark - attempt->v) > (int64_t)attempt->line.burst_units;
+}
+
+static enum weir_verdict refused_late(struct weir_endpoint *endpoint, struct attempt *attempt,
+				      struct place_in_line *place, struct weir_answer *answer)
+{
+	const struct line *line = &attempt->line;
+
+	place_return(endpoint, place, place->units);
+	attempt->now = segment_now(&attempt->binding->attachment->segment);
+	attempt->wait_ticks =
+		line_ticks_until(line, attempt->now, attempt->mark.mark - line->burst_units);
+	attempt->reason = WEIR_REASON_DEADLINE;
+	return answer_refused(endpoint, attempt, answer);
+}
+
+/* Sleeps in line. Returns WAIT_VOID when a new place must be taken, else *verdict is set. */
+static enum wait_result wait_in_line(struct weir_endpoint *endpoint, struct attempt *attempt,
+				     uint64_t deadline, uint64_t from_ns,
+				     struct weir_answer *answer, enum weir_verdict *verdict)
+{
+	struct place_in_line place;
+	int fault = 0;
+
+	place_take(attempt, &place);
+	weir_report(endpoint->weir, WEIR_EVENT_WAIT, 0, endpoint->name,
+		    ticks_to_ns(&attempt->binding->attachment->segment,
+				line_ticks_until(&attempt->line, attempt->now,
+						 place.position - attempt->line.burst_units)));
+
+	enum wait_result result = place_wait(endpoint, &place, deadline, &fault);
+
+	switch (result) {
+	case WAIT_DUE:
+		*verdict = admitted_after(endpoint, attempt, from_ns, answer);
+		break;
+	case WAIT_LATE:
+		*verdict = refused_late(endpoint, attempt, &place, answer);
+		break;
+	case WAIT_FAULT:
+		*verdict = answer_fault(endpoint, fault, answer);
+		break;
+	case WAIT_VOID:
+		break;
+	}
+	return result;
+}
+
+enum weir_verdict weir_wait(struct weir_endpoint *endpoint, double cost, uint64_t timeout_ns,
+			    struct weir_answer *answer)
+{
+	uint64_t deadline = deadline_after(segment_of(endpoint), timeout_ns);
+	uint64_t from_ns = segment_now_ns(segment_of(endpoint));
+	struct attempt attempt;
+
+	for (;;) {
+		enum weir_verdict verdict = WEIR_REFUSE;
+
+		switch (attempt_take(endpoint, cost, ticks_left(segment_of(endpoint), deadline),
+				     &attempt)) {
+		case ATTEMPT_REFUSED:
+			if (attempt.reason != WEIR_REASON_CLOSED ||
+			    !wait_for_gate(endpoint, &attempt, deadline))
+				return answer_refused(endpoint, &attempt, answer);
+			continue;
+		case ATTEMPT_ADMITTED:
+			if (!must_sleep(&attempt))
+				return answer_admitted(&attempt, 0, answer);
+			if (wait_in_line(endpoint, &attempt, deadline, from_ns, answer, &verdict) ==
+			    WAIT_VOID)
+				continue;
+			return verdict;
+		case ATTEMPT_AGAIN:
+		case ATTEMPT_FAULT:
+			return answer_fault(endpoint, attempt.fault, answer);
+		}
+	}
+}
+
+enum weir_verdict weir_execute(struct weir_endpoint *endpoint, double cost, uint64_t timeout_ns,
+			       int (*work)(void *context), void *context, int *result,
+			       struct weir_answer *answer)
+{
+	enum weir_verdict verdict = weir_wait(endpoint, cost, timeout_ns, answer);
+
+	if (verdict == WEIR_ADMIT) {
+		int status = work(context);
+
+		if (result)
+			*result = status;
+	}
+	return verdict;
+}

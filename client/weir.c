@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * weir.c - attach, follow a replaced pair, detach.
+ */
+#include "handle.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "move.h"
+
+#define FOLLOW_AGAIN_NS 100000000ull
+#define ATTACH_PAUSE_NS 1000000l
+
+void weir_report(const struct weir *weir, int32_t kind, int code, const char *endpoint,
+		 uint64_t wait_ns)
+{
+	const struct weir_event event = {
+		.kind = kind,
+		.code = code,
+		.endpoint = endpoint,
+		.wait_ns = wait_ns,
+	};
+
+	if (weir->trace)
+		weir->trace(weir->trace_context, &event);
+}
+
+/* The caller's options in our size: a program built against an older header passes fewer. */
+static struct weir_options options_read(const struct weir_options *from)
+{
+	struct weir_options options = WEIR_OPTIONS_INIT;
+
+	if (from && from->size >= sizeof(from->size))
+		memcpy(&options, from, from->size < sizeof(options) ? from->size : sizeof(options));
+	return options;
+}
+
+static const char *first_of(const char *given, const char *variable)
+{
+	const char *found = given ? given : getenv(variable);
+
+	return found && *found ? found : NULL;
+}
+
+static int options_place(const struct weir_options *options, struct place *out)
+{
+	const struct place_hints hints = {
+		.name = first_of(options->name, "WEIR_NAME"),
+		.shm_dir = first_of(options->shm_dir, "WEIR_SHM_DIR"),
+		.runtime_dir = first_of(NULL, "XDG_RUNTIME_DIR"),
+		.uid = (uint32_t)geteuid(),
+	};
+
+	return place_resolve(out, &hints, PLACE_TO_ATTACH);
+}
+
+/* Maps the pair that has the name and becomes a member of it. */
+static int attachment_open(struct weir *weir, struct attachment **out)
+{
+	struct attachment *at = calloc(1, sizeof(*at));
+
+	if (!at)
+		return -ENOMEM;
+
+	int64_t slot = segment_attach(&at->segment, &weir->place, SEGMENT_USE, weir->trusted);
+
+	if (slot == 0) {
+		slot = members_join(&at->segment);
+		if (slot < 0)
+			segment_detach(&at->segment);
+	}
+	if (slot < 0) {
+		free(at);
+		return (int)slot;
+	}
+	at->slot = (uint32_t)slot;
+	*out = at;
+	return 0;
+}
+
+/* Whether a moment later the same attempt may succeed. */
+static bool attach_is_temporary(int status)
+{
+	return status == WEIR_EABSENT || status == WEIR_EUNREADY || status == WEIR_EPAIR ||
+	       status == WEIR_EBOOT;
+}
+
+static int attach_until(struct weir *weir, uint64_t for_ns, struct attachment **out)
+{
+	const struct timespec pause = {0, ATTACH_PAUSE_NS};
+	uint64_t from = time_source_kernel_ns(CLOCK_MONOTONIC);
+
+	for (;;) {
+		int status = attachment_open(weir, out);
+
+		if (!attach_is_temporary(status) ||
+		    time_source_kernel_ns(CLOCK_MONOTONIC) - from >= for_ns)
+			return status;
+		nanosleep(&pause, NULL);
+	}
+}
+
+static void attachment_free(struct attachment *at)
+{
+	if (at->segment.state_fd >= 0 && at->slot != MEMBER_NONE)
+		members_leave(&at->segment, at->slot);
+	segment_detach(&at->segment);
+	if (at->has_predecessor)
+		segment_detach(&at->predecessor);
+	free(at);
+}
+
+int weir_open(struct weir **out, const struct weir_options *from)
+{
+	struct weir_options options = options_read(from);
+	struct attachment *at = NULL;
+	struct weir *weir = calloc(1, sizeof(*weir));
+
+	if (!weir)
+		return -ENOMEM;
+	weir->policy = options.policy;
+	weir->trace = options.trace;
+	weir->trace_context = options.trace_context;
+	weir->trusted = options.owner_uid;
+	pthread_mutex_init(&weir->mutex, NULL);
+
+	int status = options_place(&options, &weir->place);
+
+	if (status == 0)
+		status = attach_until(weir, options.attach_ns, &at);
+	if (status == 0) {
+		atomic_store_explicit(&weir->current, at, memory_order_release);
+		status = fork_watch(weir);
+	}
+	if (status < 0) {
+		if (at)
+			attachment_free(at);
+		pthread_mutex_destroy(&weir->mutex);
+		free(weir);
+		return status;
+	}
+	*out = weir;
+	return 0;
+}
+
+void weir_close(struct weir *weir)
+{
+	if (!weir)
+		return;
+	/* a child that never used the handle must not clear its parent's slot */
+	bool forked =
+		weir->fork_mark && !atomic_load_explicit(weir->fork_mark, memory_order_relaxed);
+	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_acquire);
+
+	fork_unwatch(weir);
+	while (at) {
+		struct attachment *previous = at->previous;
+
+		if (forked)
+			at->slot = MEMBER_NONE;
+		attachment_free(at);
+		at = previous;
+	}
+	pthread_mutex_destroy(&weir->mutex);
+	free(weir);
+}
+
+/* Leaves the pair that was replaced: the mapping stays for threads in mid-call. */
+static void attachment_leave(struct attachment *at)
+{
+	if (at->segment.state_fd < 0)
+		return;
+	if (at->slot != MEMBER_NONE)
+		members_leave(&at->segment, at->slot);
+	close(at->segment.state_fd);
+	at->segment.state_fd = -1;
+	at->slot = MEMBER_NONE;
+}
+
+void attachment_follow(struct weir *weir)
+{
+	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_relaxed);
+	uint64_t now = time_source_kernel_ns(CLOCK_MONOTONIC);
+	struct attachment *next = NULL;
+
+	if (!segment_is_retired(&at->segment) || weir->place.name[0] == '\0' ||
+	    now < weir->follow_after_ns)
+		return;
+	weir->follow_after_ns = now + FOLLOW_AGAIN_NS;
+	if (attachment_open(weir, &next) < 0)
+		return; /* gone for now: the limits we know go on holding */
+	if (next->segment.pair == at->segment.pair) {
+		attachment_free(next);
+		return;
+	}
+	next->previous = at;
+	/* release: pairs with the acquire of the binding that will point to it */
+	atomic_store_explicit(&weir->current, next, memory_order_release);
+	attachment_leave(at);
+	weir->follow_after_ns = 0;
+	weir_report(weir, WEIR_EVENT_REATTACH, 0, NULL, 0);
+}
+
+uint64_t weir_clock_now(struct weir *weir)
+{
+	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_acquire);
+
+	return segment_now_ns(&at->segment);
+}
+
+int weir_clock_advance(struct weir *weir, uint64_t by_ns)
+{
+	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_acquire);
+
+	if (at->segment.time.kind != CLOCK_KIND_MANUAL)
+		return WEIR_ENOCLOCK;
+	time_source_advance(&at->segment.time, by_ns);
+	return 0;
+}
