@@ -157,7 +157,7 @@ static double rate_per_s(const struct line *line, uint64_t hz)
 {
 	if (line->flags & LINE_UNLIMITED)
 		return INFINITY;
-	return ldexp((double)line->slope * (double)hz, -64 - (int)line->k);
+	return ldexp((double)line->slope * (double)hz, -(LINE_SLOPE_BITS + (int)line->k));
 }
 
 static void level_fill(const struct binding *binding, const struct line *line, uint64_t now,
@@ -179,8 +179,8 @@ static void level_fill(const struct binding *binding, const struct line *line, u
 	if (gate_is_closed(gate, now))
 		out->closed_ns = ticks_to_ns(segment, (gate & GATE_UNTIL) - now);
 	if (!(line->flags & LINE_UNLIMITED) && level < (int64_t)one)
-		out->wait_ns = ticks_to_ns(
-			segment, line_wait_ticks(line, now, (uint64_t)((int64_t)one - level)));
+		out->wait_ns =
+			ticks_to_ns(segment, line_wait_ticks(line, now, one - (uint64_t)level));
 	if (out->closed_ns > out->wait_ns)
 		out->wait_ns = out->closed_ns;
 }

@@ -35,6 +35,7 @@ static void reopen_all(struct weir *weir)
 {
 	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_relaxed);
 
+	/* NULL while the handle is being opened */
 	for (; at; at = at->previous) {
 		if (at->segment.state_fd >= 0)
 			members_reopen(&at->segment);

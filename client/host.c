@@ -86,8 +86,21 @@ static int host_make(struct weir *weir, const struct config *config, enum weir_c
 		int64_t slot = members_join(&at->segment);
 
 		at->slot = slot < 0 ? MEMBER_NONE : (uint32_t)slot;
-		status = slot < 0 ? (int)slot : fork_watch(weir);
+		status = slot < 0 ? (int)slot : 0;
 	}
+	return status;
+}
+
+/* Under the mutex, which a fork waits for; see attach_watched(). */
+static int host_make_watched(struct weir *weir, const struct config *config, enum weir_clock clock)
+{
+	int status = fork_watch(weir);
+
+	if (status < 0)
+		return status;
+	pthread_mutex_lock(&weir->mutex);
+	status = host_make(weir, config, clock);
+	pthread_mutex_unlock(&weir->mutex);
 	return status;
 }
 
@@ -104,7 +117,7 @@ int weir_host(struct weir **out, const char *ini_text, enum weir_clock clock,
 
 	struct weir *weir = handle_new(options);
 
-	status = weir ? host_make(weir, &config, clock) : -ENOMEM;
+	status = weir ? host_make_watched(weir, &config, clock) : -ENOMEM;
 	config_free(&config);
 	if (status < 0) {
 		weir_close(weir);

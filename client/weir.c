@@ -57,8 +57,11 @@ static int options_place(const struct weir_options *options, struct place *out)
 	return place_resolve(out, &hints, PLACE_TO_ATTACH);
 }
 
-/* Maps the pair that has the name and becomes a member of it. */
-static int attachment_open(struct weir *weir, struct attachment **out)
+/*
+ * Maps the pair that has the name and becomes a member of it. A follower does without a slot if
+ * none is free: the limits hold, it only cannot be listed.
+ */
+static int attachment_open(struct weir *weir, bool follows, struct attachment **out)
 {
 	struct attachment *at = calloc(1, sizeof(*at));
 
@@ -69,6 +72,8 @@ static int attachment_open(struct weir *weir, struct attachment **out)
 
 	if (slot == 0) {
 		slot = members_join(&at->segment);
+		if (slot == WEIR_EMEMBERS && follows)
+			slot = MEMBER_NONE;
 		if (slot < 0)
 			segment_detach(&at->segment);
 	}
@@ -88,13 +93,30 @@ static bool attach_is_temporary(int status)
 	       status == WEIR_EBOOT;
 }
 
-static int attach_until(struct weir *weir, uint64_t for_ns, struct attachment **out)
+/*
+ * Under the mutex, which a fork waits for: no child is born between the taking of a slot and the
+ * moment when the fork handler knows of it.
+ */
+static int attach_watched(struct weir *weir)
+{
+	struct attachment *at;
+
+	pthread_mutex_lock(&weir->mutex);
+	int status = attachment_open(weir, false, &at);
+
+	if (status == 0)
+		atomic_store_explicit(&weir->current, at, memory_order_release);
+	pthread_mutex_unlock(&weir->mutex);
+	return status;
+}
+
+static int attach_until(struct weir *weir, uint64_t for_ns)
 {
 	const struct timespec pause = {0, ATTACH_PAUSE_NS};
 	uint64_t from = time_source_kernel_ns(CLOCK_MONOTONIC);
 
 	for (;;) {
-		int status = attachment_open(weir, out);
+		int status = attach_watched(weir);
 
 		if (!attach_is_temporary(status) ||
 		    time_source_kernel_ns(CLOCK_MONOTONIC) - from >= for_ns)
@@ -116,7 +138,6 @@ static void attachment_free(struct attachment *at)
 int weir_open(struct weir **out, const struct weir_options *from)
 {
 	struct weir_options options = options_read(from);
-	struct attachment *at = NULL;
 	struct weir *weir = calloc(1, sizeof(*weir));
 
 	if (!weir)
@@ -130,16 +151,11 @@ int weir_open(struct weir **out, const struct weir_options *from)
 	int status = options_place(&options, &weir->place);
 
 	if (status == 0)
-		status = attach_until(weir, options.attach_ns, &at);
-	if (status == 0) {
-		atomic_store_explicit(&weir->current, at, memory_order_release);
 		status = fork_watch(weir);
-	}
+	if (status == 0)
+		status = attach_until(weir, options.attach_ns);
 	if (status < 0) {
-		if (at)
-			attachment_free(at);
-		pthread_mutex_destroy(&weir->mutex);
-		free(weir);
+		weir_close(weir);
 		return status;
 	}
 	*out = weir;
@@ -190,7 +206,7 @@ void attachment_follow(struct weir *weir)
 	    now < weir->follow_after_ns)
 		return;
 	weir->follow_after_ns = now + FOLLOW_AGAIN_NS;
-	if (attachment_open(weir, &next) < 0)
+	if (attachment_open(weir, true, &next) < 0)
 		return; /* gone for now: the limits we know go on holding */
 	if (next->segment.pair == at->segment.pair) {
 		attachment_free(next);

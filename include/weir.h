@@ -30,6 +30,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 #define WEIR_VERSION "0.1.0"
 
 #define WEIR_MILLISECOND 1000000ull
@@ -304,6 +306,8 @@ uint64_t weir_clock_now(struct weir *weir);
 
 /* Moves a manual clock forward and wakes who sleeps on it. Returns 0, WEIR_ENOCLOCK. */
 int weir_clock_advance(struct weir *weir, uint64_t by_ns);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

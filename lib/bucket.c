@@ -96,5 +96,6 @@ int64_t bucket_level(uint64_t mark, uint64_t v, uint64_t burst, uint64_t initial
 
 	int64_t ahead = (int64_t)(mark - v);
 
-	return (int64_t)burst - (ahead > 0 ? ahead : 0);
+	/* unsigned: hostile bytes may not overflow it */
+	return (int64_t)(burst - (ahead > 0 ? (uint64_t)ahead : 0));
 }

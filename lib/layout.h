@@ -70,14 +70,14 @@ enum row_origin {
 
 /*
  * A straight line V(t): what the bucket arithmetic needs, published together (rules object).
- *   V(t) = origin_units + (max(0, t - origin_ticks) * slope + origin_fraction >> 64)
+ *   V(t) = origin_units + (16 * max(0, t - origin_ticks) * slope + origin_fraction >> 64)
  * Written by the publisher, read by everybody; one cache line.
  */
 struct line_words {
 	_Atomic uint64_t origin_ticks;	  /* clock ticks; may lie a microsecond ahead */
 	_Atomic uint64_t origin_units;	  /* V at the origin, in units of 2^-k token */
 	_Atomic uint64_t origin_fraction; /* the rest of V, in 2^-64 unit */
-	_Atomic uint64_t slope;		  /* 2^-64 unit per tick; rounded up */
+	_Atomic uint64_t slope;		  /* 2^-60 unit per tick; rounded up */
 	_Atomic uint64_t shape;		  /* k | flags << 16; k never changes in a row */
 	_Atomic uint64_t burst_units;	  /* capacity of the bucket */
 	_Atomic uint64_t reach_units;	  /* how far ahead of V a mark may go (max_wait) */

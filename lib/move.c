@@ -20,6 +20,12 @@ struct origin {
 	uint64_t units;
 };
 
+/* One of those in the table of names. */
+static bool bucket_is_names(const struct segment *segment, uint32_t bucket)
+{
+	return bucket >= segment->row_count && bucket < segment->row_count + segment->name_count;
+}
+
 static struct origin origin_of(const struct segment *segment, uint32_t row, uint32_t bucket)
 {
 	const struct rule_row *at = &segment->rows[row];
@@ -31,9 +37,10 @@ static struct origin origin_of(const struct segment *segment, uint32_t row, uint
 		.units = atomic_load_explicit(&at->source_units, memory_order_relaxed),
 	};
 
-	if (bucket >= segment->row_count && bucket < segment->row_count + segment->name_count)
+	if (bucket_is_names(segment, bucket))
+		/* acquire: pairs with the release in name_find_source() and name_continue() */
 		origin.bucket_plus_1 = (uint32_t)atomic_load_explicit(
-			&segment->names[bucket - segment->row_count].source, memory_order_relaxed);
+			&segment->names[bucket - segment->row_count].source, memory_order_acquire);
 	else if (bucket != row)
 		origin.bucket_plus_1 = 0; /* the bucket of names without room begins anew */
 	return origin;
@@ -56,17 +63,43 @@ static uint64_t first_mark(const struct segment *segment, uint32_t row, unsigned
 	return line_value(&line, now) + (line.burst_units - line.initial_units);
 }
 
+/*
+ * While marks are being moved, a name that is used here and was not when move_prepare() looked
+ * continues its bucket in the old pair all the same. It is claimed there if need be: whoever is
+ * still there and comes to it later meets it frozen. All helpers find the same bucket.
+ */
+static void name_find_source(const struct segment *segment, const struct segment *old,
+			     uint32_t bucket)
+{
+	struct name_row *slot = &segment->names[bucket - segment->row_count];
+	struct resolution found;
+	char name[LAYOUT_TEXT_BYTES];
+
+	if (atomic_load_explicit(&slot->source, memory_order_acquire))
+		return;
+	segment_text(slot->text, name); /* complete, since somebody uses it: names.c */
+	if (names_resolve(old, name, true, &found) < 0 || !bucket_is_names(old, found.bucket))
+		return;
+	/* release: pairs with the acquire in origin_of() */
+	atomic_store_explicit(&slot->source, found.bucket + 1, memory_order_release);
+}
+
 int move_install(const struct segment *segment, const struct segment *old, uint32_t row,
 		 uint32_t bucket)
 {
+	/* acquire: pairs with the release in move_finish(), after which all are installed */
+	uint64_t moving = atomic_load_explicit(&segment->rules->predecessor, memory_order_acquire);
+	bool is_names = bucket_is_names(segment, bucket);
+
+	if (is_names && moving && old && old->pair == moving)
+		name_find_source(segment, old, bucket);
+
 	struct origin origin = origin_of(segment, row, bucket);
 	const struct segment *from = origin.elsewhere ? old : segment;
 	unsigned k;
 	uint64_t mark = first_mark(segment, row, &k);
 
-	if (origin.bucket_plus_1 && origin.elsewhere && !old &&
-	    /* acquire: pairs with the release in move_finish(), after which it is installed */
-	    atomic_load_explicit(&segment->rules->predecessor, memory_order_acquire))
+	if (moving && !old && origin.elsewhere && (origin.bucket_plus_1 || is_names))
 		return WEIR_EPAIR;
 	if (origin.bucket_plus_1 && from && origin.bucket_plus_1 <= from->bucket_count) {
 		struct bucket *source = &from->buckets[origin.bucket_plus_1 - 1];
@@ -132,28 +165,39 @@ static int64_t prepare_row(const struct segment *segment, struct segment *succes
 	return rules_append(successor, &rule, &source);
 }
 
-/* A name in use keeps its bucket; one that has moved to a row of its own needs none. */
-static void prepare_name(const struct segment *segment, struct segment *successor, uint32_t slot)
+/*
+ * A name in use keeps its bucket; one that has moved to a row of its own needs none. Returns the
+ * bucket in which `successor` continues that of a slot, or -1.
+ */
+static int64_t name_continue(const struct segment *segment, const struct segment *successor,
+			     uint32_t slot)
 {
 	struct name_row *from = &segment->names[slot];
-	uint32_t bucket = segment->row_count + slot;
 	struct resolution found;
 	char name[LAYOUT_TEXT_BYTES];
 
 	if (!atomic_load_explicit(&from->hash, memory_order_acquire))
-		return;
+		return -1;
 	segment_text(from->text, name);
-	if (names_find_row(successor, name) != names_default_row(successor) ||
+	/* if that is not the whole text, nobody has used the bucket yet: names.c */
+	if (names_find_slot(segment, name) != slot ||
+	    names_find_row(successor, name) != names_default_row(successor) ||
 	    names_resolve(successor, name, true, &found) < 0 || found.overflow)
-		return;
-	/* relaxed: nobody else has the successor yet */
+		return -1;
+	/* release: pairs with the acquire in origin_of() */
 	atomic_store_explicit(&successor->names[found.bucket - successor->row_count].source,
-			      bucket + 1, memory_order_relaxed);
+			      segment->row_count + slot + 1, memory_order_release);
+	return found.bucket;
 }
 
 int move_prepare(const struct segment *segment, struct segment *successor,
 		 const struct rule *instead)
 {
+	/* a manual clock goes on where it was: relaxed, nobody else has the successor yet */
+	atomic_store_explicit(
+		&successor->state->manual_ns,
+		atomic_load_explicit(&segment->state->manual_ns, memory_order_relaxed),
+		memory_order_relaxed);
 	for (uint32_t i = 0; i < rows_used(segment); i++) {
 		if (atomic_load_explicit(&segment->rows[i].state, memory_order_acquire) != ROW_LIVE)
 			continue;
@@ -164,7 +208,7 @@ int move_prepare(const struct segment *segment, struct segment *successor,
 			return (int)row;
 	}
 	for (uint32_t i = 0; i < segment->name_count; i++)
-		prepare_name(segment, successor, i);
+		name_continue(segment, successor, i);
 	/* relaxed: published by the rename that reveals the pair */
 	atomic_store_explicit(&successor->publisher->predecessor, segment->pair,
 			      memory_order_relaxed);
@@ -179,6 +223,25 @@ void move_retire(const struct segment *segment)
 	for (uint32_t i = 0; i < rows_used(segment); i++)
 		syscall(SYS_futex, &segment->rows[i].generation, FUTEX_WAKE, INT32_MAX, NULL, NULL,
 			0);
+	time_source_nudge(&segment->time);
+}
+
+/*
+ * Every name that came into use in the old pair until now; and freezes what nobody has used, so
+ * that who was stopped there and claims it later follows before drawing from it.
+ */
+static void finish_names(const struct segment *successor, const struct segment *old, uint32_t row)
+{
+	for (uint32_t i = 0; i < old->name_count; i++) {
+		bucket_freeze(&old->buckets[old->row_count + i]);
+
+		int64_t bucket = name_continue(old, successor, i);
+
+		FAULT_POINT(finish_name);
+		if (bucket >= 0)
+			move_install(successor, old, row, (uint32_t)bucket);
+	}
+	bucket_freeze(&old->buckets[old->row_count + old->name_count]);
 }
 
 int move_finish(struct segment *successor, const struct segment *old)
@@ -191,9 +254,8 @@ int move_finish(struct segment *successor, const struct segment *old)
 		    ROW_DEFAULT)
 			move_install(successor, old, i, i);
 	}
-	for (uint32_t i = 0; i < successor->name_count && fallback >= 0; i++)
-		if (atomic_load_explicit(&successor->names[i].source, memory_order_relaxed))
-			move_install(successor, old, (uint32_t)fallback, successor->row_count + i);
+	if (old && fallback >= 0)
+		finish_names(successor, old, (uint32_t)fallback);
 	FAULT_POINT(finish_installed);
 	/* release: pairs with the acquire in move_install() */
 	atomic_store_explicit(&successor->publisher->predecessor, 0, memory_order_release);

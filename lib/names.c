@@ -206,6 +206,19 @@ static void name_write_text(struct name_row *slot, const char *name)
 		atomic_store_explicit(&slot->text[i], (unsigned char)name[i], memory_order_relaxed);
 }
 
+/*
+ * Whoever uses a slot has seen to its text first: the claimer may have been killed, or be about to
+ * write it, and the name of a bucket in use must be known when its mark moves (move.c).
+ */
+static void name_complete_text(struct name_row *slot, const char *name)
+{
+	char text[LAYOUT_TEXT_BYTES];
+
+	segment_text(slot->text, text);
+	if (strcmp(text, name) != 0)
+		name_write_text(slot, name);
+}
+
 /* The slot that holds the hash; if none does and `claim`, the first free one; -1: full or none. */
 static int64_t name_slot(const struct segment *segment, const char *name, bool claim)
 {
@@ -228,8 +241,11 @@ static int64_t name_slot(const struct segment *segment, const char *name, bool c
 				return index;
 			}
 		}
-		if (found == hash)
+		if (found == hash) {
+			if (claim)
+				name_complete_text(slot, name);
 			return index;
+		}
 	}
 	return -1;
 }

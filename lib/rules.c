@@ -284,12 +284,30 @@ void rules_set_order(struct segment *segment, uint32_t row, uint32_t order)
 
 /* ---- removing ---- */
 
+/* The bucket under [default] to which the name of a removed row goes back. */
+struct home {
+	struct bucket *bucket; /* NULL: none */
+	uint32_t row;
+	uint64_t mark; /* of the row's bucket, as far as it was taken over */
+};
+
+/* A closure goes along; one that is over has drained the row's bucket first. */
+static void home_gate(struct bucket *from, struct bucket *to, const struct line *line, uint64_t now)
+{
+	uint64_t gate = gate_load(from);
+
+	if (gate_is_closed(gate, now))
+		gate_close(to, now, gate & GATE_UNTIL);
+	else if (!gate_is_settled(gate))
+		gate_settle(from, gate, line);
+}
+
 /*
  * The name of an exact row goes back to its bucket under [default], which was frozen when the
  * row took over its mark: it gets the present debt, and is usable again before anyone is sent to
- * it.
+ * it. A publisher that was killed in between has thawed it before; then the debt is raised.
  */
-static void thaw_name(struct segment *segment, uint32_t row)
+static void thaw_name(struct segment *segment, uint32_t row, struct home *home)
 {
 	char name[LAYOUT_TEXT_BYTES];
 	int64_t fallback = names_default_row(segment);
@@ -300,16 +318,38 @@ static void thaw_name(struct segment *segment, uint32_t row)
 	if (row_kind(segment, row) != ROW_EXACT || fallback < 0 || slot < 0)
 		return;
 
+	struct bucket *bucket = &segment->buckets[segment->row_count + (uint32_t)slot];
 	struct line from;
 	struct line to;
 	uint64_t now = line_read(&segment->rows[row], &segment->time, &from);
 	uint64_t there = line_read(&segment->rows[fallback], &segment->time, &to);
-	int64_t debt = (int64_t)(bucket_look(&segment->buckets[row]) - line_value(&from, now));
-	uint64_t mark = line_value(&to, there);
 
-	if (debt > 0)
-		mark += line_rescale((uint64_t)debt, from.k, to.k);
-	bucket_thaw(&segment->buckets[segment->row_count + (uint32_t)slot], mark);
+	home_gate(&segment->buckets[row], bucket, &from, now);
+
+	uint64_t v = line_value(&from, now);
+	uint64_t mark = bucket_base(bucket_look(&segment->buckets[row]), v);
+	uint64_t at_home = line_value(&to, there) + line_rescale(mark - v, from.k, to.k);
+
+	bucket_thaw(bucket, at_home);
+	bucket_drain(bucket, at_home);
+	*home = (struct home){bucket, (uint32_t)fallback, mark};
+}
+
+/* What the row still gave between the thaw and its end goes on the same account. */
+static void close_account(struct segment *segment, uint32_t row, const struct home *home)
+{
+	/* nobody is sent here any more; who still comes meets it frozen and resolves again */
+	uint64_t last = bucket_freeze(&segment->buckets[row]);
+	struct line from;
+	struct line to;
+
+	if (last == BUCKET_UNSET || (int64_t)(last - home->mark) <= 0)
+		return;
+	line_read(&segment->rows[row], &segment->time, &from);
+	uint64_t there = line_read(&segment->rows[home->row], &segment->time, &to);
+
+	bucket_charge(home->bucket, line_value(&to, there),
+		      line_rescale(last - home->mark, from.k, to.k));
 }
 
 static bool has_twin(const struct segment *segment, uint32_t row)
@@ -331,13 +371,28 @@ static bool has_twin(const struct segment *segment, uint32_t row)
 
 void rules_remove(struct segment *segment, uint32_t row)
 {
+	struct home home = {NULL, 0, 0};
+
 	if (!has_twin(segment, row))
-		thaw_name(segment, row);
+		thaw_name(segment, row, &home);
 	FAULT_POINT(remove_before);
 	/* release: pairs with the acquire in names.c */
 	atomic_store_explicit(&row_writable(segment, row)->state, ROW_GONE, memory_order_release);
+	if (home.bucket)
+		close_account(segment, row, &home);
 	table_changed(segment);
 	rules_wake(segment, row);
+}
+
+/* A mark that was to move within this pair: a later move of the row would miss it. */
+static void finish_move(struct segment *segment, uint32_t row)
+{
+	const struct rule_row *at = &segment->rows[row];
+
+	if (row_is_live(at) && atomic_load_explicit(&at->source, memory_order_relaxed) &&
+	    !atomic_load_explicit(&at->source_elsewhere, memory_order_relaxed) &&
+	    bucket_look(&segment->buckets[row]) == BUCKET_UNSET)
+		move_install(segment, NULL, row, row);
 }
 
 void rules_recover(struct segment *segment)
@@ -346,6 +401,8 @@ void rules_recover(struct segment *segment)
 		if (row_is_live(&segment->rows[i]) && has_twin(segment, i))
 			rules_remove(segment, i);
 	table_changed(segment);
+	for (uint32_t i = 0; i < rows_used(segment); i++)
+		finish_move(segment, i);
 }
 
 /* ---- all rows ---- */
@@ -366,7 +423,7 @@ void rules_wake(struct segment *segment, uint32_t row)
 static uint64_t minted_asleep(const struct line *line, uint64_t hz, uint64_t slept_ns)
 {
 	line_wide ticks = (line_wide)slept_ns * hz / 1000000000u;
-	line_wide units = (line_wide)(uint64_t)ticks * line->slope >> 64;
+	line_wide units = (line_wide)(uint64_t)ticks * line->slope >> LINE_SLOPE_BITS;
 
 	return units > line->burst_units ? line->burst_units : (uint64_t)units;
 }

@@ -130,6 +130,24 @@ static int object_map(int fd, uint64_t bytes, bool writable, void **out)
 	return 0;
 }
 
+/*
+ * Member locks need a description of their own: a mapping holds the one it was made through, a
+ * forked child inherits the mapping, and so the lock of its dead parent would live on with it.
+ * Without /proc the one there is stays: a slot may then be freed late, never early.
+ */
+static int descriptor_apart(int fd)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int apart = open(path, O_RDWR | O_CLOEXEC);
+
+	if (apart < 0)
+		return fd;
+	close(fd);
+	return apart;
+}
+
 /* A new object under a temporary name; what a dead creator of ours left there is removed. */
 static int object_create(const struct place *place, const char *suffix, mode_t mode, gid_t group,
 			 uint64_t bytes)
@@ -147,7 +165,7 @@ static int object_create(const struct place *place, const char *suffix, mode_t m
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 
 	if (fd < 0)
-		return -errno;
+		return errno == ENOSPC || errno == EDQUOT ? WEIR_ESPACE : -errno;
 
 	/* beyond the umask; a group that this user may not give away is not an error of ours to
 	 * hide */
@@ -274,6 +292,7 @@ static int pair_make(struct segment *out, int rules_fd, int state_fd,
 		status = object_map(state_fd, segment.state_bytes, true, &state);
 	segment.rules = segment.publisher = rules;
 	segment.state = state;
+	segment.state_fd = descriptor_apart(state_fd);
 	if (status == 0)
 		status = pair_fill(&segment, shape, cpu_lanes);
 	if (status < 0) {
@@ -479,6 +498,21 @@ static bool owner_is_trusted(uid_t owner, enum segment_mode mode, uid_t trusted)
 	return owner == 0 || owner == geteuid() || (trusted != (uid_t)-1 && owner == trusted);
 }
 
+static int open_code(int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ENOTDIR:
+		return WEIR_EABSENT;
+	case ELOOP:  /* a symbolic link */
+	case ENXIO:  /* a socket */
+	case EISDIR: /* a folder, opened for writing */
+		return WEIR_EFOREIGN;
+	default:
+		return -error;
+	}
+}
+
 static int object_open(struct opened *out, const struct place *place, const char *suffix,
 		       bool writable, enum segment_mode mode, uid_t trusted, size_t at_least)
 {
@@ -491,9 +525,7 @@ static int object_open(struct opened *out, const struct place *place, const char
 	int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR ? WEIR_EABSENT
-		       : errno == ELOOP || errno == ENXIO  ? WEIR_EFOREIGN
-							   : -errno;
+		return open_code(errno);
 	if (fstat(fd, &found) < 0)
 		status = -errno;
 	else if (!S_ISREG(found.st_mode))
@@ -632,6 +664,8 @@ static int pair_attach(struct segment *out, struct opened *rules, struct opened 
 		return status;
 	segment_point(&segment, cpu_lanes);
 	segment.pair = LOAD(segment.rules->pair);
+	if (mode != SEGMENT_LOOK)
+		segment.state_fd = descriptor_apart(state->fd);
 	close(rules->fd);
 	*out = segment;
 	return 0;
@@ -674,7 +708,12 @@ static int attach_named(struct segment *out, const struct place *place, const ch
 int segment_attach(struct segment *out, const struct place *place, enum segment_mode mode,
 		   uid_t trusted)
 {
-	return attach_named(out, place, "rules", "state", mode, trusted);
+	int status = WEIR_EPAIR;
+
+	/* a whole switch may fall between the opening of the two objects; seldom twice */
+	for (int tries = 0; tries < 8 && status == WEIR_EPAIR; tries++)
+		status = attach_named(out, place, "rules", "state", mode, trusted);
+	return status;
 }
 
 int segment_attach_old(struct segment *out, const struct place *place, enum segment_mode mode,

@@ -14,26 +14,24 @@
 #define ROOM (1ull << 62) /* V stays below it, so that the signed differences stay right */
 
 /*
- * num / den * 2^(64 + k), rounded up, by long division in binary: the products would not fit 128
- * bits. Exactly one unit per tick saturates (line_begin() makes up for it); false: above that.
+ * num / den * 2^(60 + k), rounded up, by long division in binary: the products would not fit 128
+ * bits. false: it does not fit 64.
  */
 static bool slope_from_ratio(line_wide num, line_wide den, unsigned k, uint64_t *slope)
 {
 	line_wide quotient = num / den;
 	line_wide rest = num % den;
 
-	for (unsigned i = 0; i < 64 + k; i++) {
+	for (unsigned i = 0; i < LINE_SLOPE_BITS + k; i++) {
 		rest <<= 1;
 		quotient = quotient << 1 | (rest >= den);
 		rest -= rest >= den ? den : 0;
-		if (quotient >> 65)
+		if (quotient >> 64)
 			return false;
 	}
 	quotient += rest != 0;
-	if (quotient > (line_wide)1 << 64)
-		return false;
-	*slope = quotient >> 64 ? UINT64_MAX : (uint64_t)quotient;
-	return true;
+	*slope = (uint64_t)quotient;
+	return quotient >> 64 == 0;
 }
 
 int line_from_hz(struct line *out, uint64_t hz)
@@ -109,7 +107,8 @@ static uint64_t reach_units(const struct terms *terms, const struct line *line, 
 		return LINE_FAR;
 
 	line_wide ticks = (line_wide)terms->max_wait_ns * hz / NS_PER_S;
-	line_wide reach = ((line_wide)(uint64_t)ticks * line->slope >> 64) + line->burst_units;
+	line_wide minted = (line_wide)(uint64_t)ticks * line->slope >> LINE_SLOPE_BITS;
+	line_wide reach = minted + line->burst_units;
 
 	return reach > LINE_FAR ? LINE_FAR : (uint64_t)reach;
 }
@@ -147,12 +146,13 @@ uint64_t line_ticks_until(const struct line *line, uint64_t now, uint64_t value)
 	if (line->slope == 0)
 		return UINT64_MAX;
 
-	/* the smallest e with e * slope >= need, from the line's origin on */
+	/* the smallest e with 16 e * slope >= need, from the line's origin on */
 	line_wide need = ((line_wide)(value - line->origin_units) << 64) - line->origin_fraction;
-	line_wide elapsed = (need + line->slope - 1) / line->slope;
+	line_wide sixteenths = (need + line->slope - 1) / line->slope;
+	line_wide elapsed = (sixteenths + 15) >> 4;
 	line_wide at = elapsed + line->origin_ticks;
 
-	if (elapsed >> 63 || at >> 64)
+	if (elapsed > LINE_ELAPSED_MAX || at >> 64)
 		return UINT64_MAX;
 	return (uint64_t)at - now;
 }
@@ -164,9 +164,10 @@ uint64_t line_wait_ticks(const struct line *line, uint64_t now, uint64_t ahead)
 
 uint64_t line_ticks_to_ns(const struct line *clock, uint64_t ticks)
 {
-	line_wide ns = (line_wide)ticks * clock->slope + UINT64_MAX;
+	const line_wide up = ((line_wide)1 << LINE_SLOPE_BITS) - 1;
+	line_wide ns = ((line_wide)ticks * clock->slope + up) >> LINE_SLOPE_BITS;
 
-	return ticks == UINT64_MAX ? UINT64_MAX : (uint64_t)(ns >> 64);
+	return ticks == UINT64_MAX || ns >> 64 ? UINT64_MAX : (uint64_t)ns;
 }
 
 uint64_t line_ns_to_ticks(const struct line *clock, uint64_t ns)
@@ -174,7 +175,7 @@ uint64_t line_ns_to_ticks(const struct line *clock, uint64_t ns)
 	if (ns == UINT64_MAX || clock->slope == 0)
 		return UINT64_MAX;
 
-	line_wide ticks = (((line_wide)ns << 64) + clock->slope - 1) / clock->slope;
+	line_wide ticks = (((line_wide)ns << LINE_SLOPE_BITS) + clock->slope - 1) / clock->slope;
 
 	return ticks >> 64 ? UINT64_MAX : (uint64_t)ticks;
 }
@@ -286,9 +287,6 @@ void line_begin(struct rule_row *row, const struct time_source *time, const stru
 	struct line line = *first;
 
 	line_set_origin(&line, time_source_ticks(time), (line_wide)1 << 64);
-	/* one unit per tick lacks 2^-64 of it; this is more than ten years' worth of that */
-	if (line.slope == UINT64_MAX)
-		line.origin_fraction = UINT64_MAX;
 	copy_fill(&row->copies[1], &line, terms, author);
 	generation_advance(row, 0);
 }

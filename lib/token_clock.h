@@ -17,6 +17,8 @@
 #include "layout.h"
 #include "time_source.h"
 
+#define LINE_SLOPE_BITS 60 /* of the slope, below the unit */
+#define LINE_ELAPSED_MAX ((1ull << 60) - 1)
 #define LINE_FAR (1ull << 61) /* no mark may be further ahead of V, in units */
 #define LINE_K_MAX 59
 #define TERMS_UNLIMITED UINT64_MAX
@@ -52,18 +54,26 @@ struct line {
 	unsigned flags;
 };
 
-/* Ticks since the line's origin; before it none. Signed, or a tick of skew would be centuries. */
+/*
+ * Sixteenths of a tick since the line's origin, so that slope times elapsed is in 2^-64 unit and
+ * the whole units are the upper half of the product: a shift of the product instead would be the
+ * longest part of what stands between the reading of the time and the exchange of the mark.
+ * Before the origin none: unsigned, a tick of skew would be centuries. After 2^60 ticks (14 years
+ * of a TSC at 2.6 GHz without any publication) V stands still.
+ */
 static inline uint64_t line_elapsed(const struct line *line, uint64_t ticks)
 {
-	int64_t elapsed = (int64_t)(ticks - line->origin_ticks);
+	uint64_t elapsed = ticks - line->origin_ticks;
 
-	return elapsed > 0 ? (uint64_t)elapsed : 0;
+	if (__builtin_expect(elapsed > LINE_ELAPSED_MAX, 0))
+		elapsed = elapsed >> 63 ? 0 : LINE_ELAPSED_MAX;
+	return elapsed << 4;
 }
 
 /* V at a tick, in 2^-64 unit. */
 static inline line_wide line_value_wide(const struct line *line, uint64_t ticks)
 {
-	return ((line_wide)line->origin_units << 64) + line->origin_fraction +
+	return ((line_wide)line->origin_units << 64 | line->origin_fraction) +
 	       (line_wide)line_elapsed(line, ticks) * line->slope;
 }
 
@@ -159,9 +169,9 @@ unsigned line_best_k(const struct terms *terms);
 bool line_k_fits(const struct terms *terms, unsigned k, uint64_t v);
 
 /*
- * The slope has 64 bits below the unit: over ten years its rounding adds less than a twentieth of
- * a unit to V, whatever the rate. A rule whose rate has become so slow that a unit takes many
- * years' worth of those bits moves to a finer unit (line_k_fits).
+ * The slope has 60 bits below the unit: over ten years of nanoseconds its rounding adds less than
+ * a unit to V, whatever the rate, and 64 times the rate a unit was chosen for stays below the 16
+ * units a tick that fit above them.
  */
 
 /*

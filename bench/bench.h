@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * bench.h - what is measured, and against what.
+ *
+ * A work is something that can be done over and over; a row is a work done by a number of
+ * processes. All rows that are compared take turns, round after round in one run, so that
+ * whatever the machine does meanwhile meets all of them; a row's figure is its median round.
+ */
+#ifndef WEIR_BENCH_H
+#define WEIR_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	BENCH_PROCESSES_MAX = 2,
+	BENCH_RATIOS_MAX = 2,
+	BENCH_ROUNDS_MAX = 64,
+};
+
+/* A work. prepare and finish run in the parent, once; the rest in every process of a crew. */
+struct bench_work {
+	const char *name;
+	uint64_t least;			/* ops of the smallest sensible batch */
+	const char *(*prepare)(void);	/* NULL, or why this cannot be measured here */
+	int (*enter)(unsigned process); /* 0 or a negative code */
+	uint64_t (*run)(uint64_t ops);	/* how many of the ops went as they should */
+	void (*leave)(void);
+	void (*finish)(void);
+};
+
+/* What a crew did in one round. */
+struct bench_sample {
+	double ns_per_op; /* time one process spends on one op */
+	double mops;	  /* million ops a second of all processes together */
+};
+
+/* Which figure of two rows is compared. */
+enum bench_figure {
+	BENCH_TIME,  /* ns_per_op of this row over that of the other */
+	BENCH_CALLS, /* mops of this row over that of the other */
+};
+
+enum bench_sense {
+	BENCH_NO_TARGET,
+	BENCH_AT_MOST,
+	BENCH_AT_LEAST,
+};
+
+struct bench_ratio {
+	const char *to; /* name of the other row, or of a constant; NULL ends the list */
+	unsigned processes;
+	enum bench_figure figure;
+	enum bench_sense sense;
+	double target;
+	double constant;     /* in ns; 0: `to` is a row */
+	const char *floored; /* row of as many processes as this one that no limiter can beat */
+};
+
+struct bench_row {
+	const struct bench_work *work;
+	unsigned processes;
+	struct bench_ratio ratios[BENCH_RATIOS_MAX];
+
+	bool shown;
+	bool measured;
+	const char *note; /* why it could not be measured */
+	unsigned rounds;
+	struct bench_sample samples[BENCH_ROUNDS_MAX];
+};
+
+/* One run. */
+struct bench {
+	struct bench_row *rows;
+	unsigned row_count;
+	unsigned rounds;
+	uint64_t round_ns;
+	bool json;
+	bool segment; /* show the size of a segment */
+};
+
+extern const struct bench_work bench_rdtsc, bench_clock_gettime, bench_cas, bench_rdtsc_cas;
+extern const struct bench_work bench_admit, bench_refuse, bench_own_bucket, bench_attach;
+extern const struct bench_work bench_mutex, bench_fcntl, bench_redis, bench_redis_pipelined;
+
+/* Nanoseconds of a crew's process that its work spent on something else than its ops. */
+extern uint64_t bench_aside_ns;
+
+/* CLOCK_MONOTONIC. */
+uint64_t bench_now_ns(void);
+
+/* Memory that this process and those it forks share; NULL if there is none. */
+void *bench_shared(uint64_t bytes);
+
+/* How many CPUs this process may use. */
+unsigned bench_cpus(void);
+
+/*
+ * Forks `processes` processes, each on a CPU of its own, which start together and work for
+ * for_ns. Returns NULL and *out, or what went wrong.
+ */
+const char *bench_crew(const struct bench_work *work, unsigned processes, uint64_t for_ns,
+		       struct bench_sample *out);
+
+/* Length of both objects of a segment with 1,024 endpoints and 256 members, in bytes. */
+uint64_t bench_segment_bytes(void);
+
+/* The middle of a row's rounds; 0 where there are none. */
+double bench_median_ns(const struct bench_row *row);
+double bench_median_mops(const struct bench_row *row);
+
+/* Prints the machine's facts and all rows that are shown. */
+void bench_report(const struct bench *bench);
+
+/* The machine's facts, in report order; a NULL name ends them. Kept until the next call. */
+struct bench_fact {
+	const char *name;
+	char value[160];
+};
+const struct bench_fact *bench_machine(void);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * redis.c - the usual answer: a Redis on the same host, reached over a unix socket, with the
+ * limit as a Lua script. The server is started here, on a private socket, without persistence,
+ * and ended here.
+ */
+#include "bench.h"
+
+#include <stddef.h>
+
+#ifdef WEIR_BENCH_HIREDIS
+
+#include <errno.h>
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PIPELINE_DEPTH 64u
+#define SERVER_START_NS 5000000000u
+
+/*
+ * A token bucket as a theoretical arrival time in microseconds. The text is kept whole by
+ * string.format, since Lua's own conversion drops digits of a number that long.
+ */
+static const char script[] =
+	"local t = redis.call('TIME')\n"
+	"local now = t[1] * 1000000 + t[2]\n"
+	"local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])\n"
+	"local arrival = tonumber(redis.call('GET', KEYS[1]) or now)\n"
+	"if arrival < now then arrival = now end\n"
+	"if arrival + interval - now > burst then return 0 end\n"
+	"redis.call('SET', KEYS[1], string.format('%.0f', arrival + interval), 'PX', 60000)\n"
+	"return 1\n";
+
+static char folder[64];
+static char socket_path[96];
+static char script_sha[64];
+static pid_t server = -1;
+static redisContext *connection; /* of one process of a crew */
+
+static redisContext *connect_to_server(void)
+{
+	redisContext *context = redisConnectUnix(socket_path);
+
+	if (context != NULL && context->err != 0) {
+		redisFree(context);
+		context = NULL;
+	}
+	return context;
+}
+
+/* The server's process. */
+static void server_exec(pid_t parent)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent || null < 0)
+		_exit(127);
+	dup2(null, 0);
+	dup2(null, 1);
+	dup2(null, 2);
+	execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", socket_path, "--save",
+	       "", "--appendonly", "no", "--daemonize", "no", "--dir", folder, (char *)NULL);
+	_exit(127);
+}
+
+static void finish_redis(void)
+{
+	if (server > 0) {
+		kill(server, SIGKILL);
+		waitpid(server, NULL, 0);
+	}
+	server = -1;
+	if (folder[0] != 0) {
+		unlink(socket_path);
+		rmdir(folder);
+	}
+	folder[0] = 0;
+}
+
+static bool load_script(redisContext *context)
+{
+	redisReply *reply = redisCommand(context, "SCRIPT LOAD %s", script);
+	bool loaded = reply != NULL && reply->type == REDIS_REPLY_STRING &&
+		      (size_t)reply->len < sizeof(script_sha);
+
+	if (loaded)
+		snprintf(script_sha, sizeof(script_sha), "%s", reply->str);
+	if (reply != NULL)
+		freeReplyObject(reply);
+	return loaded;
+}
+
+/* Waits until the server answers; false if it has ended or takes too long. */
+static bool server_answers(void)
+{
+	uint64_t limit = bench_now_ns() + SERVER_START_NS;
+	const struct timespec nap = {0, 10000000};
+
+	while (bench_now_ns() < limit) {
+		redisContext *context = connect_to_server();
+		bool ready = context != NULL && load_script(context);
+
+		if (context != NULL)
+			redisFree(context);
+		if (ready)
+			return true;
+		if (waitpid(server, NULL, WNOHANG) != 0) {
+			server = -1;
+			return false;
+		}
+		nanosleep(&nap, NULL);
+	}
+	return false;
+}
+
+static bool on_path(const char *program)
+{
+	const char *path = getenv("PATH");
+	char list[4096];
+	char *rest = NULL;
+
+	snprintf(list, sizeof(list), "%s", path != NULL ? path : "/usr/bin:/bin");
+	for (char *dir = strtok_r(list, ":", &rest); dir != NULL;
+	     dir = strtok_r(NULL, ":", &rest)) {
+		char file[4224];
+
+		snprintf(file, sizeof(file), "%s/%s", dir, program);
+		if (access(file, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+static const char *prepare_redis(void)
+{
+	pid_t parent = getpid();
+
+	if (server > 0)
+		return NULL;
+	if (!on_path("redis-server"))
+		return "redis-server is not installed; apt-get install redis-server";
+	snprintf(folder, sizeof(folder), "/tmp/weir-bench-redis-XXXXXX");
+	if (mkdtemp(folder) == NULL) {
+		folder[0] = 0;
+		return "no folder can be made in /tmp";
+	}
+	snprintf(socket_path, sizeof(socket_path), "%s/socket", folder);
+	server = fork();
+	if (server == 0)
+		server_exec(parent);
+	if (server > 0 && server_answers())
+		return NULL;
+	finish_redis();
+	return "redis-server did not start";
+}
+
+static int enter_redis(unsigned process)
+{
+	(void)process;
+	connection = connect_to_server();
+	return connection == NULL ? -ECONNREFUSED : 0;
+}
+
+static void leave_redis(void)
+{
+	redisFree(connection);
+	connection = NULL;
+}
+
+/* Sends `depth` calls, then reads as many answers. Returns how many were admitted. */
+static uint64_t exchange(uint64_t depth)
+{
+	uint64_t good = 0;
+
+	for (uint64_t i = 0; i < depth; i++)
+		redisAppendCommand(connection, "EVALSHA %s 1 bucket 1 1000000", script_sha);
+	for (uint64_t i = 0; i < depth; i++) {
+		void *got = NULL;
+		redisReply *reply;
+
+		if (redisGetReply(connection, &got) != REDIS_OK)
+			break;
+		reply = got;
+		good += reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
+		freeReplyObject(reply);
+	}
+	return good;
+}
+
+static uint64_t run_redis(uint64_t ops)
+{
+	uint64_t good = 0;
+
+	for (uint64_t i = 0; i < ops; i++)
+		good += exchange(1);
+	return good;
+}
+
+static uint64_t run_redis_pipelined(uint64_t ops)
+{
+	uint64_t good = 0;
+
+	for (uint64_t done = 0; done < ops; done += PIPELINE_DEPTH)
+		good += exchange(ops - done < PIPELINE_DEPTH ? ops - done : PIPELINE_DEPTH);
+	return good;
+}
+
+const struct bench_work bench_redis = {
+	.name = "peer/redis",
+	.least = 1,
+	.prepare = prepare_redis,
+	.enter = enter_redis,
+	.run = run_redis,
+	.leave = leave_redis,
+	.finish = finish_redis,
+};
+
+const struct bench_work bench_redis_pipelined = {
+	.name = "peer/redis-pipelined",
+	.least = PIPELINE_DEPTH,
+	.prepare = prepare_redis,
+	.enter = enter_redis,
+	.run = run_redis_pipelined,
+	.leave = leave_redis,
+	.finish = finish_redis,
+};
+
+#else /* built without hiredis */
+
+static const char *no_hiredis(void)
+{
+	return "built without hiredis; apt-get install libhiredis-dev redis-server, build again";
+}
+
+const struct bench_work bench_redis = {
+	.name = "peer/redis",
+	.prepare = no_hiredis,
+};
+
+const struct bench_work bench_redis_pipelined = {
+	.name = "peer/redis-pipelined",
+	.prepare = no_hiredis,
+};
+
+#endif

@@ -1,0 +1,81 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# smoke.sh WEIR_BENCH - the benchmark runs and its JSON has the promised shape. No times here:
+# what they ought to be is the benchmark's to say, on a quiet machine.
+set -eu
+
+bench=$1
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+faults=0
+
+fault()
+{
+	echo "fault: $*" >&2
+	faults=$((faults + 1))
+}
+
+# The number of a key in a line: "12.5", or nothing where it is null or missing.
+number()
+{
+	printf '%s\n' "$1" | sed -n 's/.*"'"$2"'":\([-0-9.e+]*\)[,}].*/\1/p'
+}
+
+positive()
+{
+	awk -v value="$1" 'BEGIN { exit !(value + 0 > 0) }'
+}
+
+"$bench" --json --quick >"$out" || fault "exit status $?"
+
+head -n 1 "$out" | grep -q '^{"machine":{"cpu":' || fault "the first line is not the machine's facts"
+! grep -qiE 'nan|inf[^o]' "$out" || fault "a figure that is no number"
+cpus=$(sed -n 's/.*"cpus":"\([0-9]*\)".*/\1/p' "$out")
+
+for name in floor/rdtsc floor/clock_gettime floor/cas floor/rdtsc+cas weir/admit weir/refuse \
+	weir/admit-own-bucket peer/mutex peer/fcntl peer/redis peer/redis-pipelined; do
+	for processes in 1 2; do
+		line=$(grep -F "{\"name\":\"$name\",\"processes\":$processes," "$out") ||
+			fault "no row $name for $processes"
+		for key in ns_per_op mops ratio to; do
+			case $line in
+			*"\"$key\":"*) ;;
+			*) fault "$name for $processes has no $key" ;;
+			esac
+		done
+		case $name,$line in
+		floor/rdtsc*'"note":"not on this machine'* | peer/redis*'"note":'*'apt-get install'*)
+			echo "not measured: $name for $processes"
+			continue
+			;;
+		*)
+			if [ "$processes" -gt "$cpus" ]; then
+				echo "not measured on $cpus CPU: $name for $processes"
+				continue
+			fi
+			;;
+		esac
+		for key in ns_per_op mops; do
+			positive "$(number "$line" $key)" ||
+				fault "$name for $processes: $key is not above 0: $line"
+		done
+	done
+done
+
+line=$(grep -F '{"name":"weir/attach","processes":1,' "$out") || fault "no row weir/attach"
+positive "$(number "$line" ns_per_op)" || fault "weir/attach: $line"
+line=$(grep -F '{"name":"weir/segment",' "$out") || fault "no row weir/segment"
+positive "$(number "$line" bytes)" || fault "weir/segment: $line"
+[ "$(number "$line" bytes)" -lt 2097152 ] || fault "1,024 endpoints and 256 members: 2 MiB or more"
+
+"$bench" --quick floor/cas | grep -q '^floor/cas  *1 ' || fault "the table has no row floor/cas"
+if "$bench" --quick no-such-row >/dev/null 2>&1; then
+	fault "a filter that matches nothing is no fault"
+fi
+
+[ "$faults" -eq 0 ] || {
+	cat "$out" >&2
+	exit 1
+}
+echo "all rows are there: $(grep -c '"name"' "$out")"

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * acquire NAME - takes tokens, for scripts: the exit status is the verdict.
+ */
+#include "draw.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "render.h"
+#include "text.h"
+
+static bool print_answer(const struct draw *draw)
+{
+	struct page page;
+
+	page_open(&page, true);
+	page_text(&page, "name", NULL, draw->name);
+	page_text(&page, "verdict", NULL, draw->verdict == WEIR_ADMIT ? "admit" : "refuse");
+	page_text(&page, "reason", NULL, draw_reason(draw->answer.reason));
+	page_duration(&page, "wait_ns", NULL, draw->answer.wait_ns);
+	page_tokens(&page, "level", NULL, draw->answer.level);
+	page_code(&page, "fault", draw->answer.fault);
+	if (draw->answer.fault)
+		page_text(&page, "fault_text", NULL, weir_strerror(draw->answer.fault));
+	return page_print(&page, stdout);
+}
+
+enum ctl_exit command_acquire(struct ctl *ctl)
+{
+	char sentence[DRAW_SENTENCE_BYTES];
+	struct draw draw;
+	enum ctl_exit status = draw_take(&draw, ctl, 0);
+
+	/* a fault comes with its object as well, the complaint being for people */
+	if (ctl->json && (status != CTL_CANNOT || draw.answer.fault) && !print_answer(&draw))
+		status = ctl_complain("%s", weir_strerror(-ENOMEM));
+	if (!ctl->json && status == CTL_REFUSED)
+		printf("refused: %s\n", draw_refusal(&draw, sentence));
+	draw_close(&draw);
+	return status;
+}

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "look.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "bucket.h"
+#include "gate.h"
+#include "move.h"
+#include "names.h"
+#include "text.h"
+#include "value.h"
+#include "weir.h"
+
+#define ATTACH_TRIES 50
+#define ATTACH_PAUSE_NS 10000000l
+#define SOURCE_HOPS 16 /* moves between two uses of a bucket that are followed */
+
+/* ---- attaching ---- */
+
+/* Whether the same attempt may succeed a moment later. */
+static bool is_temporary(int status)
+{
+	return status == WEIR_EUNREADY || status == WEIR_EPAIR;
+}
+
+int look_attach(struct look *out, const struct place *place)
+{
+	const struct timespec pause = {0, ATTACH_PAUSE_NS};
+	struct look look = {.alive = false};
+	int status = segment_attach(&look.segment, place, SEGMENT_LOOK, (uid_t)-1);
+
+	for (int i = 1; i < ATTACH_TRIES && is_temporary(status); i++) {
+		nanosleep(&pause, NULL);
+		status = segment_attach(&look.segment, place, SEGMENT_LOOK, (uid_t)-1);
+	}
+	if (status < 0)
+		return status;
+	look.alive = segment_is_locked(place, &look.daemon);
+	look.hz = segment_hz(&look.segment);
+	look.pair = look.segment.pair;
+
+	/* acquire: pairs with the release in move_finish() */
+	uint64_t old = atomic_load_explicit(&look.segment.rules->predecessor, memory_order_acquire);
+
+	if (old)
+		look.has_old =
+			segment_attach_old(&look.old, place, SEGMENT_LOOK, (uid_t)-1, old) == 0;
+	*out = look;
+	return 0;
+}
+
+static void complain_absent(const struct ctl *ctl)
+{
+	char path[PLACE_PATH_BYTES];
+	pid_t holder = 0;
+
+	place_path(&ctl->place, "rules", path);
+	if (segment_is_locked(&ctl->place, &holder))
+		ctl_complain("instance `%s` is still being made by weird (pid %ld): try again",
+			     ctl->place.name, (long)holder);
+	else
+		ctl_complain("no instance `%s` (looked for %s): is weird running?\n"
+			     "Start weird, or name another instance (-N NAME) or folder "
+			     "(--shm-dir DIR).",
+			     ctl->place.name, path);
+}
+
+/* What is to be done about a segment that cannot be read; "" where the code says it all. */
+static const char *advice(int status)
+{
+	switch (status) {
+	case -EACCES:
+		return ": it is readable for its owner and the group of weird; be in that group";
+	case WEIR_EOWNER:
+		return ": run weirctl as the user that weird runs as";
+	case WEIR_EFOREIGN:
+	case WEIR_ETRUNCATED:
+	case WEIR_EDAMAGED:
+	case WEIR_EPAIR:
+		return ": stop weird if it runs, and start it: it makes a new one";
+	case WEIR_EUNREADY:
+		return ": try again; if that does not help, start weird again";
+	case WEIR_ELAYOUT:
+		return ": restart weird, from the same release as this weirctl";
+	default:
+		return "";
+	}
+}
+
+bool look_open(struct look *out, const struct ctl *ctl)
+{
+	int status = look_attach(out, &ctl->place);
+	char path[PLACE_PATH_BYTES];
+
+	if (status == 0)
+		return true;
+	place_path(&ctl->place, "rules", path);
+	if (status == WEIR_EABSENT)
+		complain_absent(ctl);
+	else
+		ctl_complain("cannot read instance `%s` (%s): %s%s", ctl->place.name, path,
+			     weir_strerror(status), advice(status));
+	return false;
+}
+
+void look_close(struct look *look)
+{
+	segment_detach(&look->segment);
+	if (look->has_old)
+		segment_detach(&look->old);
+}
+
+const char *look_clock_name(const struct look *look)
+{
+	switch (look->segment.time.kind) {
+	case CLOCK_KIND_TSC:
+		return "tsc";
+	case CLOCK_KIND_MONOTONIC:
+		return "monotonic";
+	case CLOCK_KIND_MANUAL:
+		return "manual";
+	}
+	return "unknown";
+}
+
+/* ---- a bucket ---- */
+
+struct bucket_words {
+	uint64_t mark;
+	uint64_t gate;
+};
+
+uint32_t look_source(const struct segment *segment, uint32_t row, uint32_t bucket, bool *elsewhere)
+{
+	const struct rule_row *at = &segment->rows[row];
+
+	/* relaxed: fixed before the row became live, or the name was used */
+	*elsewhere = atomic_load_explicit(&at->source_elsewhere, memory_order_relaxed) != 0;
+	if (bucket >= segment->row_count && bucket - segment->row_count < segment->name_count)
+		return (uint32_t)atomic_load_explicit(
+			&segment->names[bucket - segment->row_count].source, memory_order_relaxed);
+	return bucket == row ? atomic_load_explicit(&at->source, memory_order_relaxed) : 0;
+}
+
+/*
+ * The words of a bucket as the next call would find them: one that nobody has used since it took
+ * over from another has that one's, translated. Nothing is installed here.
+ */
+static struct bucket_words words_of(const struct segment *segment, const struct segment *old,
+				    uint32_t row, uint32_t bucket, unsigned hops)
+{
+	struct bucket_words words = {
+		.mark = bucket_look(&segment->buckets[bucket]),
+		.gate = gate_load(&segment->buckets[bucket]),
+	};
+	bool elsewhere;
+	uint32_t source = look_source(segment, row, bucket, &elsewhere);
+	const struct segment *from = elsewhere ? old : segment;
+
+	if (words.mark != BUCKET_UNSET || !source || !from || source > from->bucket_count ||
+	    hops == 0)
+		return words;
+
+	uint32_t from_row = source - 1 < from->row_count ? source - 1 : 0;
+	struct bucket_words before =
+		words_of(from, elsewhere ? NULL : old, from_row, source - 1, hops - 1);
+
+	if (before.mark != BUCKET_UNSET)
+		words.mark = move_position(from, source - 1, segment, row, bucket, before.mark);
+	if (words.gate == 0 && !gate_is_settled(before.gate))
+		words.gate = before.gate;
+	return words;
+}
+
+/* Nanoseconds of so many ticks; UINT64_MAX stays. */
+static uint64_t ticks_ns(const struct look *look, uint64_t ticks)
+{
+	struct line clock;
+
+	if (look->segment.time.kind != CLOCK_KIND_TSC)
+		return ticks;
+	segment_clock(&look->segment, &clock);
+	return line_ticks_to_ns(&clock, ticks);
+}
+
+static void view_gate(const struct look *look, struct bucket_words *words, struct view *out)
+{
+	uint64_t until = words->gate & GATE_UNTIL;
+
+	out->resets = words->gate & GATE_RESETS;
+	if (gate_is_settled(words->gate))
+		return;
+	out->closed = gate_is_closed(words->gate, out->now);
+	if (out->closed)
+		out->closed_ns =
+			until == GATE_UNTIL ? UINT64_MAX : ticks_ns(look, until - out->now);
+	/* the first call after the closure will drain it: say what that call will find */
+	if (!out->closed && words->mark != BUCKET_UNSET)
+		words->mark = bucket_base(words->mark,
+					  line_value(&out->line, until) + out->line.burst_units);
+}
+
+static void view_bucket(const struct look *look, struct view *out)
+{
+	struct bucket_words words = words_of(&look->segment, look->has_old ? &look->old : NULL,
+					     out->row, out->bucket, SOURCE_HOPS);
+	uint64_t due;
+
+	view_gate(look, &words, out);
+	out->used = words.mark != BUCKET_UNSET;
+	out->level_units =
+		bucket_level(words.mark, out->v, out->line.burst_units, out->line.initial_units);
+	if (out->level_units < 0 && !(out->line.flags & LINE_UNLIMITED)) {
+		due = words.mark - out->line.burst_units;
+		out->queue_ns = ticks_ns(look, line_ticks_until(&out->line, out->now, due));
+	}
+	move_tally(&look->segment, out->row, out->bucket, &out->tally);
+}
+
+/* ---- views ---- */
+
+static enum view_kind kind_of(const struct segment *segment, const struct rule_row *row,
+			      uint32_t bucket)
+{
+	/* relaxed: fixed while the row is live */
+	switch ((enum row_kind)atomic_load_explicit(&row->kind, memory_order_relaxed)) {
+	case ROW_PATTERN:
+		return VIEW_PATTERN;
+	case ROW_DEFAULT:
+		if (bucket < segment->row_count)
+			return VIEW_DEFAULT;
+		return bucket < segment->row_count + segment->name_count ? VIEW_NAME : VIEW_CROWDED;
+	case ROW_EXACT:
+		break;
+	}
+	return VIEW_EXACT;
+}
+
+/* The rule's side of a view. */
+static void view_rule(const struct look *look, uint32_t row, uint32_t bucket, const char *name,
+		      struct view *out)
+{
+	const struct rule_row *at = &look->segment.rows[row];
+	struct view view = {
+		.kind = kind_of(&look->segment, at, bucket),
+		.row = row,
+		.bucket = bucket,
+		/* relaxed: for people */
+		.order = atomic_load_explicit(&at->order, memory_order_relaxed),
+	};
+
+	segment_text(at->text, view.rule);
+	snprintf(view.name, sizeof(view.name), "%s", name ? name : view.rule);
+	line_read_terms(at, &view.terms, &view.author, &view.changed_ns);
+	view.now = line_read(at, &look->segment.time, &view.line);
+	view.v = line_value(&view.line, view.now);
+	*out = view;
+}
+
+void look_view(const struct look *look, uint32_t row, uint32_t bucket, const char *name,
+	       struct view *out)
+{
+	view_rule(look, row, bucket, name, out);
+	if (out->kind != VIEW_DEFAULT)
+		view_bucket(look, out);
+}
+
+void look_unclaimed(const struct look *look, uint32_t row, const char *name, struct view *out)
+{
+	view_rule(look, row, row, name, out);
+	if (out->kind == VIEW_DEFAULT)
+		out->kind = VIEW_NAME;
+	out->level_units = (int64_t)out->line.initial_units;
+}
+
+int look_name(const struct look *look, const char *name, struct view *out)
+{
+	const struct segment *segment = &look->segment;
+	struct resolution found;
+	int64_t row = strcmp(name, "*") == 0 ? names_default_row(segment)
+					     : names_exact_row(segment, name);
+	int status;
+
+	if (row >= 0) {
+		look_view(look, (uint32_t)row, (uint32_t)row, NULL, out);
+		return 0;
+	}
+	status = names_resolve(segment, name, false, &found);
+	if (status == WEIR_ENORULE) {
+		status = names_find_row(segment, name);
+		if (status >= 0)
+			look_unclaimed(look, (uint32_t)status, name, out);
+		return status < 0 ? status : 0;
+	}
+	if (status == 0)
+		look_view(look, found.row, found.bucket, name, out);
+	return status;
+}
+
+/* ---- in people's units ---- */
+
+double view_tokens(const struct view *view, uint64_t units)
+{
+	return ldexp((double)units, -(int)view->line.k);
+}
+
+double view_level(const struct view *view)
+{
+	double level = ldexp((double)view->level_units, -(int)view->line.k);
+
+	/* what is there while it is closed will not be there when it opens */
+	return view->closed && level > 0 ? 0 : level;
+}
+
+double view_rate(const struct view *view)
+{
+	if (view->terms.rate_micro == TERMS_UNLIMITED)
+		return INFINITY;
+	if (view->terms.period_ns == 0)
+		return 0;
+	return (double)view->terms.rate_micro * 1000 / (double)view->terms.period_ns;
+}
+
+double view_queue(const struct view *view)
+{
+	if (view->level_units >= 0 || view->line.flags & LINE_UNLIMITED)
+		return 0;
+	return ldexp((double)-view->level_units, -(int)view->line.k);
+}
+
+const char *view_state(const struct view *view, char out[VIEW_STATE_BYTES])
+{
+	char duration[TEXT_BYTES];
+
+	if (view->closed && view->closed_ns == UINT64_MAX)
+		snprintf(out, VIEW_STATE_BYTES, "closed until opened");
+	else if (view->closed)
+		snprintf(out, VIEW_STATE_BYTES, "closed %s",
+			 text_duration(view->closed_ns, duration));
+	else if (view->line.flags & LINE_UNLIMITED)
+		snprintf(out, VIEW_STATE_BYTES, "unlimited");
+	else if (view->line.flags & LINE_NEVER)
+		snprintf(out, VIEW_STATE_BYTES, "stopped");
+	else if (view_queue(view) > 0)
+		snprintf(out, VIEW_STATE_BYTES, "queue %s",
+			 text_duration(view->queue_ns, duration));
+	else
+		snprintf(out, VIEW_STATE_BYTES, "open");
+	return out;
+}
+
+/* ---- the words that list and show have in common ---- */
+
+void view_add_limits(const struct view *view, struct page *page, bool titles)
+{
+	char text[VALUE_TEXT_BYTES];
+
+	page_text(page, "rate", titles ? "RATE" : "rate",
+		  value_rate_text(view->terms.rate_micro, view->terms.period_ns, text));
+	page_tokens(page, "rate_per_s", NULL, view_rate(view));
+	if (view->line.flags & LINE_UNLIMITED)
+		page_none(page, "burst", titles ? "BURST" : "burst");
+	else
+		page_tokens(page, "burst", titles ? "BURST" : "burst",
+			    (double)view->terms.burst_micro / (double)TERMS_MICRO);
+}
+
+void view_add_level(const struct view *view, struct page *page, bool titles)
+{
+	const char *label = titles ? "LEVEL" : "level";
+
+	if (view->kind == VIEW_DEFAULT || view->line.flags & LINE_UNLIMITED)
+		page_none(page, "level", label);
+	else
+		page_tokens(page, "level", label, view_level(view));
+}
+
+static void add_count(const struct view *view, struct page *page, const char *key,
+		      const char *label, enum counter counter)
+{
+	if (view->kind == VIEW_DEFAULT)
+		page_none(page, key, label);
+	else
+		page_count(page, key, label, view->tally.counters[counter]);
+}
+
+static void add_units(const struct view *view, struct page *page, const char *key,
+		      enum counter counter)
+{
+	if (view->kind == VIEW_DEFAULT)
+		page_none(page, key, NULL);
+	else
+		page_tokens(page, key, NULL, view_tokens(view, view->tally.counters[counter]));
+}
+
+void view_add_counts(const struct view *view, struct page *page, bool titles)
+{
+	add_count(view, page, "granted", titles ? "GRANTED" : NULL, COUNT_GRANTED_CALLS);
+	add_count(view, page, "refused", titles ? "REFUSED" : NULL, COUNT_REFUSED_CALLS);
+	add_count(view, page, "waited", titles ? "WAITED" : NULL, COUNT_WAITED_CALLS);
+	add_units(view, page, "granted_tokens", COUNT_GRANTED_UNITS);
+	add_units(view, page, "refused_tokens", COUNT_REFUSED_UNITS);
+	add_units(view, page, "waited_tokens", COUNT_WAITED_UNITS);
+	add_units(view, page, "returned_tokens", COUNT_RETURNED_UNITS);
+}
+
+void view_add_state(const struct view *view, struct page *page, bool titles)
+{
+	char state[VIEW_STATE_BYTES];
+
+	if (view->kind == VIEW_DEFAULT)
+		page_none(page, "state", titles ? "STATE" : "state");
+	else
+		page_text(page, "state", titles ? "STATE" : "state", view_state(view, state));
+	page_flag(page, "closed", NULL, view->closed);
+	page_duration(page, "closed_ns", NULL, view->closed_ns);
+	page_tokens(page, "queue_tokens", NULL, view_queue(view));
+	page_duration(page, "queue_ns", NULL, view->queue_ns);
+}

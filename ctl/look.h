@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * look.h - reads a segment without touching it: what is mapped here is mapped read-only, and no
+ * daemon is needed. What it says was true at some moment during the call.
+ */
+#ifndef WEIRCTL_LOOK_H
+#define WEIRCTL_LOOK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "ctl.h"
+#include "layout.h"
+#include "render.h"
+#include "segment.h"
+#include "tally.h"
+#include "token_clock.h"
+
+struct look {
+	struct segment segment;
+	struct segment old; /* the pair it replaces, while marks are still being moved */
+	bool has_old;
+	bool alive;    /* a daemon serves the instance */
+	pid_t daemon;  /* its pid; 0: cannot be told */
+	uint64_t hz;   /* ticks a second */
+	uint64_t pair; /* as in the rules header */
+};
+
+/* Attaches, or complains and returns false. */
+bool look_open(struct look *out, const struct ctl *ctl);
+
+/* The same without a word; returns 0 or what segment_attach() says. */
+int look_attach(struct look *out, const struct place *place);
+
+void look_close(struct look *look);
+
+/* "tsc", "monotonic", "manual" */
+const char *look_clock_name(const struct look *look);
+
+/* What a view is of. */
+enum view_kind {
+	VIEW_EXACT,
+	VIEW_PATTERN,
+	VIEW_DEFAULT, /* the rule of [default], which has no bucket */
+	VIEW_NAME,    /* a name under [default] */
+	VIEW_CROWDED, /* the bucket of the names that found the table of names full */
+};
+
+/* A rule and the bucket that one asks about, as values. */
+struct view {
+	enum view_kind kind;
+	uint32_t row;
+	uint32_t bucket;
+	uint32_t order;		      /* place in the file */
+	char rule[LAYOUT_TEXT_BYTES]; /* the rule's own name or pattern */
+	char name[LAYOUT_TEXT_BYTES]; /* what one asks about; of rules: the same */
+	struct terms terms;
+	struct terms_author author;
+	uint64_t changed_ns;
+	struct line line;
+	uint64_t now; /* ticks */
+	uint64_t v;
+	bool used; /* the bucket has a mark */
+	bool closed;
+	uint64_t closed_ns;  /* until it opens; UINT64_MAX: until somebody opens it */
+	int64_t level_units; /* below 0: so many are spoken for beyond the burst */
+	uint64_t queue_ns;   /* until the last in line has passed; UINT64_MAX: never */
+	uint64_t resets;     /* counted, modulo 256 */
+	struct tally_sum tally;
+};
+
+/*
+ * Reads a rule and a bucket. `name` NULL: the rule's own text. Row and bucket must be below the
+ * segment's capacities.
+ */
+void look_view(const struct look *look, uint32_t row, uint32_t bucket, const char *name,
+	       struct view *out);
+
+/* The rule of a name whose bucket nobody has claimed yet. */
+void look_unclaimed(const struct look *look, uint32_t row, const char *name, struct view *out);
+
+/*
+ * What a name leads to, as a call would resolve it; "*" is the rule of [default], the text of a
+ * pattern is that pattern's rule. Returns 0, or WEIR_ENAME, WEIR_EDAMAGED.
+ */
+int look_name(const struct look *look, const char *name, struct view *out);
+
+/*
+ * The bucket, + 1, that this one took over from; 0: none. *elsewhere: in the pair before. As it
+ * stands in the segment, not bounded.
+ */
+uint32_t look_source(const struct segment *segment, uint32_t row, uint32_t bucket, bool *elsewhere);
+
+/* Units of the view's rule as tokens. */
+double view_tokens(const struct view *view, uint64_t units);
+double view_level(const struct view *view);
+/* Tokens a second; infinity when unlimited. */
+double view_rate(const struct view *view);
+/* How many tokens are spoken for beyond the burst. */
+double view_queue(const struct view *view);
+
+#define VIEW_STATE_BYTES 80
+/* "open", "closed 12 s", "queue 3.2 s", "stopped", "unlimited" */
+const char *view_state(const struct view *view, char out[VIEW_STATE_BYTES]);
+
+/* The words that list and show have in common: limits, level, counts, state. */
+void view_add_limits(const struct view *view, struct page *page, bool titles);
+void view_add_level(const struct view *view, struct page *page, bool titles);
+void view_add_counts(const struct view *view, struct page *page, bool titles);
+void view_add_state(const struct view *view, struct page *page, bool titles);
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "meter.h"
+
+#include <math.h>
+#include <time.h>
+
+#define SETTLE_NS 2000000l
+
+static long double tokens(uint64_t units, const struct view *view)
+{
+	return ldexpl((long double)units, -(int)view->line.k);
+}
+
+static long double tokens_between(uint64_t from, uint64_t to, const struct view *view)
+{
+	return to > from ? tokens(to - from, view) : 0;
+}
+
+static long double burst_of(const struct view *view)
+{
+	return tokens(view->line.burst_units, view);
+}
+
+static long double level_of(const struct view *view)
+{
+	return view->level_units > 0 ? tokens((uint64_t)view->level_units, view) : 0;
+}
+
+static long double count_of(const struct view *view, enum meter_count count)
+{
+	const uint64_t *counters = view->tally.counters;
+
+	switch (count) {
+	case METER_GRANTED:
+		return tokens(counters[COUNT_GRANTED_UNITS], view);
+	case METER_RETURNED:
+		return tokens(counters[COUNT_RETURNED_UNITS], view);
+	case METER_GRANTED_CALLS:
+		return (long double)counters[COUNT_GRANTED_CALLS];
+	case METER_REFUSED_CALLS:
+		return (long double)counters[COUNT_REFUSED_CALLS];
+	case METER_COUNTS:
+		break;
+	}
+	return 0;
+}
+
+int meter_begin(struct meter *meter, const struct place *place, const char *name)
+{
+	const struct timespec pause = {0, SETTLE_NS};
+	struct view later;
+	int status = look_name(&meter->look, name, &meter->view);
+
+	if (status < 0)
+		return status;
+	meter->place = place;
+	meter->name = name;
+	meter->level = level_of(&meter->view);
+	meter->unlimited = meter->view.line.flags & LINE_UNLIMITED;
+	/* who took tokens just before the level was read counts them just afterwards */
+	nanosleep(&pause, NULL);
+	status = look_name(&meter->look, name, &later);
+	if (status < 0)
+		return status;
+	for (int i = 0; i < METER_COUNTS; i++)
+		meter->bases[i] = count_of(&later, (enum meter_count)i);
+	return 0;
+}
+
+/* ---- one step ---- */
+
+/* The row's clock, read again: after everything that was read before. */
+static void read_clock(const struct look *look, struct view *view)
+{
+	view->now = line_read(&look->segment.rows[view->row], &look->segment.time, &view->line);
+	view->v = line_value(&view->line, view->now);
+}
+
+/* What an operator did to the level: a larger burst, and resets, each of which fills one. */
+static void add_raises(struct meter *meter, const struct view *to, uint64_t resets)
+{
+	long double before = burst_of(&meter->view);
+	long double after = burst_of(to);
+	long double larger = after > before ? after : before;
+
+	meter->raised += larger - before + (long double)resets * larger;
+}
+
+/*
+ * The sums only grow: in a pair that replaced another, counts arrive a moment after the bucket,
+ * and must not be taken for new ones then.
+ */
+static void add_counts(struct meter *meter, const struct view *to, bool continues)
+{
+	for (int i = 0; i < METER_COUNTS; i++) {
+		long double count = count_of(to, (enum meter_count)i);
+
+		if (!continues)
+			meter->bases[i] = count - meter->sums[i];
+		else if (count - meter->bases[i] > meter->sums[i])
+			meter->sums[i] = count - meter->bases[i];
+	}
+}
+
+/* The name's bucket is another one now: both clocks count since the last step. */
+static void step_over(struct meter *meter, const struct view *to, const struct view *old,
+		      bool continues)
+{
+	uint64_t then = meter->view.now;
+
+	meter->moves++;
+	meter->minted += tokens_between(meter->view.v, old->v, old);
+	meter->minted += tokens_between(line_value(&to->line, then), to->v, to);
+	/* a bucket that nobody has followed so far may hold what it likes */
+	add_raises(meter, to, continues ? to->resets : 0);
+	meter->raised += continues ? 0 : level_of(to);
+	add_counts(meter, to, continues);
+}
+
+static void step_on(struct meter *meter, const struct view *to)
+{
+	meter->minted += tokens_between(meter->view.v, to->v, to);
+	add_raises(meter, to, (to->resets - meter->view.resets) & 0xff);
+	add_counts(meter, to, true);
+}
+
+/* Follows a pair that was replaced; returns whether there is another one now. */
+static bool follow(struct meter *meter)
+{
+	struct look next;
+
+	if (!segment_is_retired(&meter->look.segment) || look_attach(&next, meter->place) < 0)
+		return false;
+	if (next.pair == meter->look.pair) {
+		look_close(&next);
+		return false;
+	}
+	look_close(&meter->look);
+	meter->look = next;
+	return true;
+}
+
+void meter_step(struct meter *meter)
+{
+	struct view old = meter->view;
+	struct view to;
+	bool elsewhere;
+
+	read_clock(&meter->look, &old);
+
+	bool other_pair = follow(meter);
+
+	if (look_name(&meter->look, meter->name, &to) < 0)
+		return;
+	read_clock(&meter->look, &to);
+	meter->unlimited |= (to.line.flags & LINE_UNLIMITED) != 0;
+	if (!other_pair && to.row == old.row && to.bucket == old.bucket) {
+		step_on(meter, &to);
+	} else {
+		uint32_t source = look_source(&meter->look.segment, to.row, to.bucket, &elsewhere);
+
+		step_over(meter, &to, &old, source == old.bucket + 1 && elsewhere == other_pair);
+	}
+	meter->view = to;
+}
+
+/* ---- the verdict ---- */
+
+long double meter_allowed(const struct meter *meter)
+{
+	return meter->level + meter->minted + meter->raised + meter->sums[METER_RETURNED];
+}
+
+long double meter_excess(const struct meter *meter)
+{
+	long double ahead = meter->view.level_units < 0
+				    ? tokens((uint64_t)-meter->view.level_units, &meter->view)
+				    : 0;
+	long double excess = meter->sums[METER_GRANTED] - meter_allowed(meter) - ahead;
+
+	return excess > 0 && !meter->unlimited ? excess : 0;
+}

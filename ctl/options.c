@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct option_spec option_specs[OPTION_COUNT] = {
+	{OPTION_NAME, 'N', "name", "NAME", "the instance (else WEIR_NAME, else default)"},
+	{OPTION_SHM_DIR, 0, "shm-dir", "DIR", "the folder of its objects (else WEIR_SHM_DIR)"},
+	{OPTION_SOCKET, 0, "socket", "PATH", "the daemon's control socket (else WEIR_SOCKET)"},
+	{OPTION_JSON, 0, "json", NULL, "print JSON"},
+	{OPTION_HELP, 'h', "help", NULL, "print help"},
+	{OPTION_VERSION, 'V', "version", NULL, "print the version"},
+	{OPTION_COST, 'n', "cost", "COST", "how many tokens a call takes (1)"},
+	{OPTION_WAIT, 0, "wait", "D", "how long to wait at most: a duration, or forever"},
+	{OPTION_FOR, 0, "for", "D", "for how long"},
+	{OPTION_KEEP, 0, "keep", "WHAT",
+	 "what stays: used (the default), level, proportional or reset"},
+	{OPTION_WORKERS, 'P', "processes", "N", "how many processes draw (4)"},
+	{OPTION_NO_QUEUE, 0, "no-queue", NULL,
+	 "ask now or never and sleep the wait that was told, instead of queueing"},
+};
+
+static const struct option_spec *find_long(const char *text, size_t bytes, unsigned allowed)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++)
+		if (allowed & OPTION_BIT(i) && strlen(option_specs[i].name) == bytes &&
+		    !memcmp(option_specs[i].name, text, bytes))
+			return &option_specs[i];
+	return NULL;
+}
+
+static const struct option_spec *find_letter(char letter, unsigned allowed)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++)
+		if (allowed & OPTION_BIT(i) && option_specs[i].letter == letter)
+			return &option_specs[i];
+	return NULL;
+}
+
+/* One word of the command line that begins with a dash, cut into option and value. */
+struct found {
+	const struct option_spec *spec; /* NULL: unknown */
+	const char *value;		/* what is attached to it, or NULL */
+};
+
+static struct found cut_option(const char *word, unsigned allowed)
+{
+	if (word[1] != '-')
+		return (struct found){find_letter(word[1], allowed), word[2] ? word + 2 : NULL};
+
+	size_t bytes = strcspn(word + 2, "=");
+
+	return (struct found){find_long(word + 2, bytes, allowed),
+			      word[2 + bytes] ? word + 2 + bytes + 1 : NULL};
+}
+
+/* Takes the option at argv[at]; returns how many words it spans, 0 if something is wrong. */
+static int take_option(struct arguments *out, int argc, char **argv, int at, unsigned allowed,
+		       char wrong[OPTIONS_WRONG_BYTES])
+{
+	struct found found = cut_option(argv[at], allowed);
+
+	if (!found.spec) {
+		snprintf(wrong, OPTIONS_WRONG_BYTES, "unknown option %.80s", argv[at]);
+		return 0;
+	}
+	if (!found.spec->argument) {
+		if (found.value) {
+			snprintf(wrong, OPTIONS_WRONG_BYTES, "%.80s: --%s takes no value", argv[at],
+				 found.spec->name);
+			return 0;
+		}
+		out->values[found.spec->id] = "";
+		return 1;
+	}
+	if (!found.value && at + 1 >= argc) {
+		snprintf(wrong, OPTIONS_WRONG_BYTES, "--%s needs a value: --%s %s",
+			 found.spec->name, found.spec->name, found.spec->argument);
+		return 0;
+	}
+	out->values[found.spec->id] = found.value ? found.value : argv[at + 1];
+	return found.value ? 1 : 2;
+}
+
+bool options_parse(struct arguments *out, int argc, char **argv, unsigned allowed,
+		   int operands_first, char wrong[OPTIONS_WRONG_BYTES])
+{
+	int operands = 0;
+	int at = 0;
+
+	while (at < argc) {
+		bool is_option = argv[at][0] == '-' && argv[at][1] != '\0';
+
+		if (is_option && !strcmp(argv[at], "--")) {
+			at++;
+			break;
+		}
+		if (is_option) {
+			int words = take_option(out, argc, argv, at, allowed, wrong);
+
+			if (words == 0)
+				return false;
+			at += words;
+			continue;
+		}
+		if (operands >= operands_first)
+			break;
+		argv[operands++] = argv[at++];
+	}
+	while (at < argc)
+		argv[operands++] = argv[at++];
+	argv[operands] = NULL;
+	out->operands = argv;
+	out->operand_count = operands;
+	return true;
+}

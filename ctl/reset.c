@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * reset NAME - fills a bucket; who waits in line takes a new place.
+ */
+#include "ctl.h"
+
+#include "ask.h"
+#include "wire.h"
+
+enum ctl_exit command_reset(struct ctl *ctl)
+{
+	const struct wire_message message = {.kind = WIRE_RESET, .name = ctl_name(ctl)};
+
+	return message.name ? ask_daemon(ctl, &message) : CTL_CANNOT;
+}

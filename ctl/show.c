@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * show NAME - which rule a name falls under and why, its limits, and how its bucket stands.
+ */
+#include "ctl.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "look.h"
+#include "names.h"
+#include "text.h"
+#include "value.h"
+#include "weir.h"
+
+#define SENTENCE_BYTES 512
+#define RANK_BYTES 96
+
+static void describe_pattern(const char *pattern, char out[RANK_BYTES])
+{
+	struct specificity rank = names_specificity(pattern);
+
+	snprintf(out, RANK_BYTES, "literal prefix %u byte%s, %u wildcard%s", rank.literal_prefix,
+		 rank.literal_prefix == 1 ? "" : "s", rank.wildcards,
+		 rank.wildcards == 1 ? "" : "s");
+}
+
+static void add_rule(const struct view *view, struct page *page)
+{
+	char why[SENTENCE_BYTES], rank[RANK_BYTES], rule[LAYOUT_TEXT_BYTES + 16];
+
+	switch (view->kind) {
+	case VIEW_EXACT:
+		snprintf(rule, sizeof(rule), "endpoint %s", view->rule);
+		snprintf(why, sizeof(why), "a rule has exactly this name");
+		break;
+	case VIEW_PATTERN:
+		describe_pattern(view->rule, rank);
+		snprintf(rule, sizeof(rule), "pattern %s", view->rule);
+		if (strcmp(view->rule, view->name) == 0)
+			snprintf(why, sizeof(why), "a pattern of exactly this text (%s)", rank);
+		else
+			snprintf(why, sizeof(why),
+				 "the most specific pattern that matches (%s); all names that it "
+				 "matches share one bucket",
+				 rank);
+		break;
+	case VIEW_DEFAULT:
+		snprintf(rule, sizeof(rule), "[default]");
+		snprintf(why, sizeof(why),
+			 "the rule of every name that no other rule matches; each has a bucket of "
+			 "its own");
+		break;
+	case VIEW_NAME:
+	case VIEW_CROWDED:
+		snprintf(rule, sizeof(rule), "[default]");
+		snprintf(why, sizeof(why), "no rule has this name and no pattern matches it");
+		break;
+	}
+	page_text(page, "rule", "rule", rule);
+	page_text(page, "why", "why", why);
+}
+
+/* The patterns that match as well, and why they are not the rule. */
+static void add_losers(const struct look *look, const struct view *view, struct page *page)
+{
+	const struct segment *segment = &look->segment;
+	bool is_pattern = strcmp(view->rule, view->name) == 0 && view->kind == VIEW_PATTERN;
+
+	if (view->kind == VIEW_DEFAULT || is_pattern)
+		return;
+	for (uint32_t row = 0; row < segment->row_count; row++) {
+		const struct rule_row *at = &segment->rows[row];
+		char pattern[LAYOUT_TEXT_BYTES], rank[RANK_BYTES];
+		char text[SENTENCE_BYTES + 2 * LAYOUT_TEXT_BYTES];
+
+		/* acquire, then relaxed: as in names.c */
+		if (row == view->row ||
+		    atomic_load_explicit(&at->state, memory_order_acquire) != ROW_LIVE ||
+		    atomic_load_explicit(&at->kind, memory_order_relaxed) != ROW_PATTERN)
+			continue;
+		segment_text(at->text, pattern);
+		if (!names_match(pattern, view->name))
+			continue;
+		describe_pattern(pattern, rank);
+		page_list_item(page, "also_matches", NULL, pattern);
+		snprintf(text, sizeof(text), "%s (%s: less specific than %s)", pattern, rank,
+			 view->kind == VIEW_EXACT ? "an exact name" : "the rule");
+		page_text(page, NULL, "also matches", text);
+	}
+}
+
+static void add_author(const struct view *view, struct page *page)
+{
+	char when[TEXT_BYTES], utc[TEXT_BYTES];
+	char text[128];
+	struct passwd *user = NULL;
+
+	text_time(view->changed_ns, when);
+	if (view->author.origin == ORIGIN_OPERATOR)
+		user = getpwuid((uid_t)view->author.uid);
+	if (view->author.origin == ORIGIN_FILE)
+		snprintf(text, sizeof(text), "the configuration file, %s", when);
+	else if (user)
+		snprintf(text, sizeof(text), "an operator, uid %llu (%.32s), %s",
+			 (unsigned long long)view->author.uid, user->pw_name, when);
+	else
+		snprintf(text, sizeof(text), "an operator, uid %llu, %s",
+			 (unsigned long long)view->author.uid, when);
+	page_text(page, NULL, "set by", text);
+	page_text(page, "set_by", NULL,
+		  view->author.origin == ORIGIN_OPERATOR ? "operator" : "file");
+	page_count(page, "set_by_uid", NULL, view->author.uid);
+	page_text(page, "set_at", NULL, text_time_utc(view->changed_ns, utc));
+}
+
+static void add_terms(const struct view *view, struct page *page)
+{
+	char text[SENTENCE_BYTES];
+
+	view_add_limits(view, page, false);
+	page_tokens(page, "initial", "initial",
+		    (double)view->terms.initial_micro / (double)TERMS_MICRO);
+	page_duration(page, "max_wait_ns", NULL,
+		      view->terms.max_wait_ns ? view->terms.max_wait_ns : UINT64_MAX);
+	page_text(page, NULL, "max wait",
+		  view->terms.max_wait_ns ? value_duration_text(view->terms.max_wait_ns, text)
+					  : "no bound");
+	add_author(view, page);
+	if (view->line.k == 0)
+		snprintf(text, sizeof(text), "1 token: costs are rounded up to whole ones");
+	else
+		snprintf(text, sizeof(text),
+			 "%.3g token (2^-%u): finer costs are rounded up to that",
+			 ldexp(1.0, -(int)view->line.k), view->line.k);
+	page_text(page, NULL, "resolution", text);
+	page_tokens(page, "unit", NULL, ldexp(1.0, -(int)view->line.k));
+	page_count(page, "unit_k", NULL, view->line.k);
+}
+
+static void add_count(const struct view *view, struct page *page, const char *label,
+		      enum counter calls)
+{
+	char tokens[TEXT_BYTES], text[2 * TEXT_BYTES + 32];
+	uint64_t count = view->tally.counters[calls];
+
+	text_tokens(view_tokens(view, view->tally.counters[calls + 1]), tokens);
+	snprintf(text, sizeof(text), "%llu call%s, %s token%s", (unsigned long long)count,
+		 count == 1 ? "" : "s", tokens, strcmp(tokens, "1") == 0 ? "" : "s");
+	page_text(page, NULL, label, text);
+}
+
+static void add_counts(const struct view *view, struct page *page)
+{
+	char tokens[TEXT_BYTES], text[TEXT_BYTES + 16];
+
+	view_add_counts(view, page, false);
+	page_duration(page, "waited_ns", NULL, view->tally.counters[COUNT_WAITED_NS]);
+	add_count(view, page, "granted", COUNT_GRANTED_CALLS);
+	add_count(view, page, "refused", COUNT_REFUSED_CALLS);
+	add_count(view, page, "waited", COUNT_WAITED_CALLS);
+	text_tokens(view_tokens(view, view->tally.counters[COUNT_RETURNED_UNITS]), tokens);
+	snprintf(text, sizeof(text), "%s token%s", tokens, strcmp(tokens, "1") == 0 ? "" : "s");
+	page_text(page, NULL, "given back", text);
+}
+
+static void add_queue(const struct view *view, struct page *page)
+{
+	char tokens[TEXT_BYTES], duration[TEXT_BYTES];
+	char text[3 * TEXT_BYTES];
+
+	if (view_queue(view) <= 0) {
+		page_text(page, NULL, "queue", "nobody waits in line");
+		return;
+	}
+	/* a queue that is there is never said to be of 0 tokens */
+	text_tokens(ceil(view_queue(view) * 1000) / 1000, tokens);
+	if (view->queue_ns == UINT64_MAX)
+		snprintf(text, sizeof(text), "%s tokens ahead, and the line does not move", tokens);
+	else
+		snprintf(text, sizeof(text), "%s tokens ahead; the last in line passes in %s",
+			 tokens, text_duration(view->queue_ns, duration));
+	page_text(page, NULL, "queue", text);
+}
+
+static void add_bucket(const struct view *view, struct page *page)
+{
+	if (view->kind == VIEW_DEFAULT)
+		return;
+	view_add_level(view, page, false);
+	if (!view->used)
+		page_text(page, NULL, "",
+			  "nobody has used this bucket yet: it begins with its "
+			  "initial level");
+	page_flag(page, "used", NULL, view->used);
+	view_add_state(view, page, false);
+	add_queue(view, page);
+	add_counts(view, page);
+}
+
+static bool print_view(const struct look *look, const struct ctl *ctl, const struct view *view)
+{
+	char text[64];
+	struct page page;
+
+	page_open(&page, ctl->json);
+	page_text(&page, "name", "name", view->name);
+	page_text(&page, "instance", "instance", ctl->place.name);
+	add_rule(view, &page);
+	add_losers(look, view, &page);
+	add_terms(view, &page);
+	add_bucket(view, &page);
+	page_count(&page, "row", NULL, view->row);
+	page_count(&page, "bucket", NULL, view->bucket);
+	snprintf(text, sizeof(text), "row %u, bucket %u", view->row, view->bucket);
+	page_text(&page, NULL, "place", text);
+	page_flag(&page, "weird_running", NULL, look->alive);
+	if (!look->alive)
+		page_text(&page, NULL, "weird", "not running: limits stay in force");
+	return page_print(&page, stdout);
+}
+
+enum ctl_exit command_show(struct ctl *ctl)
+{
+	const char *name = ctl_name(ctl);
+	enum ctl_exit status = CTL_DONE;
+	struct look look;
+	struct view view;
+	int error;
+
+	if (!name || !look_open(&look, ctl))
+		return CTL_CANNOT;
+	error = look_name(&look, name, &view);
+	if (error < 0)
+		status = ctl_complain("`%s`: %s", name, weir_strerror(error));
+	else if (!print_view(&look, ctl, &view))
+		status = ctl_complain("%s", weir_strerror(-ENOMEM));
+	look_close(&look);
+	return status;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "describe.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "value.h"
+
+/* Parts of a list, with commas between them. */
+struct list {
+	char *out;
+	size_t bytes;
+	size_t used;
+};
+
+__attribute__((format(printf, 2, 3))) static void list_add(struct list *list, const char *format,
+							   ...)
+{
+	size_t room = list->bytes - list->used;
+	va_list arguments;
+	int wanted;
+
+	if (list->used) {
+		wanted = snprintf(list->out + list->used, room, ", ");
+		list->used += (size_t)wanted < room ? (size_t)wanted : room - 1;
+		room = list->bytes - list->used;
+	}
+	va_start(arguments, format);
+	wanted = vsnprintf(list->out + list->used, room, format, arguments);
+	va_end(arguments);
+	if (wanted > 0)
+		list->used += (size_t)wanted < room ? (size_t)wanted : room - 1;
+}
+
+char *describe_rule(enum row_kind kind, const char *text, char out[DESCRIBE_RULE_BYTES])
+{
+	if (kind == ROW_DEFAULT)
+		snprintf(out, DESCRIBE_RULE_BYTES, "[default]");
+	else
+		snprintf(out, DESCRIBE_RULE_BYTES, "%s %s",
+			 kind == ROW_PATTERN ? "pattern" : "endpoint", text);
+	return out;
+}
+
+static char *max_wait_text(uint64_t ns, char out[VALUE_TEXT_BYTES])
+{
+	if (ns == 0)
+		snprintf(out, VALUE_TEXT_BYTES, "unbounded");
+	else
+		value_duration_text(ns, out);
+	return out;
+}
+
+char *describe_terms(const struct terms *terms, char out[DESCRIBE_TERMS_BYTES])
+{
+	struct list list = {out, DESCRIBE_TERMS_BYTES, 0};
+	char text[VALUE_TEXT_BYTES];
+
+	out[0] = '\0';
+	list_add(&list, "rate %s", value_rate_text(terms->rate_micro, terms->period_ns, text));
+	list_add(&list, "burst %s", value_tokens_text(terms->burst_micro, text));
+	if (terms->initial_micro != terms->burst_micro)
+		list_add(&list, "initial %s", value_tokens_text(terms->initial_micro, text));
+	if (terms->max_wait_ns)
+		list_add(&list, "max_wait %s", max_wait_text(terms->max_wait_ns, text));
+	return out;
+}
+
+static void list_add_change(struct list *list, const char *key, const char *was, const char *now)
+{
+	if (strcmp(was, now))
+		list_add(list, "%s %s -> %s", key, was, now);
+}
+
+char *describe_change(const struct terms *was, const struct terms *now,
+		      char out[DESCRIBE_TERMS_BYTES])
+{
+	struct list list = {out, DESCRIBE_TERMS_BYTES, 0};
+	char from[VALUE_TEXT_BYTES], to[VALUE_TEXT_BYTES];
+
+	out[0] = '\0';
+	list_add_change(&list, "rate", value_rate_text(was->rate_micro, was->period_ns, from),
+			value_rate_text(now->rate_micro, now->period_ns, to));
+	list_add_change(&list, "burst", value_tokens_text(was->burst_micro, from),
+			value_tokens_text(now->burst_micro, to));
+	/* an initial level that is the whole burst goes without saying */
+	if (was->initial_micro != was->burst_micro || now->initial_micro != now->burst_micro)
+		list_add_change(&list, "initial", value_tokens_text(was->initial_micro, from),
+				value_tokens_text(now->initial_micro, to));
+	list_add_change(&list, "max_wait", max_wait_text(was->max_wait_ns, from),
+			max_wait_text(now->max_wait_ns, to));
+	return out;
+}

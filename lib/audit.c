@@ -1,0 +1,588 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "audit.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "bucket.h"
+#include "gate.h"
+#include "names.h"
+#include "token_clock.h"
+
+#define NS_PER_S 1000000000ull
+#define DAY_S 86400u
+#define BURST_MAX (1ull << 60)
+#define V_MAX ((1ull << 63) - 1) /* as far as marks reach */
+#define PID_MAX 4194304u	 /* the kernel's */
+#define READ_TRIES 1000		 /* of a row that is published all the while */
+
+/* Steps along the table of names: the keyed hash makes long ways out of reach for honest names. */
+#define PROBE_STEPS (1ull << 28)
+
+struct audit {
+	const struct segment *segment;
+	audit_report *report;
+	void *context;
+	unsigned findings;
+	uint64_t hz; /* ticks per second; 0: the clock's row says nonsense */
+	uint64_t probe_steps;
+};
+
+/* One word's place, so that the checks below read as sentences. */
+struct spot {
+	struct audit *audit;
+	const char *where;
+	uint32_t index;
+};
+
+static void tell(const struct spot *spot, enum audit_severity severity, const char *what,
+		 uint64_t value)
+{
+	const struct audit_finding finding = {
+		.severity = severity,
+		.where = spot->where,
+		.index = spot->index,
+		.what = what,
+		.value = value,
+	};
+
+	if (severity == AUDIT_FINDING)
+		spot->audit->findings++;
+	if (spot->audit->report)
+		spot->audit->report(spot->audit->context, &finding);
+}
+
+static bool found_if(const struct spot *spot, bool is_wrong, const char *what, uint64_t value)
+{
+	if (is_wrong)
+		tell(spot, AUDIT_FINDING, what, value);
+	return is_wrong;
+}
+
+static void note_if(const struct spot *spot, bool is_worth_it, const char *what, uint64_t value)
+{
+	if (is_worth_it)
+		tell(spot, AUDIT_NOTE, what, value);
+}
+
+/*
+ * acquire, everywhere: pairs with the release of whoever stored the word. Words that are read one
+ * after the other are read in the order in which their writers' last stores make them true.
+ */
+#define LOAD(word) atomic_load_explicit(&(word), memory_order_acquire)
+
+/* ---- headers ---- */
+
+/* What segment_attach() read once must still be there. */
+static void check_rules_header(struct audit *audit)
+{
+	const struct segment *segment = audit->segment;
+	const struct rules_header *rules = segment->rules;
+	const struct spot at = {audit, "header", 0};
+
+	found_if(&at, LOAD(rules->magic) != LAYOUT_RULES_MAGIC,
+		 "the rules object does not begin with its magic number", LOAD(rules->magic));
+	found_if(&at, LOAD(rules->version) != LAYOUT_VERSION,
+		 "the rules object has another layout version", LOAD(rules->version));
+	found_if(&at, LOAD(rules->ready) != 1, "the rules object is not marked ready",
+		 LOAD(rules->ready));
+	found_if(&at, LOAD(rules->signature) != layout_signature(),
+		 "the rules object has another layout signature", LOAD(rules->signature));
+	found_if(&at, LOAD(rules->bytes) != segment->rules_bytes,
+		 "the rules object is not as long as its header says", LOAD(rules->bytes));
+	found_if(&at, LOAD(rules->pair) != segment->pair,
+		 "the rules object's pair number has changed", LOAD(rules->pair));
+	found_if(&at, LOAD(rules->clock_kind) != (uint32_t)segment->time.kind,
+		 "the kind of clock has changed", LOAD(rules->clock_kind));
+	found_if(&at, LOAD(rules->rows) != segment->row_count, "the capacity for rows has changed",
+		 LOAD(rules->rows));
+	found_if(&at, LOAD(rules->names) != segment->name_count,
+		 "the capacity for names has changed", LOAD(rules->names));
+	found_if(&at, LOAD(rules->members) != segment->member_count,
+		 "the capacity for members has changed", LOAD(rules->members));
+	found_if(&at, LOAD(rules->cpu_lanes) != segment->tallies.cpu_lanes,
+		 "the number of tally lanes has changed", LOAD(rules->cpu_lanes));
+	found_if(&at, LOAD(rules->rows_used) > segment->row_count,
+		 "more rows are used than there are", LOAD(rules->rows_used));
+	found_if(&at, LOAD(rules->table_generation) == 0, "the table of rules has no generation",
+		 LOAD(rules->table_generation));
+	note_if(&at, LOAD(rules->predecessor) != 0,
+		"marks are still being moved from the pair that this one replaces",
+		LOAD(rules->predecessor));
+}
+
+static void check_state_header(struct audit *audit)
+{
+	const struct segment *segment = audit->segment;
+	const struct state_header *state = segment->state;
+	const struct spot at = {audit, "header", 1};
+
+	found_if(&at, LOAD(state->magic) != LAYOUT_STATE_MAGIC,
+		 "the state object does not begin with its magic number", LOAD(state->magic));
+	found_if(&at, LOAD(state->version) != LAYOUT_VERSION,
+		 "the state object has another layout version", LOAD(state->version));
+	found_if(&at, LOAD(state->ready) != 1, "the state object is not marked ready",
+		 LOAD(state->ready));
+	found_if(&at, LOAD(state->signature) != layout_signature(),
+		 "the state object has another layout signature", LOAD(state->signature));
+	found_if(&at, LOAD(state->bytes) != segment->state_bytes,
+		 "the state object is not as long as its header says", LOAD(state->bytes));
+	found_if(&at, LOAD(state->pair) != segment->pair,
+		 "the state object's pair number has changed", LOAD(state->pair));
+	found_if(&at, LOAD(state->retired) > 1, "the word `retired` is neither 0 nor 1",
+		 LOAD(state->retired));
+	note_if(&at, LOAD(state->retired) == 1, "a newer pair has this name", 1);
+	note_if(&at, LOAD(state->names_refused) != 0,
+		"names found no room and share a bucket: raise `names` in weir.ini",
+		LOAD(state->names_refused));
+}
+
+/* ---- lines ---- */
+
+/* One published copy, raw: line_read() masks what this file is to look at. */
+struct raw_line {
+	uint64_t now; /* read before the words */
+	uint64_t origin_ticks;
+	uint64_t origin_units;
+	uint64_t slope;
+	uint64_t shape;
+	uint64_t burst_units;
+	uint64_t reach_units;
+	uint64_t initial_units;
+	struct terms terms;
+	uint64_t origin;
+};
+
+static void raw_load(struct raw_line *out, const struct line_copy *copy)
+{
+	out->origin_ticks = LOAD(copy->words.origin_ticks);
+	out->origin_units = LOAD(copy->words.origin_units);
+	out->slope = LOAD(copy->words.slope);
+	out->shape = LOAD(copy->words.shape);
+	out->burst_units = LOAD(copy->words.burst_units);
+	out->reach_units = LOAD(copy->words.reach_units);
+	out->initial_units = LOAD(copy->words.initial_units);
+	out->terms.rate_micro = LOAD(copy->terms.rate_micro);
+	out->terms.period_ns = LOAD(copy->terms.period_ns);
+	out->terms.burst_micro = LOAD(copy->terms.burst_micro);
+	out->terms.initial_micro = LOAD(copy->terms.initial_micro);
+	out->terms.max_wait_ns = LOAD(copy->terms.max_wait_ns);
+	out->origin = LOAD(copy->terms.origin);
+}
+
+/* As line_read() does. false: published too often meanwhile, which is no fault of the row. */
+static bool raw_read(struct raw_line *out, const struct segment *segment,
+		     const struct rule_row *row)
+{
+	for (int i = 0; i < READ_TRIES; i++) {
+		uint64_t generation = LOAD(row->generation);
+
+		out->now = segment_now(segment);
+		raw_load(out, &row->copies[generation & 1]);
+		/* relaxed: the acquire loads above keep it after them */
+		if (atomic_load_explicit(&row->generation, memory_order_relaxed) == generation)
+			return true;
+	}
+	return false;
+}
+
+/* Equal but for what a calibration of the clock and a rounding change. */
+static bool slopes_agree(uint64_t a, uint64_t b)
+{
+	uint64_t larger = a > b ? a : b;
+	uint64_t smaller = a > b ? b : a;
+
+	return larger - smaller <= (larger >> 6) + 1;
+}
+
+/* Whether a line is what its terms make of it. */
+static void check_terms(const struct spot *at, const struct raw_line *raw, unsigned k)
+{
+	const struct terms *terms = &raw->terms;
+	struct line expected;
+
+	found_if(at, raw->origin > ORIGIN_OPERATOR, "a rule's origin is neither file nor operator",
+		 raw->origin);
+	if (found_if(at, terms->period_ns == 0, "a rate without a period", 0) ||
+	    found_if(at, terms->burst_micro < TERMS_MICRO, "a burst below one token",
+		     terms->burst_micro) ||
+	    found_if(at, terms->initial_micro > terms->burst_micro,
+		     "an initial level above the burst", terms->initial_micro))
+		return;
+	if (at->audit->hz == 0)
+		return;
+	if (found_if(at, line_from_terms(&expected, terms, k, at->audit->hz) < 0,
+		     "a rule's terms make no line", terms->rate_micro))
+		return;
+	found_if(at, raw->shape >> 16 != expected.flags,
+		 "a line's flags are not those of its terms", raw->shape);
+	found_if(at, raw->burst_units != expected.burst_units,
+		 "a line's burst is not that of its terms", raw->burst_units);
+	found_if(at, raw->initial_units != expected.initial_units,
+		 "a line's initial level is not that of its terms", raw->initial_units);
+	found_if(at, !slopes_agree(raw->slope, expected.slope),
+		 "a line's speed is not that of its terms", raw->slope);
+	found_if(at,
+		 raw->reach_units < expected.burst_units || raw->reach_units > LINE_FAR ||
+			 (terms->max_wait_ns == 0 && raw->reach_units != LINE_FAR),
+		 "a line's reach is not that of its terms", raw->reach_units);
+}
+
+/* What holds for every line, the clock's included. Returns whether it can be reckoned with. */
+static bool check_line(const struct spot *at, const struct rule_row *row, struct raw_line *raw)
+{
+	uint64_t generation = LOAD(row->generation);
+	uint64_t ahead;
+	bool sound;
+
+	if (found_if(at, generation == 0, "a line that was never published", 0))
+		return false;
+	if (!raw_read(raw, at->audit->segment, row))
+		return false;
+	/* the present was read before the words, and a publisher's margin is a microsecond */
+	ahead = segment_now(at->audit->segment) + (at->audit->hz ? at->audit->hz : NS_PER_S);
+	sound = !found_if(at, (raw->shape & 0xffff) > LINE_K_MAX, "a unit that does not exist",
+			  raw->shape);
+	sound &= !found_if(at, raw->shape >> 16 > (LINE_UNLIMITED | LINE_NEVER),
+			   "flags that do not exist", raw->shape);
+	sound &= !found_if(at, raw->burst_units == 0 || raw->burst_units >= BURST_MAX,
+			   "a burst out of range", raw->burst_units);
+	sound &= !found_if(at, raw->reach_units > LINE_FAR, "a reach out of range",
+			   raw->reach_units);
+	sound &= !found_if(at, raw->initial_units > raw->burst_units,
+			   "an initial level above the burst", raw->initial_units);
+	sound &= !found_if(at, raw->origin_units == 0 || raw->origin_units > V_MAX,
+			   "a token clock out of range", raw->origin_units);
+	sound &= !found_if(at, raw->origin_ticks > ahead, "a line that begins in the future",
+			   raw->origin_ticks);
+	return sound;
+}
+
+static uint64_t clock_hz(const struct segment *segment, const struct raw_line *raw)
+{
+	return segment->time.kind == CLOCK_KIND_TSC ? raw->terms.rate_micro : NS_PER_S;
+}
+
+/* The calibration: nanoseconds over ticks. Everything that is reckoned in seconds hangs on it. */
+static void check_clock(struct audit *audit)
+{
+	const struct rule_row *row = &audit->segment->rules->clock;
+	const struct spot at = {audit, "clock", 0};
+	struct raw_line raw;
+	struct line expected;
+
+	if (!check_line(&at, row, &raw))
+		return;
+
+	uint64_t hz = clock_hz(audit->segment, &raw);
+
+	/* 1 MHz to 100 GHz */
+	if (found_if(&at, hz < 1000000 || hz > 100 * NS_PER_S, "a clock of no known machine", hz) ||
+	    found_if(&at, line_from_hz(&expected, hz) < 0, "a clock that makes no line", hz) ||
+	    found_if(&at, !slopes_agree(raw.slope, expected.slope),
+		     "the clock's speed is not that of its calibration", raw.slope))
+		return;
+	found_if(&at, raw.shape != 0 || raw.burst_units != 1,
+		 "the clock's line is not in nanoseconds", raw.shape);
+	audit->hz = hz;
+}
+
+/* ---- buckets ---- */
+
+/*
+ * The mark is read before the time: no taker can have put it further ahead of a V that is later.
+ * A raised burst may lengthen a debt by a burst.
+ */
+static void check_mark(const struct spot *at, const struct bucket *bucket,
+		       const struct rule_row *row)
+{
+	const struct segment *segment = at->audit->segment;
+	uint64_t mark = bucket_look(bucket);
+	struct line line;
+	uint64_t now;
+
+	if (mark == BUCKET_UNSET)
+		return;
+	now = line_read(row, &segment->time, &line);
+
+	int64_t ahead = (int64_t)(mark - line_value(&line, now));
+
+	found_if(at, ahead > (int64_t)(LINE_FAR + BURST_MAX),
+		 "a mark further ahead than any call can put it", mark);
+}
+
+static void check_gate(const struct spot *at, const struct bucket *bucket)
+{
+	uint64_t gate = gate_load(bucket);
+	uint64_t now = segment_now(at->audit->segment);
+	uint64_t second = at->audit->hz;
+	uint64_t until = gate & GATE_UNTIL;
+
+	if (second == 0)
+		return;
+	found_if(at, gate_is_settled(gate) && until > now && until - now > second,
+		 "a closure that was settled before its time", gate);
+	note_if(at, gate_is_closed(gate, now) && until - now > DAY_S * second,
+		until == GATE_UNTIL ? "closed until somebody opens it"
+				    : "closed for more than a day from now",
+		gate);
+}
+
+/*
+ * A bucket of a row that is not used, or of a name that nobody claimed, was never touched; but
+ * all of them are frozen in a pair that was replaced. The mark is read before `retired` is.
+ */
+static void check_untouched(const struct spot *at, const struct bucket *bucket)
+{
+	uint64_t mark = LOAD(bucket->mark);
+	uint64_t gate = LOAD(bucket->gate);
+	bool is_frozen = mark == BUCKET_FROZEN && segment_is_retired(at->audit->segment);
+
+	found_if(at, mark != BUCKET_UNSET && !is_frozen, "a mark in a bucket that nobody has",
+		 mark);
+	found_if(at, gate != 0, "a gate in a bucket that nobody has", gate);
+}
+
+/* ---- rows ---- */
+
+static bool text_is_closed(const _Atomic unsigned char *text)
+{
+	/* relaxed: never anything but 0 */
+	return atomic_load_explicit(&text[LAYOUT_TEXT_BYTES - 1], memory_order_relaxed) == 0;
+}
+
+static void check_text(const struct spot *at, const struct rule_row *row, uint32_t kind)
+{
+	char text[LAYOUT_TEXT_BYTES];
+
+	if (found_if(at, !text_is_closed(row->text), "a name without an end", 0))
+		return;
+	segment_text(row->text, text);
+	if (found_if(at, !names_valid(text), "a name that cannot be one", (unsigned char)text[0]))
+		return;
+	if (kind == ROW_DEFAULT)
+		found_if(at, text[0] != '*' || text[1] != '\0', "[default] has another name",
+			 (unsigned char)text[0]);
+	else
+		found_if(at, names_is_pattern(text) != (kind == ROW_PATTERN),
+			 "a name that is none of its row's kind", kind);
+}
+
+/* Where the mark comes from. In this pair it is an earlier row, or a name under [default]. */
+static void check_source(const struct spot *at, const struct rule_row *row)
+{
+	const struct segment *segment = at->audit->segment;
+	uint32_t source = LOAD(row->source);
+	uint32_t elsewhere = LOAD(row->source_elsewhere);
+
+	found_if(at, elsewhere > 1, "a mark's source is neither here nor elsewhere", elsewhere);
+	if (elsewhere)
+		found_if(at, source > layout_buckets(LAYOUT_MAX_ROWS, LAYOUT_MAX_NAMES),
+			 "a mark's source is beyond all buckets", source);
+	else
+		found_if(at,
+			 source > segment->bucket_count ||
+				 (source > at->index && source <= segment->row_count),
+			 "a mark's source is not a bucket before it", source);
+	found_if(at, LOAD(row->source_k) > LINE_K_MAX, "a mark's source has no such unit",
+		 LOAD(row->source_k));
+	found_if(at, LOAD(row->source_units) > V_MAX, "a mark's source has a clock out of range",
+		 LOAD(row->source_units));
+}
+
+/* A row that is or was live. Returns whether it is the live [default]. */
+static bool check_row(struct audit *audit, uint32_t index)
+{
+	const struct segment *segment = audit->segment;
+	const struct rule_row *row = &segment->rows[index];
+	const struct bucket *bucket = &segment->buckets[index];
+	const struct spot at = {audit, "row", index};
+	const struct spot at_bucket = {audit, "bucket", index};
+	uint32_t state = LOAD(row->state);
+	uint32_t kind = LOAD(row->kind);
+	struct raw_line raw;
+
+	if (found_if(&at, state != ROW_LIVE && state != ROW_GONE,
+		     "a used row is neither live nor gone", state) ||
+	    found_if(&at, kind < ROW_EXACT || kind > ROW_DEFAULT, "a row of no known kind", kind))
+		return false;
+	check_text(&at, row, kind);
+	check_source(&at, row);
+	if (check_line(&at, row, &raw)) {
+		check_terms(&at, &raw, (unsigned)(raw.shape & 0xffff));
+		check_mark(&at_bucket, bucket, row);
+	}
+	check_gate(&at_bucket, bucket);
+	note_if(&at_bucket, state == ROW_LIVE && LOAD(bucket->mark) & BUCKET_FROZEN,
+		"the mark has moved, but the row is still there", LOAD(bucket->mark));
+	return state == ROW_LIVE && kind == ROW_DEFAULT;
+}
+
+static uint32_t rows_used(const struct segment *segment)
+{
+	uint32_t used = LOAD(segment->rules->rows_used);
+
+	return used < segment->row_count ? used : segment->row_count;
+}
+
+/*
+ * Beyond the used rows there is nothing, but that the first of them may be in the making, or was
+ * when its publisher died. A row that came into use meanwhile is counted by now.
+ */
+static void check_spare_row(struct audit *audit, uint32_t index)
+{
+	const struct segment *segment = audit->segment;
+	const struct spot at = {audit, "row", index};
+	const struct spot at_bucket = {audit, "bucket", index};
+	const struct bucket *bucket = &segment->buckets[index];
+	uint32_t state = LOAD(segment->rows[index].state);
+
+	if (state != ROW_EMPTY && index > rows_used(segment))
+		found_if(&at, true, "a row beyond those that are used", state);
+	if ((LOAD(bucket->mark) || LOAD(bucket->gate)) && index >= rows_used(segment))
+		check_untouched(&at_bucket, bucket);
+}
+
+static void check_rows(struct audit *audit)
+{
+	const struct segment *segment = audit->segment;
+	const struct spot at = {audit, "row", 0};
+	uint32_t used = rows_used(segment);
+	unsigned defaults = 0;
+
+	for (uint32_t i = 0; i < used; i++)
+		defaults += check_row(audit, i);
+	for (uint32_t i = used; i < segment->row_count; i++)
+		check_spare_row(audit, i);
+	found_if(&at, defaults != 1, "there must be one live [default]", defaults);
+	note_if(&at, (uint64_t)used * 10 > (uint64_t)segment->row_count * 9,
+		"the table of endpoints is nearly used up: a larger pair will be made", used);
+}
+
+/* ---- names ---- */
+
+/*
+ * The way from where a hash begins to where it was found: all slots on it are taken, since slots
+ * never become free, and by others, since whoever looks for a name walks the same way.
+ */
+static void check_way(const struct spot *at, uint64_t hash)
+{
+	const struct segment *segment = at->audit->segment;
+	uint32_t slot = (uint32_t)(hash % segment->name_count);
+
+	for (; slot != at->index; slot = slot + 1 == segment->name_count ? 0 : slot + 1) {
+		uint64_t other = LOAD(segment->names[slot].hash);
+
+		if (found_if(at, other == hash, "a name that has two slots", slot) ||
+		    found_if(at, other == 0, "a name that cannot be found where it is", slot))
+			return;
+		if (at->audit->probe_steps++ == PROBE_STEPS) {
+			tell(at, AUDIT_FINDING, "names are heaped as their hash cannot do", slot);
+			return;
+		}
+	}
+}
+
+/*
+ * A frozen mark under [default] means that its name has a row of its own. Asked only where the
+ * text is whole, and believed only if no rule came or went meanwhile.
+ */
+static void check_frozen_name(const struct spot *at, const struct bucket *bucket)
+{
+	const struct segment *segment = at->audit->segment;
+	uint64_t table = LOAD(segment->rules->table_generation);
+	char text[LAYOUT_TEXT_BYTES];
+
+	if (!(LOAD(bucket->mark) & BUCKET_FROZEN) || segment_is_retired(segment))
+		return;
+	segment_text(segment->names[at->index].text, text);
+	if (!names_valid(text) || names_find_slot(segment, text) != at->index ||
+	    names_find_row(segment, text) != names_default_row(segment))
+		return;
+	found_if(at,
+		 LOAD(bucket->mark) & BUCKET_FROZEN &&
+			 LOAD(segment->rules->table_generation) == table,
+		 "a mark has moved, and its name leads nowhere else", LOAD(bucket->mark));
+}
+
+static bool check_name(struct audit *audit, uint32_t index, const struct rule_row *fallback)
+{
+	const struct segment *segment = audit->segment;
+	const struct name_row *name = &segment->names[index];
+	const struct bucket *bucket = &segment->buckets[segment->row_count + index];
+	const struct spot at = {audit, "name", index};
+	const struct spot at_bucket = {audit, "bucket", segment->row_count + index};
+	bool touched = LOAD(bucket->mark) || LOAD(bucket->gate);
+	uint64_t hash = LOAD(name->hash);
+
+	/* claimed before it is used: a bucket that was touched has a name by now */
+	if (hash == 0) {
+		if (touched)
+			check_untouched(&at_bucket, bucket);
+		return false;
+	}
+	found_if(&at, !text_is_closed(name->text), "a name without an end", 0);
+	found_if(&at, LOAD(name->source) > layout_buckets(LAYOUT_MAX_ROWS, LAYOUT_MAX_NAMES),
+		 "a mark's source is beyond all buckets", LOAD(name->source));
+	if (audit->probe_steps <= PROBE_STEPS)
+		check_way(&at, hash);
+	if (fallback)
+		check_mark(&at_bucket, bucket, fallback);
+	check_gate(&at_bucket, bucket);
+	check_frozen_name(&at, bucket);
+	return true;
+}
+
+static void check_names(struct audit *audit)
+{
+	const struct segment *segment = audit->segment;
+	int64_t row = names_default_row(segment);
+	const struct rule_row *fallback = row < 0 ? NULL : &segment->rows[row];
+	uint32_t overflow = segment->row_count + segment->name_count;
+	const struct spot at = {audit, "name", 0};
+	const struct spot at_overflow = {audit, "bucket", overflow};
+	uint64_t used = 0;
+
+	for (uint32_t i = 0; i < segment->name_count; i++)
+		used += check_name(audit, i, fallback);
+	if (fallback)
+		check_mark(&at_overflow, &segment->buckets[overflow], fallback);
+	check_gate(&at_overflow, &segment->buckets[overflow]);
+	note_if(&at, used * 10 > (uint64_t)segment->name_count * 9,
+		"the table of names is nearly full: raise `names` in weir.ini", used);
+}
+
+/* ---- members ---- */
+
+static void check_member(struct audit *audit, uint32_t index)
+{
+	const struct member_row *row = &audit->segment->members[index];
+	const struct spot at = {audit, "member", index};
+	uint32_t pid = LOAD(row->pid);
+
+	found_if(&at, pid > PID_MAX, "a pid that no kernel gives", pid);
+	found_if(&at, pid != 0 && LOAD(row->generation) == 0, "a member that never joined", pid);
+	/* relaxed: never anything but 0 */
+	found_if(&at,
+		 atomic_load_explicit(&row->program[LAYOUT_PROGRAM_BYTES - 1],
+				      memory_order_relaxed) != 0,
+		 "a program's name without an end", 0);
+}
+
+unsigned audit_segment(const struct segment *segment, audit_report *report, void *context)
+{
+	struct audit audit = {
+		.segment = segment,
+		.report = report,
+		.context = context,
+	};
+
+	check_rules_header(&audit);
+	check_state_header(&audit);
+	check_clock(&audit);
+	check_rows(&audit);
+	check_names(&audit);
+	for (uint32_t i = 0; i < segment->member_count; i++)
+		check_member(&audit, i);
+	return audit.findings;
+}

@@ -1,0 +1,662 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * config.c - sections and keys. The text goes line by line through config_reader.c; inih gets the
+ * settings alone, on lines that it neither cuts nor joins, and hands back key and value. What
+ * section and line they belong to is known from the reader, not from inih.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <ini.h>
+
+#include "config_draft.h"
+#include "config_reader.h"
+#include "names.h"
+#include "value.h"
+#include "weir.h"
+
+#define FILE_MAX_BYTES (16ul << 20)
+#define NS_PER_S 1000000000ull
+
+struct parser;
+
+/* Takes a value into the section at hand. Returns NULL or what would be right. */
+typedef const char *set_key(struct parser *parser, const char *key, const char *value);
+
+static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, set_term, set_match;
+
+#define KEYS(X)                                                                                    \
+	X("weir", "name", set_name, "the instance's name; default: default")                       \
+	X("weir", "group", set_group, "the group that may use and change the instance")            \
+	X("weir", "shm_dir", set_path, "the folder of the shared objects; default: see weir(7)")   \
+	X("weir", "socket", set_path, "the path of the control socket")                            \
+	X("weir", "clock", set_clock, "auto, tsc, monotonic or manual; default: auto")             \
+	X("weir", "log", set_log, "error, warning, info or debug; default: info")                  \
+	X("weir", "endpoints", set_capacity, "rules there is room for; default: 1024")             \
+	X("weir", "names", set_capacity, "names under [default] with a bucket; default: 1024")     \
+	X("weir", "members", set_capacity, "processes attached at a time; default: 256")           \
+	X("default", "rate", set_term, "tokens per period; default: 10/s")                         \
+	X("default", "burst", set_term, "tokens that may be taken at once; default: a second's")   \
+	X("default", "initial", set_term, "tokens in a bucket at first; default: the burst")       \
+	X("default", "max_wait", set_term, "how far ahead may be queued; default: unlimited")      \
+	X("endpoint", "rate", set_term, "tokens per period; default: the rate of [default]")       \
+	X("endpoint", "burst", set_term, "tokens that may be taken at once; default: a second's")  \
+	X("endpoint", "initial", set_term, "tokens in the bucket at first; default: the burst")    \
+	X("endpoint", "max_wait", set_term, "how far ahead may be queued; default: unlimited")     \
+	X("endpoint", "match", set_match, "the name or pattern, if not the section's own name")
+
+#define AS_KEY(section, name, set, description) {section, name, description},
+#define AS_SETTER(section, name, set, description) set,
+
+const struct config_key config_keys[] = {KEYS(AS_KEY){NULL, NULL, NULL}};
+static set_key *const setters[] = {KEYS(AS_SETTER)};
+
+#define KEY_COUNT (sizeof(setters) / sizeof(setters[0]))
+
+enum section {
+	SECTION_NONE, /* before the first header */
+	SECTION_SKIPPED,
+	SECTION_WEIR,
+	SECTION_DEFAULT,
+	SECTION_ENDPOINT,
+};
+
+static const char *const section_words[] = {
+	[SECTION_NONE] = "",	       [SECTION_SKIPPED] = "",		[SECTION_WEIR] = "weir",
+	[SECTION_DEFAULT] = "default", [SECTION_ENDPOINT] = "endpoint",
+};
+
+struct parser {
+	struct config_reader reader;
+	struct config_report report;
+	struct config config;
+	struct config_draft *drafts; /* [0] is [default] */
+	size_t draft_count;
+	size_t draft_room;
+	struct config_draft scratch; /* of a section that is checked but cannot count */
+
+	enum section section;
+	struct config_draft *draft; /* of the section; moves with drafts at headers only */
+	char title[LAYOUT_TEXT_BYTES + 16];
+	unsigned first_lines[SECTION_ENDPOINT]; /* where [weir] and [default] began */
+	unsigned key_lines[KEY_COUNT];		/* of the section's keys so far */
+	unsigned line;				/* that inih is handed */
+
+	char sentence[200];
+	int error;
+};
+
+/* ---- Faults ---- */
+
+static void append(struct config_faults *faults, const char *line, size_t bytes)
+{
+	if (!faults->text || bytes >= faults->bytes || faults->used >= faults->bytes - bytes)
+		return;
+	for (size_t i = 0; i < bytes; i++) {
+		unsigned char c = (unsigned char)line[i];
+
+		faults->text[faults->used++] = (char)(c < ' ' || c == 0x7f ? '?' : c);
+	}
+	faults->text[faults->used - 1] = '\n';
+	faults->text[faults->used] = '\0';
+}
+
+void config_report(struct config_report *report, unsigned line, const char *format, ...)
+{
+	char message[1024];
+	char whole[sizeof(message) + 512];
+	va_list arguments;
+	int bytes;
+
+	report->faults->count++;
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	bytes = snprintf(whole, sizeof(whole), "%.400s:%u: %s\n", report->file, line, message);
+	if (bytes > 0)
+		append(report->faults, whole, (size_t)bytes);
+}
+
+/* How much of a span to print. */
+static int shown(size_t bytes, size_t most)
+{
+	return (int)(bytes < most ? bytes : most);
+}
+
+static void begin_faults(struct config_faults *faults)
+{
+	faults->used = 0;
+	faults->count = 0;
+	if (faults->text && faults->bytes > 0)
+		faults->text[0] = '\0';
+}
+
+/* ---- Keys ---- */
+
+static const char *say(struct parser *parser, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static const char *say(struct parser *parser, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(parser->sentence, sizeof(parser->sentence), format, arguments);
+	va_end(arguments);
+	return parser->sentence;
+}
+
+static const char *set_name(struct parser *parser, const char *key, const char *value)
+{
+	size_t bytes = strlen(value);
+	bool fits = bytes > 0 && bytes <= WEIR_INSTANCE_MAX && value[0] != '.';
+
+	(void)key;
+	if (!fits || strpbrk(value, " \t/"))
+		return say(parser,
+			   "an instance's name has 1 to %d bytes, no blank and no /, and "
+			   "does not begin with a dot",
+			   WEIR_INSTANCE_MAX);
+	memcpy(parser->config.name, value, bytes + 1);
+	return NULL;
+}
+
+static const char *set_group(struct parser *parser, const char *key, const char *value)
+{
+	size_t bytes = strlen(value);
+
+	(void)key;
+	if (bytes == 0 || bytes >= sizeof(parser->config.group) || strpbrk(value, " \t:"))
+		return say(parser, "a group's name has 1 to %zu bytes, no blank and no colon",
+			   sizeof(parser->config.group) - 1);
+	memcpy(parser->config.group, value, bytes + 1);
+	return NULL;
+}
+
+static const char *set_path(struct parser *parser, const char *key, const char *value)
+{
+	bool socket = strcmp(key, "socket") == 0;
+	char *out = socket ? parser->config.socket : parser->config.shm_dir;
+	size_t room = socket ? sizeof(parser->config.socket) : sizeof(parser->config.shm_dir);
+	size_t bytes = strlen(value);
+
+	if (value[0] != '/' || bytes >= room || strchr(value, '\t'))
+		return say(parser, "an absolute path of at most %zu bytes", room - 1);
+	memcpy(out, value, bytes + 1);
+	return NULL;
+}
+
+/* The index of a word in a list that ends with NULL; -1: not there. */
+static int find_word(const char *const *words, const char *word)
+{
+	for (int i = 0; words[i]; i++)
+		if (strcmp(words[i], word) == 0)
+			return i;
+	return -1;
+}
+
+static const char *set_clock(struct parser *parser, const char *key, const char *value)
+{
+	/* in the order of enum clock_kind; 0 is left to the creator of the segment */
+	static const char *const words[] = {"auto", "tsc", "monotonic", "manual", NULL};
+	int index = find_word(words, value);
+
+	(void)key;
+	if (index < 0)
+		return "a clock is auto, tsc, monotonic or manual";
+	parser->config.clock = (enum clock_kind)index;
+	return NULL;
+}
+
+static const char *set_log(struct parser *parser, const char *key, const char *value)
+{
+	/* in the order of enum config_log */
+	static const char *const words[] = {"error", "warning", "info", "debug", NULL};
+	int index = find_word(words, value);
+
+	(void)key;
+	if (index < 0)
+		return "a log level is error, warning, info or debug";
+	parser->config.log = (enum config_log)index;
+	return NULL;
+}
+
+static const char *set_capacity(struct parser *parser, const char *key, const char *value)
+{
+	uint32_t *out = &parser->config.members;
+	uint64_t max = LAYOUT_MAX_MEMBERS;
+	uint64_t count;
+
+	if (strcmp(key, "endpoints") == 0) {
+		out = &parser->config.endpoints;
+		max = CONFIG_ENDPOINTS_MAX;
+	} else if (strcmp(key, "names") == 0) {
+		out = &parser->config.names;
+		max = LAYOUT_MAX_NAMES;
+	}
+	if (value_count(value, 1, max, &count))
+		return say(parser,
+			   "a whole number from 1 to %llu, with an optional K, M, G, Ki, Mi or Gi",
+			   (unsigned long long)max);
+	*out = (uint32_t)count;
+	return NULL;
+}
+
+static const char *set_term(struct parser *parser, const char *key, const char *value)
+{
+	struct config_draft *draft = parser->draft;
+	const char *why = config_set_term(&draft->rule.terms, key, value);
+
+	if (why)
+		draft->terms_faulty = true;
+	else if (strcmp(key, "rate") == 0)
+		draft->rate_line = parser->line;
+	else if (strcmp(key, "burst") == 0)
+		draft->burst_line = parser->line;
+	else if (strcmp(key, "initial") == 0)
+		draft->initial_line = parser->line;
+	return why;
+}
+
+static void set_text(struct config_draft *draft, const char *text)
+{
+	const char *star = strrchr(text, '*');
+
+	snprintf(draft->rule.text, sizeof(draft->rule.text), "%s", text);
+	draft->rule.kind = star ? ROW_PATTERN : ROW_EXACT;
+	draft->specificity = names_specificity(text);
+	draft->tail = star ? (size_t)(star + 1 - text) : 0;
+}
+
+static const char *set_match(struct parser *parser, const char *key, const char *value)
+{
+	(void)key;
+	if (!names_valid(value)) {
+		parser->draft->text_faulty = true;
+		return say(parser, "a name or pattern has 1 to %d bytes and no control characters",
+			   WEIR_NAME_MAX);
+	}
+	set_text(parser->draft, value);
+	return NULL;
+}
+
+/* ---- Sections ---- */
+
+static void begin_draft(struct config_draft *draft, unsigned line)
+{
+	*draft = (struct config_draft){
+		.rule =
+			{
+				.kind = ROW_DEFAULT,
+				.text = "*",
+				.terms = {.rate_micro = 10 * TERMS_MICRO, .period_ns = NS_PER_S},
+				.line = line,
+			},
+	};
+}
+
+/* A new draft at the end; NULL: no memory, or more than any segment holds. */
+static struct config_draft *add_draft(struct parser *parser, unsigned line)
+{
+	struct config_draft *draft;
+
+	if (parser->draft_count == parser->draft_room) {
+		size_t room = parser->draft_room ? 2 * parser->draft_room : 16;
+		struct config_draft *grown = realloc(parser->drafts, room * sizeof(*grown));
+
+		if (!grown) {
+			parser->error = -ENOMEM;
+			return NULL;
+		}
+		parser->drafts = grown;
+		parser->draft_room = room;
+	}
+	draft = &parser->drafts[parser->draft_count++];
+	begin_draft(draft, line);
+	return draft;
+}
+
+/* The same section for a second time is checked, but into the scratch draft. */
+static bool is_first(struct parser *parser, const struct config_line *line)
+{
+	unsigned *first = &parser->first_lines[parser->section];
+
+	if (line->name_bytes > 0)
+		config_report(&parser->report, line->number, "%s takes no name: write [%s]",
+			      parser->title, section_words[parser->section]);
+	if (*first != 0)
+		config_report(&parser->report, line->number,
+			      "%s: the section is on line %u already; join the two", parser->title,
+			      *first);
+	else
+		*first = line->number;
+	return *first == line->number;
+}
+
+static void begin_default(struct parser *parser, const struct config_line *line)
+{
+	if (!is_first(parser, line))
+		return;
+	parser->draft = &parser->drafts[0];
+	parser->draft->rule.line = line->number;
+}
+
+static void begin_endpoint(struct parser *parser, const struct config_line *line)
+{
+	char label[LAYOUT_TEXT_BYTES] = "";
+	struct config_draft *draft;
+
+	if (line->name_bytes < sizeof(label))
+		memcpy(label, line->name, line->name_bytes);
+	if (!names_valid(label)) {
+		config_report(&parser->report, line->number,
+			      "%s: the name of an endpoint has 1 to %d bytes and no control "
+			      "characters; this one has %zu bytes",
+			      parser->title, WEIR_NAME_MAX, line->name_bytes);
+		return;
+	}
+	if (parser->draft_count > CONFIG_ENDPOINTS_MAX)
+		return; /* check_capacity() reports it */
+	draft = add_draft(parser, line->number);
+	if (!draft)
+		return;
+	parser->draft = draft;
+	memcpy(draft->label, label, sizeof(label));
+	set_text(draft, label);
+}
+
+static enum section find_section(const struct config_line *line)
+{
+	for (enum section section = SECTION_WEIR; section <= SECTION_ENDPOINT; section++)
+		if (strlen(section_words[section]) == line->word_bytes &&
+		    memcmp(section_words[section], line->word, line->word_bytes) == 0)
+			return section;
+	return SECTION_SKIPPED;
+}
+
+static void begin_section(struct parser *parser, const struct config_line *line)
+{
+	parser->section = find_section(line);
+	parser->draft = &parser->scratch;
+	begin_draft(&parser->scratch, line->number);
+	memset(parser->key_lines, 0, sizeof(parser->key_lines));
+	snprintf(parser->title, sizeof(parser->title), "[%.*s%s%.*s]", shown(line->word_bytes, 12),
+		 line->word, line->name_bytes > 0 ? " " : "",
+		 shown(line->name_bytes, WEIR_NAME_MAX), line->name);
+	switch (parser->section) {
+	case SECTION_WEIR:
+		is_first(parser, line);
+		break;
+	case SECTION_DEFAULT:
+		begin_default(parser, line);
+		break;
+	case SECTION_ENDPOINT:
+		begin_endpoint(parser, line);
+		break;
+	case SECTION_NONE:
+	case SECTION_SKIPPED:
+		config_report(&parser->report, line->number,
+			      "%s: unknown section; there are [weir], [default] and "
+			      "[endpoint NAME]",
+			      parser->title);
+		break;
+	}
+}
+
+/* ---- Lines ---- */
+
+/* What inih makes of a line: called for every setting that hand_on() let pass. */
+static int take_setting(void *context, const char *section, const char *key, const char *value)
+{
+	struct parser *parser = context;
+	const char *why;
+	size_t index = 0;
+
+	(void)section; /* cut at 49 bytes; ours is known */
+	while (index < KEY_COUNT &&
+	       (strcmp(config_keys[index].section, section_words[parser->section]) != 0 ||
+		strcmp(config_keys[index].name, key) != 0))
+		index++;
+	if (index == KEY_COUNT) {
+		config_hint(section_words[parser->section], key, parser->sentence,
+			    sizeof(parser->sentence));
+		config_report(&parser->report, parser->line, "%s %s: %s", parser->title, key,
+			      parser->sentence);
+		return 1;
+	}
+	if (parser->key_lines[index] != 0) {
+		config_report(&parser->report, parser->line,
+			      "%s %s: given on line %u already; keep one of them", parser->title,
+			      key, parser->key_lines[index]);
+		return 1;
+	}
+	parser->key_lines[index] = parser->line;
+	why = setters[index](parser, key, value);
+	if (why)
+		config_report(&parser->report, parser->line, "%s %s = %s: %s%s", parser->title, key,
+			      value, why,
+			      strstr(value, " #") ? "; a comment behind a value begins with ' ;'"
+						  : "");
+	return 1;
+}
+
+/* Whether inih may have a setting: it belongs to a section and fits. */
+static bool may_hand_on(struct parser *parser, const struct config_line *line, size_t room)
+{
+	int key_bytes = shown(line->word_bytes, 40);
+
+	if (parser->section == SECTION_NONE)
+		config_report(&parser->report, line->number,
+			      "%.*s: stands before any section; put [weir], [default] or "
+			      "[endpoint NAME] above it",
+			      key_bytes, line->word);
+	else if (parser->section != SECTION_SKIPPED && line->bytes >= room)
+		config_report(&parser->report, line->number,
+			      "%s %.*s: the line has %zu bytes, at most %zu can be read",
+			      parser->title, key_bytes, line->word, line->bytes, room - 1);
+	else
+		return parser->section != SECTION_SKIPPED;
+	return false;
+}
+
+/* The reader that inih calls as it would fgets(): settings pass, an empty line for all else. */
+static char *hand_on(char *out, int room, void *context)
+{
+	struct parser *parser = context;
+	struct config_line line;
+
+	if (parser->error || !config_reader_next(&parser->reader, &line))
+		return NULL;
+	out[0] = '\0';
+	parser->line = line.number;
+	switch (line.kind) {
+	case CONFIG_LINE_EMPTY:
+		break;
+	case CONFIG_LINE_HEADER:
+		begin_section(parser, &line);
+		break;
+	case CONFIG_LINE_SETTING:
+		if (may_hand_on(parser, &line, (size_t)room)) {
+			memcpy(out, line.text, line.bytes);
+			out[line.bytes] = '\0';
+		}
+		break;
+	case CONFIG_LINE_BAD_HEADER:
+		parser->section = SECTION_SKIPPED;
+		config_report(&parser->report, line.number, "%.*s: %s", shown(line.bytes, 80),
+			      line.text, line.fault);
+		break;
+	case CONFIG_LINE_BAD:
+		config_report(&parser->report, line.number, "%.*s: %s", shown(line.bytes, 80),
+			      line.text, line.fault);
+		break;
+	}
+	return out;
+}
+
+/* ---- The whole ---- */
+
+static void finish_draft(struct parser *parser, struct config_draft *draft)
+{
+	unsigned line = draft->rule.line;
+	const char *why;
+
+	if (draft->terms_faulty)
+		return;
+	why = config_finish_terms(&draft->rule.terms, draft->burst_line != 0,
+				  draft->initial_line != 0);
+	if (!why)
+		return;
+	if (draft->initial_line != 0)
+		line = draft->initial_line;
+	else if (draft->burst_line != 0)
+		line = draft->burst_line;
+	else if (draft->rate_line != 0)
+		line = draft->rate_line;
+	if (draft->rule.kind == ROW_DEFAULT)
+		config_report(&parser->report, line, "[default]: %s", why);
+	else
+		config_report(&parser->report, line, "[endpoint %s]: %s", draft->label, why);
+}
+
+static void finish_drafts(struct parser *parser)
+{
+	const struct terms *fallback = &parser->drafts[0].rule.terms;
+
+	for (size_t i = 0; i < parser->draft_count; i++) {
+		struct config_draft *draft = &parser->drafts[i];
+
+		if (draft->rate_line == 0) {
+			draft->rule.terms.rate_micro = fallback->rate_micro;
+			draft->rule.terms.period_ns = fallback->period_ns;
+		}
+		finish_draft(parser, draft);
+	}
+}
+
+static void check_capacity(struct parser *parser)
+{
+	size_t rows = parser->draft_count;
+	size_t room = parser->config.endpoints;
+
+	if (rows <= room)
+		return;
+	if (rows > CONFIG_ENDPOINTS_MAX)
+		config_report(&parser->report, parser->drafts[CONFIG_ENDPOINTS_MAX].rule.line,
+			      "[endpoint %s] is one too many: endpoints in [weir] is at most %d "
+			      "([default] takes a row too); use patterns, or let names fall under "
+			      "[default]",
+			      parser->drafts[CONFIG_ENDPOINTS_MAX].label, CONFIG_ENDPOINTS_MAX);
+	else
+		config_report(&parser->report, parser->drafts[room].rule.line,
+			      "[endpoint %s] is one too many: raise endpoints in [weir] from %zu "
+			      "to %zu or more ([default] takes a row too)",
+			      parser->drafts[room].label, room, rows);
+}
+
+static int parse(struct parser *parser)
+{
+	int error;
+
+	if (!add_draft(parser, 0))
+		return -ENOMEM;
+	/* what it returns counts lines that are no setting; none of those reaches it */
+	ini_parse_stream(hand_on, parser, take_setting, parser);
+	if (parser->error)
+		return parser->error;
+	finish_drafts(parser);
+	check_capacity(parser);
+	error = config_overlap_check(&parser->report, parser->drafts + 1, parser->draft_count - 1);
+	if (error)
+		return error;
+	return parser->report.faults->count > 0 ? WEIR_ECONFIG : 0;
+}
+
+static int take_rules(struct config *config, const struct parser *parser)
+{
+	config->rules = calloc(parser->draft_count, sizeof(*config->rules));
+	if (!config->rules)
+		return -ENOMEM;
+	config->rule_count = parser->draft_count;
+	for (size_t i = 0; i < parser->draft_count; i++)
+		config->rules[i] = parser->drafts[i].rule;
+	return 0;
+}
+
+int config_parse(struct config *out, const char *text, size_t bytes, const char *file,
+		 struct config_faults *faults)
+{
+	struct config_faults unheard = {0};
+	struct parser parser = {
+		.report = {.file = file, .faults = faults ? faults : &unheard},
+		.config =
+			{
+				.log = CONFIG_LOG_INFO,
+				.endpoints = 1024,
+				.names = 1024,
+				.members = 256,
+			},
+	};
+	int error;
+
+	begin_faults(parser.report.faults);
+	config_reader_begin(&parser.reader, text ? text : "", bytes);
+	error = parse(&parser);
+	if (!error)
+		error = take_rules(&parser.config, &parser);
+	free(parser.drafts);
+	if (!error)
+		*out = parser.config;
+	return error;
+}
+
+/* Reads to the end. Returns the number of bytes, or a negative errno. */
+static ssize_t read_whole(int fd, char *text, size_t room)
+{
+	size_t used = 0;
+
+	while (used < room) {
+		ssize_t got = read(fd, text + used, room - used);
+
+		if (got == 0)
+			return (ssize_t)used;
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		if (got > 0)
+			used += (size_t)got;
+	}
+	return -EFBIG;
+}
+
+int config_read(struct config *out, const char *path, struct config_faults *faults)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *text;
+	ssize_t bytes;
+	int error;
+
+	if (faults)
+		begin_faults(faults);
+	if (fd < 0)
+		return -errno;
+	text = malloc(FILE_MAX_BYTES + 1); /* pages that are not read into cost nothing */
+	bytes = text ? read_whole(fd, text, FILE_MAX_BYTES + 1) : -ENOMEM;
+	close(fd);
+	error = bytes < 0 ? (int)bytes : config_parse(out, text, (size_t)bytes, path, faults);
+	free(text);
+	return error;
+}
+
+void config_free(struct config *config)
+{
+	free(config->rules);
+	config->rules = NULL;
+	config->rule_count = 0;
+}

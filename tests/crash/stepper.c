@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stepper.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STEPS_MAX 200000u
+#define DENIED 99
+
+#if defined(__x86_64__)
+
+#define BREAKPOINT_BYTE 0xccul
+
+/* The child stops here for its tracer: before the call, and behind it. */
+static void stop_here(void)
+{
+	__asm__ volatile("int3" ::: "memory");
+}
+
+static void give_up(const char *what)
+{
+	fprintf(stderr, "stepper: %s: %s\n", what, strerror(errno));
+	abort();
+}
+
+static void run_child(const struct stepper_call *call)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+		_exit(DENIED);
+	call->prepare(call->context);
+	stop_here();
+	call->call(call->context);
+	stop_here();
+	_exit(0);
+}
+
+/* Waits for a stop of the child; false if it is gone. */
+static bool wait_stop(pid_t child, int *signal_number)
+{
+	int status;
+
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			give_up("waitpid");
+	if (!WIFSTOPPED(status)) {
+		*signal_number = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+		return false;
+	}
+	*signal_number = WSTOPSIG(status);
+	return true;
+}
+
+/* A child that stands before its call. */
+static pid_t start_child(const struct stepper_call *call)
+{
+	pid_t child = fork();
+	int signal_number;
+
+	if (child < 0)
+		give_up("fork");
+	if (child == 0)
+		run_child(call);
+	if (!wait_stop(child, &signal_number) || signal_number != SIGTRAP) {
+		errno = signal_number == DENIED ? EPERM : EPROTO;
+		give_up("a child that does not come to its call");
+	}
+	return child;
+}
+
+static void kill_child(pid_t child)
+{
+	int signal_number;
+
+	if (kill(child, SIGKILL) < 0)
+		give_up("kill");
+	while (wait_stop(child, &signal_number))
+		;
+}
+
+static struct user_regs_struct registers_of(pid_t child)
+{
+	struct user_regs_struct registers;
+
+	if (ptrace(PTRACE_GETREGS, child, NULL, &registers) < 0)
+		give_up("PTRACE_GETREGS");
+	return registers;
+}
+
+/* The next stop; false if there is none. */
+static bool next_stop(pid_t child, long resumed)
+{
+	int signal_number;
+
+	if (resumed < 0)
+		give_up("ptrace");
+	return wait_stop(child, &signal_number) && signal_number == SIGTRAP;
+}
+
+static bool make_step(pid_t child)
+{
+	return next_stop(child, ptrace(PTRACE_SINGLESTEP, child, NULL, NULL));
+}
+
+static bool run_on(pid_t child)
+{
+	return next_stop(child, ptrace(PTRACE_CONT, child, NULL, NULL));
+}
+
+/* Whether the stop was for an int3, ours or a breakpoint, rather than for a step. */
+static bool stopped_by_int3(pid_t child)
+{
+	siginfo_t info;
+
+	if (ptrace(PTRACE_GETSIGINFO, child, NULL, &info) < 0)
+		give_up("PTRACE_GETSIGINFO");
+	return info.si_code == SI_KERNEL;
+}
+
+const char *stepper_unavailable(void)
+{
+	static const char *const denied = "ptrace is not permitted here";
+	pid_t child = fork();
+	int status;
+
+	if (child < 0)
+		give_up("fork");
+	if (child == 0)
+		_exit(ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0 ? DENIED : 0);
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			give_up("waitpid");
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? NULL : denied;
+}
+
+bool stepper_record(const struct stepper_call *call, struct stepper_trace *out)
+{
+	uint64_t *addresses = malloc(STEPS_MAX * sizeof(*addresses));
+	pid_t child = start_child(call);
+	size_t count = 0;
+	bool ended = false;
+
+	if (!addresses)
+		give_up("a reference run");
+	while (count < STEPS_MAX && !ended) {
+		addresses[count++] = registers_of(child).rip;
+		if (!make_step(child))
+			give_up("a child that dies of itself");
+		ended = stopped_by_int3(child);
+	}
+	kill_child(child);
+	if (!ended) {
+		free(addresses);
+		return false;
+	}
+	/* the last address, beyond the count, is that of the int3 behind the call */
+	*out = (struct stepper_trace){addresses, count - 1};
+	return true;
+}
+
+void stepper_free(struct stepper_trace *trace)
+{
+	free(trace->addresses);
+	*trace = (struct stepper_trace){0};
+}
+
+/* The word at an address with its first byte replaced; false where nothing can be written. */
+static bool plant(pid_t child, uint64_t address, long *word)
+{
+	errno = 0;
+	*word = ptrace(PTRACE_PEEKTEXT, child, (void *)address, NULL);
+	if (errno)
+		return false;
+	return ptrace(PTRACE_POKETEXT, child, (void *)address,
+		      (void *)(((unsigned long)*word & ~0xfful) | BREAKPOINT_BYTE)) == 0;
+}
+
+static void unplant(pid_t child, uint64_t address, long word)
+{
+	struct user_regs_struct registers = registers_of(child);
+
+	if (ptrace(PTRACE_POKETEXT, child, (void *)address, (void *)word) < 0)
+		give_up("PTRACE_POKETEXT");
+	registers.rip = address;
+	if (ptrace(PTRACE_SETREGS, child, NULL, &registers) < 0)
+		give_up("PTRACE_SETREGS");
+}
+
+/* Runs to the address for the `visit`th time. false: it does not come by so often. */
+static bool run_to(pid_t child, uint64_t address, size_t visit)
+{
+	long word;
+
+	for (size_t seen = 0; seen < visit; seen++) {
+		if (!plant(child, address, &word) || !run_on(child) ||
+		    registers_of(child).rip != address + 1)
+			return false;
+		unplant(child, address, word);
+		if (seen + 1 < visit && !make_step(child))
+			return false;
+	}
+	return true;
+}
+
+bool stepper_kill_running(const struct stepper_call *call, const struct stepper_trace *trace,
+			  size_t instructions)
+{
+	uint64_t address = trace->addresses[instructions];
+	pid_t child = start_child(call);
+	size_t visit = 1;
+
+	for (size_t i = 0; i < instructions; i++)
+		visit += trace->addresses[i] == address;
+
+	bool there = run_to(child, address, visit);
+
+	kill_child(child);
+	return there;
+}
+
+bool stepper_kill_stepping(const struct stepper_call *call, size_t instructions)
+{
+	pid_t child = start_child(call);
+	bool ended = false;
+
+	for (size_t i = 0; i < instructions && !ended; i++)
+		ended = !make_step(child) || stopped_by_int3(child);
+	kill_child(child);
+	return !ended;
+}
+
+#else
+
+const char *stepper_unavailable(void)
+{
+	return "instructions are stepped on x86-64 alone";
+}
+
+bool stepper_record(const struct stepper_call *call, struct stepper_trace *out)
+{
+	(void)call;
+	(void)out;
+	return false;
+}
+
+void stepper_free(struct stepper_trace *trace)
+{
+	(void)trace;
+}
+
+bool stepper_kill_running(const struct stepper_call *call, const struct stepper_trace *trace,
+			  size_t instructions)
+{
+	(void)call;
+	(void)trace;
+	(void)instructions;
+	return false;
+}
+
+bool stepper_kill_stepping(const struct stepper_call *call, size_t instructions)
+{
+	(void)call;
+	(void)instructions;
+	return false;
+}
+
+#endif

@@ -1,0 +1,74 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# installed.sh - the examples compile and run with what is installed and nothing else: weir.h,
+# libweir, pkg-config or CMake. weir.h is C++ as well.
+. "$(dirname "$0")/stage.sh"
+
+[ -z "$SANITIZE" ] && [ "$COVERAGE" = 0 ] || {
+	echo "skipped: an instrumented library needs instrumented programs; release covers it"
+	exit 77
+}
+
+root=$stage/root
+DESTDIR=$root "$CMAKE" --install "$BUILD" >"$stage/install.log" 2>&1 ||
+	fail "installing failed: $(cat "$stage/install.log")"
+
+export PKG_CONFIG_PATH="$root$LIBDIR/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$root"
+cp "$SOURCE"/doc/examples/*.c "$SOURCE"/doc/examples/attach.h "$stage"
+mkdir "$stage/bin"
+flags=$(pkg-config --cflags --libs weir) || fail "pkg-config does not know weir"
+for example in acquire wait prefork llm_budget simulate; do
+	# shellcheck disable=SC2086 # words
+	$CC -std=c11 -Wall -Wextra -Wpedantic -Werror -o "$stage/bin/$example" \
+		"$stage/$example.c" $flags || fail "$example does not compile"
+done
+
+export LD_LIBRARY_PATH="$root$LIBDIR"
+EXAMPLES=$stage/bin sh "$(dirname "$0")/run.sh" || fail "the examples fail as installed"
+unset LD_LIBRARY_PATH
+
+# the library needs nothing but the C library and its loader
+if command -v readelf >/dev/null; then
+	needed=$(readelf -d "$root$LIBDIR"/libweir.so.0 | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+		grep -v '^libc\.so\|^ld-linux' || true)
+	same 'what libweir.so needs beside libc' '' "$needed"
+else
+	echo "not checked: what libweir.so needs (no readelf)"
+fi
+
+# find_package(weir)
+mkdir "$stage/project"
+cat >"$stage/project/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.25)
+project(user LANGUAGES C)
+find_package(weir 0.1 REQUIRED)
+add_executable(acquire $stage/acquire.c)
+target_link_libraries(acquire PRIVATE weir::weir)
+END
+"$CMAKE" -S "$stage/project" -B "$stage/project/build" -DCMAKE_C_COMPILER="$CC" \
+	-DCMAKE_PREFIX_PATH="$root$PREFIX" >"$stage/cmake.log" 2>&1 &&
+	"$CMAKE" --build "$stage/project/build" >>"$stage/cmake.log" 2>&1 ||
+	fail "find_package(weir): $(cat "$stage/cmake.log")"
+same 'acquire, by find_package' 'api.example.com: admitted, 9 tokens left' \
+	"$("$stage/project/build/acquire" --private)"
+
+if command -v c++ >/dev/null; then
+	cat >"$stage/header.cc" <<'END'
+#include <weir.h>
+
+int main()
+{
+	struct weir_options options = WEIR_OPTIONS_INIT;
+	struct weir *weir = nullptr;
+
+	return weir_open(&weir, &options) == WEIR_EABSENT ? 0 : 1;
+}
+END
+	# shellcheck disable=SC2086 # words
+	c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -o "$stage/header" "$stage/header.cc" \
+		$flags || fail "weir.h is not C++"
+else
+	echo "not checked: weir.h as C++ (no c++)"
+fi
+echo "the examples compile and run with what is installed"

@@ -1,0 +1,103 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh - the examples do what they say: by themselves, on an instance of weird, without one.
+. "$(dirname "$0")/stage.sh"
+
+examples=${EXAMPLES:-$BIN/examples}
+
+# ends STATUS COMMAND...: its standard output, once it has ended so.
+ends()
+{
+	wanted=$1
+	shift
+	status=0
+	"$@" >"$stage/out" 2>"$stage/err" || status=$?
+	[ "$status" -eq "$wanted" ] || fail "$* ended with $status, not $wanted
+$(cat "$stage/out" "$stage/err")"
+	cat "$stage/out"
+}
+
+waits='api.example.com: called
+api.example.com: called
+api.example.com: called
+api.example.com: called
+api.example.com: called
+slow.example.com: called
+slow.example.com: not called, its turn would be in 60 minutes'
+
+# Some calls, and not more than the limit allowed meanwhile.
+check_prefork()
+{
+	out=$(ends 0 "$examples/prefork" "$@")
+	echo "$out" | grep -Eq \
+		'^4 workers were granted [1-9][0-9]* calls in [0-9.]+ s, of [0-9.]+ allowed$' ||
+		fail "prefork: $out"
+	echo "$out" | awk '{ exit !($5 <= $11) }' || fail "prefork: $out"
+}
+
+# by themselves
+same acquire 'api.example.com: admitted, 9 tokens left' "$(ends 0 "$examples/acquire" --private)"
+same wait "$waits" "$(ends 0 "$examples/wait" --private)"
+check_prefork --private
+same llm_budget 'a short answer: reserved 3000, used 1200, left 6800
+a failed call: reserved 2000, used 0, left 6800
+a long answer: reserved 2000, used 9000, left -2200
+one too many: not asked, the budget has room for it in 3.2 s' \
+	"$(ends 0 "$examples/llm_budget" --private)"
+same simulate 'second  1: 14 of 20 admitted
+second  2: 10 of 20 admitted
+second  3: 10 of 20 admitted
+second  4: 10 of 20 admitted
+second  5: 10 of 20 admitted
+the rate is halved; what was used stays used
+second  6:  5 of 20 admitted
+second  7:  5 of 20 admitted
+second  8:  5 of 20 admitted
+second  9:  5 of 20 admitted
+second 10:  5 of 20 admitted
+caller 1: waits 0.000 s
+caller 2: waits 0.000 s
+caller 3: waits 0.000 s
+caller 4: waits 0.000 s
+caller 5: waits 0.000 s
+caller 6: waits 0.200 s
+caller 7: waits 0.400 s
+caller 8: waits 0.600 s' "$(ends 0 "$examples/simulate")"
+
+# without an instance
+export WEIR_NAME=absent WEIR_SHM_DIR="$stage"
+for example in acquire wait prefork llm_budget; do
+	same "$example without an instance" '' "$(ends 2 "$examples/$example")"
+	grep -q 'no such instance' "$stage/err" || fail "$example says: $(cat "$stage/err")"
+	grep -q -- '--private' "$stage/err" || fail "$example says: $(cat "$stage/err")"
+done
+
+# on an instance
+cat >"$stage/weir.ini" <<'END'
+[endpoint api.example.com]
+rate = 50/s
+burst = 5
+[endpoint slow.example.com]
+rate = 1/h
+burst = 1
+[endpoint llm.example.com/tokens]
+rate = 60/min
+burst = 8K
+[endpoint once.example.com]
+rate = 1/d
+END
+start_weird "$stage/weir.ini"
+same acquire 'once.example.com: admitted, 0 tokens left' \
+	"$(ends 0 "$examples/acquire" once.example.com)"
+out=$(ends 1 "$examples/acquire" once.example.com)
+echo "$out" | grep -Eq '^once.example.com: refused, try again in 86[34][0-9]{2}\.[0-9]{3} s$' ||
+	fail "acquire: $out"
+same wait "$waits" "$(ends 0 "$examples/wait")"
+check_prefork
+out=$(ends 0 "$examples/llm_budget" | sed 's/, left .*//; s/, the budget .*//')
+same llm_budget 'a short answer: reserved 3000, used 1200
+a failed call: reserved 2000, used 0
+a long answer: reserved 2000, used 9000
+one too many: not asked' "$out"
+echo "the examples run by themselves and on an instance, and say so when there is none"

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The segment image of release 0.1.0: two objects with known contents, as the words that are not
+ * zero. Today's code attaches to these bytes and finds what was put there. When the layout changes
+ * on purpose, LAYOUT_VERSION is raised, this image is refused as older, and a new one is made:
+ *
+ *	layout_golden write FOLDER
+ *
+ * Only what belongs to the machine is patched: the boot's identity.
+ */
+#include "segment_fixture.h"
+
+#include <inttypes.h>
+
+#include "bucket.h"
+#include "gate.h"
+#include "handle.h"
+#include "members.h"
+#include "move.h"
+
+#define GOLDEN WEIR_SOURCE_DIR "/tests/layout/golden"
+
+static const struct segment_shape golden_shape = {
+	.rows = 8,
+	.names = 8,
+	.members = 4,
+	.clock = CLOCK_KIND_MANUAL,
+	.group = (gid_t)-1,
+};
+
+/* ---- making it ---- */
+
+static void dump(const char *folder, const char *object, const void *bytes, size_t count)
+{
+	char path[300];
+	const unsigned char *at = bytes;
+
+	snprintf(path, sizeof(path), "%s/golden.%s", folder, object);
+	FILE *file = fopen(path, "we");
+
+	assert_non_null(file);
+	fprintf(file, "# weir 0.1.0, layout %u: offset and value of the words that are not 0\n",
+		LAYOUT_VERSION);
+	fprintf(file, "length %zu\n", count);
+	for (size_t i = 0; i < count; i += 8) {
+		uint64_t word;
+
+		memcpy(&word, at + i, sizeof(word));
+		if (word)
+			fprintf(file, "%zx %" PRIx64 "\n", i, word);
+	}
+	assert_int_equal(fclose(file), 0);
+}
+
+/* The contents that the tests below look for. */
+static void fill(struct scene *scene)
+{
+	struct segment *segment = &scene->segment;
+	struct terms hourly = scene_terms(5000, 100);
+	const struct rule api = {.kind = ROW_EXACT, .text = "api.github.com", .terms = hourly};
+	struct rule by_the_hour = api;
+	const struct terms_author operator_is = {ORIGIN_OPERATOR, 1000};
+	const struct terms changed = scene_terms(40, 80);
+
+	by_the_hour.terms.period_ns = 3600 * SCENE_SECOND;
+	scene_add(segment, ROW_DEFAULT, "*", 10, 10);	       /* row 0 */
+	assert_int_equal(rules_add(segment, &by_the_hour), 1); /* row 1 */
+	assert_int_equal(scene_add(segment, ROW_PATTERN, "p/*", 20, 60), 2);
+	assert_int_equal(scene_add(segment, ROW_EXACT, "gone", 1, 1), 3);
+	rules_remove(segment, 3);
+	assert_int_equal(scene_add(segment, ROW_EXACT, "closed", 1, 5), 4);
+	assert_int_equal(rules_change(segment, 2, &changed, &operator_is, RULES_KEEP_USED), 2);
+	assert_int_equal(segment_reveal(segment, &scene->place), 0);
+}
+
+static void use(struct scene *scene)
+{
+	static const struct {
+		const char *name;
+		double cost;
+	} draws[] = {{"api.github.com", 30}, {"p/1", 7}, {"p/2", 8}, {"other", 4}, {"closed", 1}};
+	struct weir *weir = scene_open(&scene->place);
+
+	for (size_t i = 0; i < sizeof(draws) / sizeof(draws[0]); i++) {
+		struct weir_endpoint *endpoint = scene_endpoint(weir, draws[i].name);
+
+		assert_int_equal(weir_acquire(endpoint, draws[i].cost, NULL), WEIR_ADMIT);
+		if (i == 3)
+			assert_int_equal(weir_acquire(endpoint, 7, NULL), WEIR_REFUSE);
+		if (i == 4)
+			assert_int_equal(weir_gate_close(endpoint, 30 * SCENE_SECOND), 0);
+		weir_endpoint_close(endpoint);
+	}
+	/* not closed: a member that is dead is part of the image */
+}
+
+static int write_golden(void *context)
+{
+	const char *folder = context;
+	struct scene scene;
+
+	scene_place(&scene.place);
+	assert_int_equal(segment_create(&scene.segment, &scene.place, &golden_shape), 0);
+	fill(&scene);
+	time_source_advance(&scene.segment.time, SCENE_SECOND);
+	use(&scene);
+	dump(folder, "rules", scene.segment.rules, scene.segment.rules_bytes);
+	dump(folder, "state", scene.segment.state, scene.segment.state_bytes);
+	scene_end(&scene);
+	return 0;
+}
+
+/* ---- bringing it back ---- */
+
+static void load(const struct place *place, const char *object)
+{
+	char path[PLACE_PATH_BYTES];
+	char line[200];
+	unsigned char *bytes = NULL;
+	size_t length = 0;
+	size_t at;
+	uint64_t word;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s.%s", GOLDEN, object);
+	file = fopen(path, "re");
+	if (!file)
+		fail_msg("cannot read %s", path);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "length %zu", &length) == 1)
+			bytes = calloc(1, length);
+		else if (sscanf(line, "%zx %" SCNx64, &at, &word) == 2 && at + 8 <= length)
+			memcpy(bytes + at, &word, sizeof(word));
+	}
+	fclose(file);
+	assert_non_null(bytes);
+	place_path(place, object, path);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, length), length);
+	close(fd);
+	free(bytes);
+}
+
+/* The boot's identity is this machine's: taken from a pair of today. */
+static void patch_boot(const struct place *place)
+{
+	struct segment today;
+	char path[PLACE_PATH_BYTES];
+	uint64_t boot[2];
+
+	assert_int_equal(segment_create_private(&today, &golden_shape), 0);
+	for (int i = 0; i < 2; i++)
+		boot[i] = atomic_load(&today.rules->boot[i]);
+	segment_detach(&today);
+	place_path(place, "rules", path);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, boot, sizeof(boot), offsetof(struct rules_header, boot)),
+			 sizeof(boot));
+	close(fd);
+}
+
+static void golden_begin(struct scene *scene)
+{
+	scene_place(&scene->place);
+	load(&scene->place, "rules");
+	load(&scene->place, "state");
+	patch_boot(&scene->place);
+	int status = segment_attach(&scene->segment, &scene->place, SEGMENT_PUBLISH, (uid_t)-1);
+
+	if (status < 0)
+		fail_msg("the image of 0.1.0: %s", weir_strerror(status));
+}
+
+/* ---- looking ---- */
+
+static void test_header(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	golden_begin(&scene);
+	assert_int_equal(scene.segment.row_count, 8);
+	assert_int_equal(scene.segment.name_count, 8);
+	assert_int_equal(scene.segment.member_count, 4);
+	assert_int_equal(scene.segment.time.kind, CLOCK_KIND_MANUAL);
+	assert_int_equal(segment_now_ns(&scene.segment), 2 * SCENE_SECOND);
+	assert_int_equal(atomic_load(&scene.segment.rules->rows_used), 5);
+	scene_end(&scene);
+}
+
+static void test_rules(void **state)
+{
+	static const struct {
+		const char *name;
+		int row;
+	} rows[] = {{"other", 0}, {"api.github.com", 1}, {"p/x", 2}, {"gone", 0}, {"closed", 4}};
+	struct scene scene;
+	struct terms_author author;
+	struct terms terms;
+	uint64_t changed_ns;
+
+	(void)state;
+	golden_begin(&scene);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_int_equal(names_find_row(&scene.segment, rows[i].name), rows[i].row);
+	assert_int_equal(atomic_load(&scene.segment.rows[3].state), ROW_GONE);
+	line_read_terms(&scene.segment.rows[1], &terms, &author, &changed_ns);
+	assert_int_equal(terms.rate_micro, 5000 * TERMS_MICRO);
+	assert_int_equal(terms.period_ns, 3600 * SCENE_SECOND);
+	assert_int_equal(terms.burst_micro, 100 * TERMS_MICRO);
+	assert_int_equal(author.origin, ORIGIN_FILE);
+	line_read_terms(&scene.segment.rows[2], &terms, &author, &changed_ns);
+	assert_int_equal(terms.rate_micro, 40 * TERMS_MICRO);
+	assert_int_equal(author.origin, ORIGIN_OPERATOR);
+	assert_int_equal(author.uid, 1000);
+	scene_end(&scene);
+}
+
+struct expectation {
+	const char *name;
+	double level;
+	double burst;
+	double rate_per_s;
+	uint64_t granted;
+	uint64_t refused;
+	double level_later; /* 0.1 s later */
+};
+
+static void test_levels(void **state)
+{
+	static const struct expectation rows[] = {
+		{"api.github.com", 70, 100, 5000 / 3600.0, 1, 0, 70 + 500 / 3600.0},
+		{"p/1", 65, 80, 40, 2, 0, 69},
+		{"other", 6, 10, 10, 1, 1, 7},
+		{"never used", 10, 10, 10, 0, 0, 10},
+	};
+	struct scene scene;
+
+	(void)state;
+	golden_begin(&scene);
+	struct weir *weir = scene_open(&scene.place);
+
+	assert_non_null(weir);
+	for (int later = 0; later < 2; later++) {
+		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+			struct weir_endpoint *endpoint = scene_endpoint(weir, rows[i].name);
+			struct weir_level level = {.size = sizeof(level)};
+
+			assert_int_equal(weir_peek(endpoint, &level), 0);
+			/* a unit of the slowest rule is coarser than what assert_near() forgives */
+			assert_in_range(
+				(uint64_t)((level.level + 1e-6) * 1000),
+				(uint64_t)((later ? rows[i].level_later : rows[i].level) * 1000),
+				(uint64_t)((later ? rows[i].level_later : rows[i].level) * 1000) +
+					1);
+			assert_near(level.burst, rows[i].burst);
+			assert_near(level.rate_per_s, rows[i].rate_per_s);
+			assert_int_equal(level.granted, rows[i].granted);
+			assert_int_equal(level.refused, rows[i].refused);
+			weir_endpoint_close(endpoint);
+		}
+		time_source_advance(&scene.segment.time, SCENE_SECOND / 10);
+	}
+	weir_close(weir);
+	scene_end(&scene);
+}
+
+static void test_gate(void **state)
+{
+	struct scene scene;
+	struct weir_answer answer;
+
+	(void)state;
+	golden_begin(&scene);
+	struct weir *weir = scene_open(&scene.place);
+	struct weir_endpoint *endpoint = scene_endpoint(weir, "closed");
+
+	assert_int_equal(weir_acquire(endpoint, 1, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.reason, WEIR_REASON_CLOSED);
+	assert_in_range(answer.wait_ns, 30 * SCENE_SECOND, 30 * SCENE_SECOND + 65536);
+	time_source_advance(&scene.segment.time, 31 * SCENE_SECOND);
+	assert_int_equal(weir_acquire(endpoint, 0.99, &answer), WEIR_ADMIT);
+	assert_int_equal(weir_acquire(endpoint, 0.99, &answer), WEIR_REFUSE);
+	weir_endpoint_close(endpoint);
+	weir_close(weir);
+	scene_end(&scene);
+}
+
+static void test_members(void **state)
+{
+	struct member_info info;
+	struct scene scene;
+
+	(void)state;
+	golden_begin(&scene);
+	members_look(&scene.segment, 0, &info);
+	assert_true(info.pid > 0);
+	assert_true(info.start_ticks > 0);
+	assert_int_equal(info.generation, 1);
+	assert_memory_equal(info.program, "layout_golden", sizeof("layout_golden"));
+	assert_true(members_reap(&scene.segment, 0));
+	assert_false(members_reap(&scene.segment, 1));
+	scene_end(&scene);
+}
+
+/* The names' slots are found again: the hash is the same, with the key of the image. */
+static void test_names(void **state)
+{
+	struct scene scene;
+	struct resolution found;
+	char text[LAYOUT_TEXT_BYTES];
+
+	(void)state;
+	golden_begin(&scene);
+	assert_int_equal(names_resolve(&scene.segment, "other", false, &found), 0);
+	segment_text(scene.segment.names[found.bucket - 8].text, text);
+	assert_string_equal(text, "other");
+	assert_int_equal(names_resolve(&scene.segment, "never used", false, &found), WEIR_ENORULE);
+	scene_end(&scene);
+}
+
+/* Today's publisher takes it over: changes, moves, replaces. */
+static void test_adopted(void **state)
+{
+	const struct terms_author author = {ORIGIN_FILE, 0};
+	const struct terms terms = scene_terms(1000000, 50);
+	struct scene scene;
+	struct segment next;
+
+	(void)state;
+	golden_begin(&scene);
+	rules_recover(&scene.segment);
+	assert_int_equal(rules_change(&scene.segment, 1, &terms, &author, RULES_KEEP_USED), 5);
+	assert_int_equal(segment_create(&next, &scene.place, &golden_shape), 0);
+	assert_int_equal(move_prepare(&scene.segment, &next, NULL), 0);
+	assert_int_equal(segment_reveal(&next, &scene.place), 0);
+	move_retire(&scene.segment);
+	assert_int_equal(move_finish(&next, &scene.segment), 0);
+	move_carry(&next, &scene.segment);
+
+	struct weir *weir = scene_open(&scene.place);
+	struct weir_endpoint *endpoint = scene_endpoint(weir, "api.github.com");
+	struct weir_level level = {.size = sizeof(level)};
+
+	assert_int_equal(weir_peek(endpoint, &level), 0);
+	assert_near(level.level, 20);
+	assert_int_equal(level.granted, 1);
+	weir_endpoint_close(endpoint);
+	weir_close(weir);
+	segment_detach(&next);
+	scene_end(&scene);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_header),	cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_levels),	cmocka_unit_test(test_gate),
+		cmocka_unit_test(test_members), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_adopted),
+	};
+
+	if (argc == 3 && strcmp(argv[1], "write") == 0)
+		return write_golden(argv[2]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
