@@ -190,42 +190,59 @@ static enum attempt_result attempt_cold(struct weir_endpoint *endpoint, struct a
 	return attempt_gate(endpoint, attempt);
 }
 
+/* Takes from the bucket; once more by a later time if another's exchange came first. */
+static enum attempt_result attempt_bucket(struct weir_endpoint *endpoint, uint64_t mark,
+					  uint64_t ahead_ticks, struct attempt *out)
+{
+	uint64_t limit = ahead_ticks ? limit_ahead(out, ahead_ticks) : out->line.burst_units;
+	enum bucket_result result =
+		bucket_take_from(out->binding->bucket, mark, out->v, out->units, limit, &out->mark);
+
+	if (result == BUCKET_REFUSED && out->mark.lost) {
+		out->now = line_read(out->binding->row, &out->binding->time, &out->line);
+		out->v = line_value(&out->line, out->now);
+		limit = ahead_ticks ? limit_ahead(out, ahead_ticks) : out->line.burst_units;
+		result = bucket_take(out->binding->bucket, out->v, out->units, limit, &out->mark);
+	}
+	if (result == BUCKET_TAKEN)
+		return ATTEMPT_ADMITTED;
+	if (result == BUCKET_REFUSED)
+		return attempt_refused(out, limit);
+	return attempt_moved(endpoint, out, result);
+}
+
 static enum attempt_result attempt_once(struct weir_endpoint *endpoint, double cost,
 					uint64_t ahead_ticks, struct attempt *out)
 {
 	struct binding *binding = endpoint_binding(endpoint);
 
 	out->binding = binding;
-	if (__builtin_expect(!binding_is_current(binding), 0)) {
+	if (!binding_is_current(binding)) {
 		int status = endpoint_refresh(endpoint);
 
 		if (status < 0)
 			return fault_of(out, status);
 		out->binding = binding = endpoint_binding(endpoint);
 	}
-	out->now = line_read(binding->row, &binding->attachment->segment.time, &out->line);
+
+	/* the mark before the time (see bucket_take_from()), and before the gate: a bucket that
+	 * has its mark has the closure that came along with it */
+	uint64_t mark = bucket_load(binding->bucket);
+
+	out->now = line_read(binding->row, &binding->time, &out->line);
 	out->v = line_value(&out->line, out->now);
 	out->units = units_of(cost, binding->units_per_token);
+	if (mark == BUCKET_UNSET)
+		return attempt_moved(endpoint, out, BUCKET_IS_UNSET);
 	out->gate = gate_load(binding->bucket);
-	if (__builtin_expect(out->units - 1 >= out->line.burst_units ||
-				     !gate_is_settled(out->gate) ||
-				     out->line.flags & LINE_UNLIMITED,
-			     0)) {
+	if (out->units - 1 >= out->line.burst_units || !gate_is_settled(out->gate) ||
+	    out->line.flags & LINE_UNLIMITED) {
 		/* an unlimited endpoint can be closed as well */
 		if (out->units && out->line.flags & LINE_UNLIMITED && !gate_is_settled(out->gate))
 			return attempt_gate(endpoint, out);
 		return attempt_cold(endpoint, out);
 	}
-
-	uint64_t limit = ahead_ticks ? limit_ahead(out, ahead_ticks) : out->line.burst_units;
-	enum bucket_result result =
-		bucket_take(binding->bucket, out->v, out->units, limit, &out->mark);
-
-	if (result == BUCKET_TAKEN)
-		return ATTEMPT_ADMITTED;
-	if (result == BUCKET_REFUSED)
-		return attempt_refused(out, limit);
-	return attempt_moved(endpoint, out, result);
+	return attempt_bucket(endpoint, mark, ahead_ticks, out);
 }
 
 enum attempt_result attempt_take(struct weir_endpoint *endpoint, double cost, uint64_t ahead_ticks,
@@ -275,23 +292,25 @@ enum weir_verdict weir_acquire(struct weir_endpoint *endpoint, double cost,
 	if (__builtin_expect(!binding_is_current(binding), 0))
 		return acquire_cold(endpoint, cost, answer);
 
+	/* in the order of attempt_once() */
+	uint64_t seen = bucket_load(binding->bucket);
 	uint64_t units = units_of(cost, binding->units_per_token);
 	uint64_t now = line_read_short(binding->row, &binding->time, &line);
 	uint64_t v = line_value(&line, now);
 
-	if (__builtin_expect(units - 1 >= line.burst_units ||
+	if (__builtin_expect(units - 1 >= line.burst_units || seen == BUCKET_UNSET ||
 				     !gate_is_settled(gate_load(binding->bucket)) ||
 				     line.flags & LINE_UNLIMITED,
 			     0))
 		return acquire_cold(endpoint, cost, answer);
-	switch (bucket_take(binding->bucket, v, units, line.burst_units, &mark)) {
+	switch (bucket_take_from(binding->bucket, seen, v, units, line.burst_units, &mark)) {
 	case BUCKET_TAKEN:
 		tally_count(&binding->tallies, binding->bucket_index, COUNT_GRANTED_CALLS, units);
 		if (answer)
 			answer_write(answer, 0, level_at(&line, mark.mark, v), 0, WEIR_REASON_NONE);
 		return WEIR_ADMIT;
 	case BUCKET_REFUSED:
-		if (answer)
+		if (answer || mark.lost)
 			break;
 		tally_count(&binding->tallies, binding->bucket_index, COUNT_REFUSED_CALLS, units);
 		return WEIR_REFUSE;

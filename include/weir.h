@@ -110,12 +110,12 @@ enum weir_reason {
 
 /* What a call says beside its verdict. Written whole, on every call that is given one. */
 struct weir_answer {
-	uint64_t wait_ns;  /* refused: until the same call would pass, or WEIR_NEVER.
-			      weir_reserve: until the reservation may be used.
-			      weir_wait: how long it slept */
-	double level;	   /* tokens left afterwards; below 0 when others queue */
-	int32_t fault;	   /* 0, or the code of what was wrong */
-	int32_t reason;	   /* enum weir_reason */
+	uint64_t wait_ns; /* refused: until the same call would pass, or WEIR_NEVER.
+			     weir_reserve: until the reservation may be used.
+			     weir_wait: how long it slept */
+	double level;	  /* tokens left afterwards; below 0 when others queue */
+	int32_t fault;	  /* 0, or the code of what was wrong */
+	int32_t reason;	  /* enum weir_reason */
 	uint64_t reserved[5];
 };
 
@@ -131,7 +131,7 @@ enum weir_event_kind {
 	WEIR_EVENT_CLOSED = 2,	 /* a call met a closed endpoint */
 	WEIR_EVENT_FAULT = 3,	 /* code says what was wrong; the policy answered */
 	WEIR_EVENT_REATTACH = 4, /* the segment was replaced and has been followed */
-	WEIR_EVENT_REJOIN = 5,	 /* a forked child has become a member of its own; code < 0 if not */
+	WEIR_EVENT_REJOIN = 5, /* a forked child has become a member of its own; code < 0 if not */
 };
 
 struct weir_event {
@@ -147,18 +147,24 @@ typedef void weir_trace(void *context, const struct weir_event *event);
 
 /* How to attach. Start from WEIR_OPTIONS_INIT; every member's 0 is its default. */
 struct weir_options {
-	size_t size;		/* sizeof(struct weir_options) */
-	const char *name;	/* instance; default: $WEIR_NAME, else "default" */
-	const char *shm_dir;	/* folder of the objects; default: $WEIR_SHM_DIR, else see below */
-	uint64_t attach_ns;	/* how long to try while the instance is absent or unready */
-	int32_t policy;		/* enum weir_policy */
-	uint32_t owner_uid;	/* a user, beside root and this one, whose segment is trusted */
-	weir_trace *trace;	/* or NULL */
+	size_t size;	     /* sizeof(struct weir_options) */
+	const char *name;    /* instance; default: $WEIR_NAME, else "default" */
+	const char *shm_dir; /* folder of the objects; default: $WEIR_SHM_DIR, else see below */
+	uint64_t attach_ns;  /* how long to try while the instance is absent or unready */
+	int32_t policy;	     /* enum weir_policy */
+	uint32_t owner_uid;  /* a user, beside root and this one, whose segment is trusted */
+	weir_trace *trace;   /* or NULL */
 	void *trace_context;
 	uint64_t reserved[8];
 };
 
-#define WEIR_OPTIONS_INIT {sizeof(struct weir_options), 0, 0, 0, 0, UINT32_MAX, 0, 0, {0}}
+#define WEIR_OPTIONS_INIT                                                                          \
+	{                                                                                          \
+		sizeof(struct weir_options), 0, 0, 0, 0, UINT32_MAX, 0, 0,                         \
+		{                                                                                  \
+			0                                                                          \
+		}                                                                                  \
+	}
 
 /*
  * Attaches to an instance. options may be NULL. Without shm_dir, a user who is not root looks
@@ -268,7 +274,7 @@ int weir_gate_open(struct weir_endpoint *endpoint);
 
 /* The hosted segment's clock. */
 enum weir_clock {
-	WEIR_CLOCK_BEST = 0,	  /* tsc where it can be trusted, else monotonic */
+	WEIR_CLOCK_BEST = 0, /* tsc where it can be trusted, else monotonic */
 	WEIR_CLOCK_MONOTONIC = 2,
 	WEIR_CLOCK_MANUAL = 3, /* moves by weir_clock_advance alone: a deterministic simulator */
 };

@@ -78,10 +78,32 @@ uint64_t bucket_freeze(struct bucket *bucket)
 	       ~BUCKET_FROZEN;
 }
 
+bool bucket_freeze_for(struct bucket *bucket, const struct bucket *to, uint64_t *mark)
+{
+	uint64_t found = atomic_load_explicit(&bucket->mark, memory_order_seq_cst);
+
+	/* the mark is loaded before `to` is looked at: once `to` has its mark, this one may have
+	 * been thawed, and then it is another one than was found here */
+	while (!(found & BUCKET_FROZEN)) {
+		if (bucket_look(to) != BUCKET_UNSET)
+			return false;
+		/* seq_cst: pairs with gate_close(), which stores the gate and then looks here */
+		if (atomic_compare_exchange_strong_explicit(
+			    &bucket->mark, &found, found | BUCKET_FROZEN, memory_order_seq_cst,
+			    memory_order_seq_cst))
+			break;
+	}
+	*mark = found & ~BUCKET_FROZEN;
+	return true;
+}
+
 void bucket_thaw(struct bucket *bucket, uint64_t mark)
 {
 	uint64_t frozen = atomic_load_explicit(&bucket->mark, memory_order_acquire);
 
+	/* beyond the frozen one: see bucket_freeze_for() */
+	if (mark == (frozen & ~BUCKET_FROZEN))
+		mark++;
 	/* nobody changes a frozen mark but its publisher, so the exchange fails only if it is not
 	 */
 	if (frozen & BUCKET_FROZEN)

@@ -18,6 +18,7 @@
 
 #define BUCKET_UNSET 0ull
 #define BUCKET_FROZEN (1ull << 63)
+#define BUCKET_BACKOFF 1 /* pauses after the first lost race; doubled up to 64 */
 
 enum bucket_result {
 	BUCKET_REFUSED = 0,
@@ -30,6 +31,7 @@ enum bucket_result {
 struct bucket_mark {
 	uint64_t mark;	 /* taken: the mark after it, which is the taker's position */
 	uint64_t excess; /* refused: how many units V must advance first */
+	bool lost;	 /* another's exchange came first at least once */
 };
 
 static inline void bucket_relax(void)
@@ -49,17 +51,17 @@ static inline uint64_t bucket_base(uint64_t mark, uint64_t v)
 
 /*
  * Takes `units` if afterwards the mark is at most `limit` units ahead of V: `limit` is the
- * burst for a call that will not wait, more for one that will. A lost race backs off and does
- * not read the time again: V only grows, so an older V refuses rather than grants.
+ * burst for a call that will not wait, more for one that will. `mark` was loaded before the time
+ * that V was read at: so a refusal without a lost race was true at that time. A lost race backs
+ * off and does not read the time again: V only grows, so an older V refuses rather than grants,
+ * and out->lost says that a later one might not.
  */
-static inline enum bucket_result bucket_take(struct bucket *bucket, uint64_t v, uint64_t units,
-					     uint64_t limit, struct bucket_mark *out)
+static inline enum bucket_result bucket_take_from(struct bucket *bucket, uint64_t mark, uint64_t v,
+						  uint64_t units, uint64_t limit,
+						  struct bucket_mark *out)
 {
-	/* acquire: pairs with the release in bucket_install() and bucket_freeze(), so that what
-	 * was published before a freeze is seen by whoever meets it */
-	uint64_t mark = atomic_load_explicit(&bucket->mark, memory_order_acquire);
-
-	for (unsigned backoff = 1;; backoff += backoff < 64 ? backoff : 0) {
+	out->lost = false;
+	for (unsigned backoff = BUCKET_BACKOFF;; backoff += backoff < 64 ? backoff : 0) {
 		uint64_t next = bucket_base(mark, v) + units;
 
 		if (__builtin_expect(mark == BUCKET_UNSET || mark & BUCKET_FROZEN, 0))
@@ -69,16 +71,32 @@ static inline enum bucket_result bucket_take(struct bucket *bucket, uint64_t v, 
 			out->excess = next - v - limit;
 			return BUCKET_REFUSED;
 		}
-		/* release: pairs with the acquire above, in the next taker */
+		/* release: pairs with the acquire in bucket_load(), in the next taker */
 		if (atomic_compare_exchange_weak_explicit(&bucket->mark, &mark, next,
 							  memory_order_acq_rel,
 							  memory_order_acquire)) {
 			out->mark = next;
 			return BUCKET_TAKEN;
 		}
+		out->lost = true;
 		for (unsigned i = 0; i < backoff; i++)
 			bucket_relax();
 	}
+}
+
+/* The mark as it is, frozen bit included. */
+static inline uint64_t bucket_load(const struct bucket *bucket)
+{
+	/* acquire: pairs with the release in bucket_install() and bucket_freeze(), so that what
+	 * was published before a freeze is seen by whoever meets it */
+	return atomic_load_explicit(&bucket->mark, memory_order_acquire);
+}
+
+/* The same from the present mark, by a V that the caller holds to be good enough. */
+static inline enum bucket_result bucket_take(struct bucket *bucket, uint64_t v, uint64_t units,
+					     uint64_t limit, struct bucket_mark *out)
+{
+	return bucket_take_from(bucket, bucket_load(bucket), v, units, limit, out);
 }
 
 /*
@@ -100,6 +118,12 @@ void bucket_install(struct bucket *bucket, uint64_t mark);
 
 /* Freezes the mark where it stands, for good; returns its last value, BUCKET_UNSET included. */
 uint64_t bucket_freeze(struct bucket *bucket);
+
+/*
+ * The same on behalf of `to`, which continues this bucket, as long as `to` is unset: a helper that
+ * was held up must not freeze a mark that was thawed meanwhile. false: `to` has its mark.
+ */
+bool bucket_freeze_for(struct bucket *bucket, const struct bucket *to, uint64_t *mark);
 
 /* Publisher: a frozen bucket whose name comes back to it; no effect on any other. */
 void bucket_thaw(struct bucket *bucket, uint64_t mark);

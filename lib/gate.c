@@ -16,9 +16,12 @@ static uint64_t next_closing(uint64_t gate)
 	return (gate & ~GATE_CLOSINGS) | ((gate + 0x100) & GATE_CLOSINGS);
 }
 
-static uint64_t next_reset(uint64_t gate)
+/* An opening that nobody has met yet is settled by the way: the mark is set by hand. */
+static uint64_t next_reset(uint64_t gate, uint64_t now)
 {
-	return (gate & ~GATE_RESETS) | ((gate + 1) & GATE_RESETS);
+	uint64_t next = (gate & ~GATE_RESETS) | ((gate + 1) & GATE_RESETS);
+
+	return gate_is_closed(gate, now) ? next : next & ~GATE_PENDING;
 }
 
 static uint64_t with_until(uint64_t gate, uint64_t until)
@@ -103,7 +106,28 @@ void gate_inherit(struct bucket *to, uint64_t gate)
 							memory_order_seq_cst, memory_order_seq_cst);
 }
 
-enum bucket_result gate_reset(struct bucket *bucket,
+/* Both words at once, so that no place that is taken and none that is given back hides between. */
+static bool exchange_both(struct bucket *bucket, uint64_t mark, uint64_t gate, uint64_t next_mark,
+			  uint64_t next_gate)
+{
+#if defined(__x86_64__)
+	bool done;
+
+	__asm__ volatile("lock cmpxchg16b %1"
+			 : "=@ccz"(done), "+m"(*(char(*)[16])(void *)bucket), "+a"(mark), "+d"(gate)
+			 : "b"(next_mark), "c"(next_gate)
+			 : "memory");
+	return done;
+#else
+	if (!atomic_compare_exchange_strong_explicit(&bucket->gate, &gate, next_gate,
+						     memory_order_seq_cst, memory_order_seq_cst))
+		return false;
+	return atomic_compare_exchange_strong_explicit(&bucket->mark, &mark, next_mark,
+						       memory_order_seq_cst, memory_order_seq_cst);
+#endif
+}
+
+enum bucket_result gate_reset(struct bucket *bucket, uint64_t now,
 			      uint64_t (*place)(uint64_t mark, const void *context),
 			      const void *context)
 {
@@ -113,17 +137,9 @@ enum bucket_result gate_reset(struct bucket *bucket,
 		if (mark == BUCKET_UNSET || mark & BUCKET_FROZEN)
 			return mark & BUCKET_FROZEN ? BUCKET_IS_FROZEN : BUCKET_IS_UNSET;
 
-		/* count first, then set the mark we saw before counting: a place taken in
-		 * between has changed the mark, and we start again */
 		uint64_t gate = gate_load(bucket);
 
-		while (!atomic_compare_exchange_weak_explicit(
-			&bucket->gate, &gate, next_reset(gate), memory_order_seq_cst,
-			memory_order_seq_cst))
-			;
-		if (atomic_compare_exchange_strong_explicit(
-			    &bucket->mark, &mark, place(mark, context), memory_order_seq_cst,
-			    memory_order_seq_cst))
+		if (exchange_both(bucket, mark, gate, place(mark, context), next_reset(gate, now)))
 			return BUCKET_TAKEN;
 	}
 }

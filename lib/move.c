@@ -103,8 +103,10 @@ int move_install(const struct segment *segment, const struct segment *old, uint3
 		return WEIR_EPAIR;
 	if (origin.bucket_plus_1 && from && origin.bucket_plus_1 <= from->bucket_count) {
 		struct bucket *source = &from->buckets[origin.bucket_plus_1 - 1];
-		uint64_t frozen = bucket_freeze(source);
+		uint64_t frozen;
 
+		if (!bucket_freeze_for(source, &segment->buckets[bucket], &frozen))
+			return 0;
 		if (frozen != BUCKET_UNSET)
 			mark = translate(&origin, k, frozen);
 		/* after the freeze: see gate_close() */

@@ -173,7 +173,7 @@ static void keep_apply(const struct keep_context *context)
 		count = segment->name_count + 1;
 	}
 	for (uint32_t i = 0; i < count; i++)
-		gate_reset(&segment->buckets[first + i], keep_place, context);
+		gate_reset(&segment->buckets[first + i], segment_now(segment), keep_place, context);
 }
 
 void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket)
@@ -184,7 +184,7 @@ void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket)
 		.keep = RULES_KEEP_RESET,
 	};
 
-	gate_reset(&segment->buckets[bucket], keep_place, &context);
+	gate_reset(&segment->buckets[bucket], segment_now(segment), keep_place, &context);
 	FAULT_POINT(reset_done);
 	rules_wake(segment, row);
 }

@@ -630,7 +630,7 @@ static void test_reset_fills(void **state)
 	struct bucket_mark taken;
 
 	(void)state;
-	assert_int_equal(gate_reset(&bucket, place_at_start, NULL), BUCKET_TAKEN);
+	assert_int_equal(gate_reset(&bucket, 1, place_at_start, NULL), BUCKET_TAKEN);
 	assert_true(gate_is_settled(gate_load(&bucket)));
 	assert_true(gate_voids(before, gate_load(&bucket), START + LINE_BURST + 3, &line));
 	assert_int_equal(bucket_take(&bucket, START, LINE_BURST, LINE_BURST, &taken), BUCKET_TAKEN);
