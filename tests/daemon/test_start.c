@@ -52,14 +52,20 @@ static void take(const struct fixture *fixture)
 	weir_close(weir);
 }
 
+/* To within a millionth of a token: a name that comes back under [default] loses one unit. */
+static void assert_level(double found, double expected)
+{
+	assert_true(found <= expected && found > expected - 1e-6);
+}
+
 static void assert_levels(const struct fixture *fixture, double api_level, double other_level)
 {
 	struct weir *weir = fixture_open(fixture);
 	struct weir_endpoint *api = fixture_endpoint(weir, "api");
 	struct weir_endpoint *other = fixture_endpoint(weir, "other");
 
-	assert_true(fixture_level(api) == api_level);
-	assert_true(fixture_level(other) == other_level);
+	assert_level(fixture_level(api), api_level);
+	assert_level(fixture_level(other), other_level);
 	weir_endpoint_close(api);
 	weir_endpoint_close(other);
 	weir_close(weir);
