@@ -148,6 +148,19 @@ void fixture_start(struct fixture *fixture)
 	assert_true(fixture_notified(fixture, "READY=1", FIXTURE_PATIENCE_MS));
 }
 
+/* What a failure is understood by: the fault asked for and all that weird said. */
+static void print_log(const struct fixture *fixture)
+{
+	FILE *file = fopen(fixture->log, "re");
+	char line[512];
+
+	print_error("fault: %s\n", fixture->fault ? fixture->fault : "none");
+	while (file && fgets(line, sizeof(line), file))
+		print_error("weird: %s", line);
+	if (file)
+		fclose(file);
+}
+
 int fixture_wait(struct fixture *fixture)
 {
 	int status = 0;
@@ -159,6 +172,7 @@ int fixture_wait(struct fixture *fixture)
 		}
 		fixture_sleep_ms(FIXTURE_STEP_MS);
 	}
+	print_log(fixture);
 	fail_msg("weird did not end");
 	return -1;
 }
