@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lock.h"
 #include "render.h"
 #include "segment.h"
 #include "text.h"
@@ -22,7 +23,7 @@ static enum ctl_exit complain_absent(const struct ctl *ctl)
 	const char *socket_path = ctl->place.socket;
 	pid_t holder = 0;
 
-	if (segment_is_locked(&ctl->place, &holder))
+	if (lock_is_taken(&ctl->place, &holder))
 		return ctl_complain("no control socket at %s, though weird (pid %ld) serves `%s`: "
 				    "does it listen elsewhere? (--socket PATH)",
 				    socket_path, (long)holder, name);

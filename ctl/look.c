@@ -9,6 +9,7 @@
 
 #include "bucket.h"
 #include "gate.h"
+#include "lock.h"
 #include "move.h"
 #include "names.h"
 #include "text.h"
@@ -39,7 +40,7 @@ int look_attach(struct look *out, const struct place *place)
 	}
 	if (status < 0)
 		return status;
-	look.alive = segment_is_locked(place, &look.daemon);
+	look.alive = lock_is_taken(place, &look.daemon);
 	look.hz = segment_hz(&look.segment);
 	look.pair = look.segment.pair;
 
@@ -59,7 +60,7 @@ static void complain_absent(const struct ctl *ctl)
 	pid_t holder = 0;
 
 	place_path(&ctl->place, "rules", path);
-	if (segment_is_locked(&ctl->place, &holder))
+	if (lock_is_taken(&ctl->place, &holder))
 		ctl_complain("instance `%s` is still being made by weird (pid %ld): try again",
 			     ctl->place.name, (long)holder);
 	else

@@ -10,6 +10,7 @@
 
 #include "bucket.h"
 #include "fault.h"
+#include "lock.h"
 #include "log.h"
 #include "members.h"
 #include "move.h"
@@ -397,7 +398,7 @@ static int make_folders(const struct place *place)
 static int lock(struct instance *instance)
 {
 	pid_t holder = 0;
-	int fd = segment_lock(&instance->place, &holder);
+	int fd = lock_take(&instance->place, instance->group, &holder);
 
 	if (fd == WEIR_ERUNNING)
 		log_line(LOG_ERROR, "another weird serves %s in %s: pid %ld", instance->place.name,

@@ -170,6 +170,8 @@ static void look(struct uv_members *members, uint32_t slot)
 
 static void forget_all(struct uv_members *members)
 {
+	if (!members->watched)
+		return;
 	for (uint32_t slot = 0; slot < members->count; slot++)
 		watcher_give_up(&members->watched[slot]);
 	free(members->watched);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -722,7 +721,7 @@ int segment_attach_old(struct segment *out, const struct place *place, enum segm
 	struct segment segment;
 	int status = attach_named(&segment, place, "rules.old", "state.old", mode, trusted);
 
-	if (status < 0)
+	if (status != 0)
 		return status;
 	if (segment.pair != pair) {
 		segment_detach(&segment);
@@ -751,73 +750,6 @@ void segment_demote(struct segment *segment)
 		return;
 	mprotect(segment->publisher, segment->rules_bytes, PROT_READ);
 	segment->publisher = NULL;
-}
-
-/* ---- the daemon's lock ---- */
-
-static pid_t lock_read_pid(int fd)
-{
-	char text[16] = "";
-	ssize_t length = pread(fd, text, sizeof(text) - 1, 0);
-
-	return length > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
-}
-
-static bool lock_is_held(int fd)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-}
-
-int segment_lock(const struct place *place, pid_t *holder)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	char path[PLACE_PATH_BYTES];
-	struct stat found;
-
-	place_path(place, "lock", path);
-	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
-
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &found) < 0 || found.st_uid != geteuid()) {
-		close(fd);
-		return WEIR_EOWNER;
-	}
-	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-		*holder = lock_read_pid(fd);
-		close(fd);
-		return WEIR_ERUNNING;
-	}
-
-	char text[16];
-	int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)length, 0) != length) {
-		int status = -errno;
-
-		close(fd);
-		return status;
-	}
-	return fd;
-}
-
-bool segment_is_locked(const struct place *place, pid_t *holder)
-{
-	char path[PLACE_PATH_BYTES];
-
-	place_path(place, "lock", path);
-	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return false;
-	bool held = lock_is_held(fd);
-
-	if (held)
-		*holder = lock_read_pid(fd);
-	close(fd);
-	return held;
 }
 
 /* ---- small readings ---- */

@@ -110,16 +110,6 @@ void segment_detach(struct segment *segment);
  */
 int segment_remove(const struct place *place);
 
-/*
- * Takes the instance's daemon lock, an open-file-description lock on DIR/weir.NAME.lock, and
- * writes this pid into it. Returns the descriptor, or WEIR_ERUNNING with the first daemon's pid
- * in *holder (0: cannot be told), WEIR_EOWNER, or a negative errno.
- */
-int segment_lock(const struct place *place, pid_t *holder);
-
-/* Whether a process holds that lock, and which as far as can be told; a daemon asks not itself. */
-bool segment_is_locked(const struct place *place, pid_t *holder);
-
 /* Whether a newer pair has the name. */
 static inline bool segment_is_retired(const struct segment *segment)
 {

@@ -20,6 +20,7 @@
 
 #include "bucket.h"
 #include "gate.h"
+#include "lock.h"
 #include "members.h"
 #include "move.h"
 #include "stage.h"
@@ -264,7 +265,7 @@ static void test_list_daemon(void **state)
 {
 	struct stage *stage = *state;
 	pid_t holder = 0;
-	int lock = segment_lock(&stage->place, &holder);
+	int lock = lock_take(&stage->place, (gid_t)-1, &holder);
 	json_t *root;
 
 	assert_true(lock >= 0);

@@ -14,6 +14,7 @@
 #include "bucket.h"
 #include "gate.h"
 #include "handle.h"
+#include "lock.h"
 #include "members.h"
 #include "move.h"
 
@@ -467,7 +468,7 @@ static void test_owner(void **state)
 	write_object(&scene.place, "lock", "", 0);
 	path_of(&scene.place, "lock", path);
 	assert_int_equal(chown(path, NOBODY, (gid_t)-1), 0);
-	assert_int_equal(segment_lock(&scene.place, &holder), WEIR_EOWNER);
+	assert_int_equal(lock_take(&scene.place, (gid_t)-1, &holder), WEIR_EOWNER);
 	scene_end(&scene);
 }
 
@@ -765,7 +766,7 @@ static void test_remove(void **state)
 
 	(void)state;
 	scene_begin(&scene, &scene_shape);
-	int lock = segment_lock(&scene.place, &holder);
+	int lock = lock_take(&scene.place, (gid_t)-1, &holder);
 
 	assert_true(lock >= 0);
 	assert_int_equal(segment_remove(&scene.place), 0);
@@ -790,7 +791,7 @@ static int hold_lock(void *context)
 	struct locking *locking = context;
 	pid_t holder;
 
-	CHILD_CHECK(segment_lock(locking->place, &holder) >= 0);
+	CHILD_CHECK(lock_take(locking->place, (gid_t)-1, &holder) >= 0);
 	atomic_store(&locking->held, 1);
 	CHILD_CHECK(scene_until(&locking->over, 1));
 	return 0;
@@ -805,23 +806,96 @@ static void test_lock(void **state)
 	(void)state;
 	scene_place(&place);
 	locking->place = &place;
-	assert_false(segment_is_locked(&place, &holder));
+	assert_false(lock_is_taken(&place, &holder));
 	pid_t pid = scene_child(hold_lock, locking);
 
 	assert_true(scene_until(&locking->held, 1));
-	assert_int_equal(segment_lock(&place, &holder), WEIR_ERUNNING);
+	assert_int_equal(lock_take(&place, (gid_t)-1, &holder), WEIR_ERUNNING);
 	assert_int_equal(holder, pid);
 	holder = 0;
-	assert_true(segment_is_locked(&place, &holder));
+	assert_true(lock_is_taken(&place, &holder));
 	assert_int_equal(holder, pid);
 	scene_kill(pid);
-	assert_false(segment_is_locked(&place, &holder));
-	int fd = segment_lock(&place, &holder);
+	assert_false(lock_is_taken(&place, &holder));
+	int fd = lock_take(&place, (gid_t)-1, &holder);
 
 	assert_true(fd >= 0);
 	close(fd);
 	munmap(locking, sizeof(*locking));
 	scene_clear(&place);
+}
+
+/* Whoever may read the file may hold a shared lock on it, and so keep weird from starting. */
+static void test_lock_is_not_for_all(void **state)
+{
+	struct place place;
+	struct stat found;
+	char path[PLACE_PATH_BYTES];
+	pid_t holder;
+
+	(void)state;
+	scene_place(&place);
+	path_of(&place, "lock", path);
+	write_object(&place, "lock", "", 0);
+	assert_int_equal(chmod(path, 0666), 0);
+	int fd = lock_take(&place, getegid(), &holder);
+
+	assert_true(fd >= 0);
+	assert_int_equal(stat(path, &found), 0);
+	assert_int_equal(found.st_mode & 0777, 0640);
+	assert_int_equal(found.st_gid, getegid());
+	close(fd);
+	scene_clear(&place);
+}
+
+#define LOCK_ROUNDS 500
+
+struct crowd {
+	struct place place;
+	_Atomic uint32_t inside;
+	_Atomic uint32_t doubles;
+};
+
+/* Takes the lock and the name away, as weird --remove does, again and again. */
+static int lock_and_remove(void *context)
+{
+	struct crowd *crowd = context;
+	char path[PLACE_PATH_BYTES];
+
+	path_of(&crowd->place, "lock", path);
+	for (int taken = 0; taken < LOCK_ROUNDS;) {
+		pid_t holder;
+		int fd = lock_take(&crowd->place, (gid_t)-1, &holder);
+
+		if (fd < 0) {
+			CHILD_CHECK(fd == WEIR_ERUNNING || fd == -EAGAIN);
+			continue;
+		}
+		if (atomic_fetch_add(&crowd->inside, 1))
+			atomic_fetch_add(&crowd->doubles, 1);
+		taken++;
+		sched_yield();
+		atomic_fetch_sub(&crowd->inside, 1);
+		unlink(path);
+		close(fd);
+	}
+	return 0;
+}
+
+static void test_lock_whose_name_is_taken_away(void **state)
+{
+	struct crowd *crowd = scene_shared(sizeof(*crowd));
+	pid_t pids[4];
+
+	(void)state;
+	scene_place(&crowd->place);
+	for (int i = 0; i < 4; i++)
+		pids[i] = scene_child(lock_and_remove, crowd);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(scene_wait(pids[i]), 0);
+	assert_int_equal(atomic_load(&crowd->doubles), 0);
+	scene_clear(&crowd->place);
+	munmap(crowd, sizeof(*crowd));
 }
 
 /* ---- full and read-only folders, in a mount namespace of a child ---- */
@@ -1234,6 +1308,8 @@ int main(void)
 		cmocka_unit_test(test_attach_races_switch),
 		cmocka_unit_test(test_remove),
 		cmocka_unit_test(test_lock),
+		cmocka_unit_test(test_lock_is_not_for_all),
+		cmocka_unit_test(test_lock_whose_name_is_taken_away),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_read_only),
 		cmocka_unit_test(test_hostile_words),
