@@ -21,12 +21,13 @@ static pid_t read_pid(int fd)
 	return length > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
 }
 
+/* As wide for every pid, so that nothing of an earlier one is left. */
 static int write_pid(int fd)
 {
 	char text[16];
-	int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	int length = snprintf(text, sizeof(text), "%-10d\n", (int)getpid());
 
-	return ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)length, 0) != length ? -errno : 0;
+	return pwrite(fd, text, (size_t)length, 0) != length ? -errno : 0;
 }
 
 /* The file of that name, ours and for our group only; a descriptor or a code. */

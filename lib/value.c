@@ -34,6 +34,9 @@ static const char MANY_TOKENS[] = "tokens are at most 1000000000000 (10^12)";
 static const char LONG_DURATION[] = "a duration is at most 366d";
 static const char COUNT_RANGE[] = "the count is out of range";
 
+/* Tokens up to here are written without a multiple. */
+#define PLAIN_BELOW 1000000u
+
 struct unit {
 	const char *text;
 	uint64_t scale;
@@ -333,6 +336,9 @@ static char *write_shortest(char out[VALUE_TEXT_BYTES], uint64_t value, uint64_t
 
 char *value_tokens_text(uint64_t micro, char out[VALUE_TEXT_BYTES])
 {
+	/* as people write it: 5000, not 5K */
+	if (micro < PLAIN_BELOW * TERMS_MICRO && write_scaled(out, micro, TERMS_MICRO, ""))
+		return out;
 	return write_shortest(out, micro, TERMS_MICRO, multiples);
 }
 
