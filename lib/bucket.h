@@ -18,7 +18,12 @@
 
 #define BUCKET_UNSET 0ull
 #define BUCKET_FROZEN (1ull << 63)
-#define BUCKET_BACKOFF 1 /* pauses after the first lost race; doubled up to 64 */
+/*
+ * Pauses after the first lost race, and up to how many they double: some microseconds, in which
+ * the other takes at full speed. Two on one bucket then do nearly what one does alone.
+ */
+#define BUCKET_BACKOFF 1
+#define BUCKET_BACKOFF_MOST 512
 
 enum bucket_result {
 	BUCKET_REFUSED = 0,
@@ -61,7 +66,8 @@ static inline enum bucket_result bucket_take_from(struct bucket *bucket, uint64_
 						  struct bucket_mark *out)
 {
 	out->lost = false;
-	for (unsigned backoff = BUCKET_BACKOFF;; backoff += backoff < 64 ? backoff : 0) {
+	for (unsigned backoff = BUCKET_BACKOFF;;
+	     backoff += backoff < BUCKET_BACKOFF_MOST ? backoff : 0) {
 		uint64_t next = bucket_base(mark, v) + units;
 
 		if (__builtin_expect(mark == BUCKET_UNSET || mark & BUCKET_FROZEN, 0))
