@@ -209,7 +209,8 @@ static bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *
 	uint64_t now = segment_now(segment);
 	uint64_t gate = gate_load(attempt->binding->bucket);
 
-	if (!gate_is_closed(gate, now))
+	/* a binding that is none any more: its gate moved, and nobody opens it here */
+	if (!gate_is_closed(gate, now) || !binding_is_current(attempt->binding))
 		return true;
 	if ((gate & GATE_UNTIL) > deadline)
 		return false;

@@ -65,8 +65,13 @@ bool gate_open(struct bucket *bucket, uint64_t now)
 						      with_until(gate, now & GATE_UNTIL),
 						      memory_order_seq_cst, memory_order_seq_cst))
 		;
-	syscall(SYS_futex, &bucket->gate, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+	gate_wake(bucket);
 	return mark_is_here(bucket);
+}
+
+void gate_wake(struct bucket *bucket)
+{
+	syscall(SYS_futex, &bucket->gate, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
 bool gate_settle(struct bucket *bucket, uint64_t gate, const struct line *line)

@@ -51,6 +51,9 @@ bool gate_close(struct bucket *bucket, uint64_t now, uint64_t until);
 /* Opens now, and wakes who sleeps on the gate word. Returns as gate_close() does. */
 bool gate_open(struct bucket *bucket, uint64_t now);
 
+/* Wakes who sleeps on the gate word: the bucket's mark has moved, and its gate with it. */
+void gate_wake(struct bucket *bucket);
+
 /*
  * For a gate whose time has come and is not settled: drains the bucket and settles the gate.
  * Returns false if the bucket is unset or frozen.

@@ -101,10 +101,12 @@ int move_install(const struct segment *segment, const struct segment *old, uint3
 
 	if (moving && !old && origin.elsewhere && (origin.bucket_plus_1 || is_names))
 		return WEIR_EPAIR;
+	struct bucket *source = NULL;
+
 	if (origin.bucket_plus_1 && from && origin.bucket_plus_1 <= from->bucket_count) {
-		struct bucket *source = &from->buckets[origin.bucket_plus_1 - 1];
 		uint64_t frozen;
 
+		source = &from->buckets[origin.bucket_plus_1 - 1];
 		if (!bucket_freeze_for(source, &segment->buckets[bucket], &frozen))
 			return 0;
 		if (frozen != BUCKET_UNSET)
@@ -114,6 +116,8 @@ int move_install(const struct segment *segment, const struct segment *old, uint3
 	}
 	FAULT_POINT(install_frozen);
 	bucket_install(&segment->buckets[bucket], mark);
+	if (source && !gate_is_settled(gate_load(source)))
+		gate_wake(source);
 	return 0;
 }
 

@@ -31,10 +31,10 @@ struct stage {
 	struct witness witness;
 };
 
-static void stage_begin(struct stage *stage)
+static void stage_begin_shaped(struct stage *stage, const struct segment_shape *shape)
 {
 	*stage = (struct stage){.weir = NULL};
-	scene_begin(&stage->scene, &scene_shape);
+	scene_begin(&stage->scene, shape);
 
 	struct weir_options options = scene_options(&stage->scene.place);
 
@@ -43,6 +43,11 @@ static void stage_begin(struct stage *stage)
 	assert_int_equal(weir_open(&stage->weir, &options), 0);
 	stage->endpoint = scene_endpoint(stage->weir, "x");
 	assert_non_null(stage->endpoint);
+}
+
+static void stage_begin(struct stage *stage)
+{
+	stage_begin_shaped(stage, &scene_shape);
 }
 
 static void stage_end(struct stage *stage)
@@ -335,6 +340,39 @@ static void sleep_over_a_switch(bool gated)
 	stage_end(&stage);
 }
 
+/*
+ * Who sleeps behind a closed gate, by a clock that runs: the gate moves, and is opened early where
+ * it is now. A sleep nobody ends lasts a minute, so this does not wait as long.
+ */
+static void test_sleeper_behind_gate_is_woken(void **state)
+{
+	struct segment_shape shape = scene_shape;
+	struct stage stage = {.weir = NULL};
+	struct sleeper sleeper = {.cost = 1};
+	pthread_t thread;
+
+	(void)state;
+	shape.clock = CLOCK_KIND_MONOTONIC;
+	stage_begin_shaped(&stage, &shape);
+	sleeper.weir = stage.weir;
+	assert_int_equal(weir_acquire(stage.endpoint, 10, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_gate_close(stage.endpoint, 3600 * SCENE_SECOND), 0);
+	assert_int_equal(pthread_create(&thread, NULL, sleep_in_line, &sleeper), 0);
+	scene_sleep_ms(50);
+	replace(&stage.scene, &shape);
+	/* its mark and gate move with the first call on the new pair */
+	assert_int_equal(weir_acquire(stage.endpoint, 1, NULL), WEIR_REFUSE);
+	scene_sleep_ms(50);
+	assert_int_equal(atomic_load(&sleeper.over), 0);
+	assert_int_equal(weir_gate_open(stage.endpoint), 0);
+	for (unsigned ms = 0; ms < 20000 && !atomic_load(&sleeper.over); ms++)
+		scene_sleep_ms(1);
+	assert_int_equal(atomic_load(&sleeper.over), 1);
+	pthread_join(thread, NULL);
+	assert_int_equal(sleeper.verdict, WEIR_ADMIT);
+	stage_end(&stage);
+}
+
 static void test_sleepers_follow(void **state)
 {
 	(void)state;
@@ -408,6 +446,7 @@ int main(void)
 		cmocka_unit_test(test_far_behind),
 		cmocka_unit_test(test_no_slot_in_successor),
 		cmocka_unit_test(test_sleepers_follow),
+		cmocka_unit_test(test_sleeper_behind_gate_is_woken),
 		cmocka_unit_test(test_threads_follow),
 	};
 
