@@ -42,7 +42,7 @@ static const char *const points[] = {
 	"daemon_set",	    "finish_row",    "install_frozen", "publish_filled", "publish_filling",
 	"finish_installed", "remove_before", "publish_stored", "retire_stored",	 "reveal_linked",
 	"reveal_linking",   "reveal_rules",  "reveal_state",   "table_after",	 "table_before",
-	"reset_done",
+	"reset_done",	    "finish_name",
 };
 
 /* Where a daemon that finishes another's move may die in its turn. */
