@@ -32,16 +32,20 @@ uint64_t ticks_to_ns(const struct segment *segment, uint64_t ticks)
 
 uint64_t deadline_after(const struct segment *segment, uint64_t timeout_ns)
 {
+	const uint64_t last = UINT64_MAX - 1;
 	uint64_t now = segment_now(segment);
 	uint64_t ticks = timeout_ns;
 
-	if (timeout_ns != UINT64_MAX && segment->time.kind == CLOCK_KIND_TSC) {
+	if (timeout_ns == UINT64_MAX)
+		return UINT64_MAX;
+	if (segment->time.kind == CLOCK_KIND_TSC) {
 		struct line clock;
 
 		segment_clock(segment, &clock);
 		ticks = line_ns_to_ticks(&clock, timeout_ns);
 	}
-	return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
+	/* whatever the clock says, what has an end does not become for ever */
+	return now > last || ticks > last - now ? last : now + ticks;
 }
 
 uint64_t ticks_left(const struct segment *segment, uint64_t deadline)
