@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Any text as a rate, a number of tokens, a duration, a count: what is taken is within bounds and
+ * is read back from what is written of it.
+ */
+#include "fuzz.h"
+
+#include "value.h"
+
+#define SENTENCE_BYTES 400
+
+static void check_rate(const char *text)
+{
+	uint64_t rate, period, rate_again, period_again;
+	char written[VALUE_TEXT_BYTES];
+	const char *why = value_rate(text, &rate, &period);
+
+	if (why) {
+		FUZZ_CHECK(*why && strlen(why) < SENTENCE_BYTES);
+		return;
+	}
+	FUZZ_CHECK(period >= 1000000000u && period <= VALUE_PERIOD_MAX_NS);
+	FUZZ_CHECK(!value_rate(value_rate_text(rate, period, written), &rate_again, &period_again));
+	FUZZ_CHECK(rate_again == rate && period_again == period);
+}
+
+static void check_tokens(const char *text)
+{
+	uint64_t micro, again;
+	char written[VALUE_TEXT_BYTES];
+
+	if (value_tokens(text, &micro))
+		return;
+	FUZZ_CHECK(micro <= VALUE_TOKENS_MAX_MICRO);
+	FUZZ_CHECK(!value_tokens(value_tokens_text(micro, written), &again) && again == micro);
+}
+
+static void check_duration(const char *text)
+{
+	uint64_t ns, again;
+	char written[VALUE_TEXT_BYTES];
+
+	if (value_duration(text, &ns))
+		return;
+	FUZZ_CHECK(!value_duration(value_duration_text(ns, written), &again) && again == ns);
+}
+
+static void check_count(const char *text)
+{
+	uint64_t count;
+
+	if (!value_count(text, 3, 1000000, &count))
+		FUZZ_CHECK(count >= 3 && count <= 1000000);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text = fuzz_text(data, size);
+
+	check_rate(text);
+	check_tokens(text);
+	check_duration(text);
+	check_count(text);
+	free(text);
+	return 0;
+}
