@@ -110,29 +110,49 @@ int place_follow(struct weir_endpoint *endpoint, struct place_in_line *place, st
 	return place_move(endpoint, place, binding);
 }
 
-double place_return(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units)
+/* One try, where the mark is now; false: it has moved on meanwhile. */
+static bool return_here(struct weir_endpoint *endpoint, const struct binding *binding,
+			const struct place_in_line *place, uint64_t units, double *tokens)
 {
-	struct binding *binding;
-	struct line line;
-
-	if (place_follow(endpoint, place, &binding) != 0)
-		return 0;
-
 	const struct segment *segment = &binding->attachment->segment;
+	struct line line;
 	uint64_t now = line_read(binding->row, &segment->time, &line);
 
+	*tokens = 0;
 	/* what a reset or a closure has wiped out cannot go back a second time */
 	if (gate_voids(place->gate, gate_load(binding->bucket), place->position, &line))
-		return 0;
-	if (units > place->units)
-		units = place->units;
+		return true;
 
 	uint64_t back = bucket_give_back(binding->bucket, line_value(&line, now), line.burst_units,
 					 units, place->position);
 
+	if (back == 0 && bucket_load(binding->bucket) & BUCKET_FROZEN)
+		return endpoint_refresh(endpoint) < 0;
 	if (back)
 		tally_add(&segment->tallies, binding->bucket_index, COUNT_RETURNED_UNITS, back);
-	return (double)back / (double)(1ull << line.k);
+	*tokens = (double)back / (double)(1ull << line.k);
+	return true;
+}
+
+double place_return(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units)
+{
+	double tokens = 0;
+
+	for (int tries = 0; tries < CALL_TRIES; tries++) {
+		struct binding *binding;
+		unsigned k = place->k;
+
+		if (place_follow(endpoint, place, &binding) != 0)
+			break;
+		/* the place may have come to another unit; down: its mark was rounded up once,
+		 * with all the places in it */
+		units = place->k < k ? units >> (k - place->k) : line_rescale(units, k, place->k);
+		if (units > place->units)
+			units = place->units;
+		if (return_here(endpoint, binding, place, units, &tokens))
+			break;
+	}
+	return tokens;
 }
 
 enum weir_verdict weir_reserve(struct weir_endpoint *endpoint, double cost, uint64_t max_wait_ns,

@@ -8,6 +8,9 @@
 
 #include "weir.h"
 
+/* How often a name is looked up anew because the rules changed meanwhile. */
+#define FIND_TRIES 1000
+
 bool names_valid(const char *name)
 {
 	size_t length = strnlen(name, WEIR_NAME_MAX + 1);
@@ -273,16 +276,35 @@ static int resolve_default(const struct segment *segment, const char *name, bool
 	return 0;
 }
 
+/*
+ * The row that serves a name, by a table that did not change meanwhile: a rule that moves to
+ * another row is added there before it is taken away here, but who has counted the rows before the
+ * one and looks at them after the other finds neither.
+ */
+static int find_row_in_one_table(const struct segment *segment, const char *name,
+				 uint64_t *generation)
+{
+	int row = WEIR_EDAMAGED;
+
+	for (int tries = 0; tries < FIND_TRIES; tries++) {
+		/* acquire: pairs with the release in table_changed(). Read first: what changes
+		 * later makes the caller resolve again */
+		*generation = atomic_load_explicit(&segment->rules->table_generation,
+						   memory_order_acquire);
+		row = names_find_row(segment, name);
+		/* relaxed: who met a row that is gone has acquired the change before it */
+		if (*generation ==
+		    atomic_load_explicit(&segment->rules->table_generation, memory_order_relaxed))
+			break;
+	}
+	return row;
+}
+
 int names_resolve(const struct segment *segment, const char *name, bool claim,
 		  struct resolution *out)
 {
-	struct resolution found = {
-		/* acquire: pairs with the release in rules_add(). Read first: what changes later
-		 * makes the caller resolve again */
-		.table_generation = atomic_load_explicit(&segment->rules->table_generation,
-							 memory_order_acquire),
-	};
-	int row = names_find_row(segment, name);
+	struct resolution found = {.row = 0};
+	int row = find_row_in_one_table(segment, name, &found.table_generation);
 	int status = 0;
 
 	if (row < 0)
