@@ -142,7 +142,8 @@ struct weir_event {
 	uint64_t reserved[4];
 };
 
-/* Called by the thread that meets the event; it must not call weir with the same handle. */
+/* Called by whichever thread meets the event, so by several at once; not to call weir with the same
+ * handle. */
 typedef void weir_trace(void *context, const struct weir_event *event);
 
 /* How to attach. Start from WEIR_OPTIONS_INIT; every member's 0 is its default. */

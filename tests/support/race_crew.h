@@ -315,14 +315,16 @@ static inline void race_join(struct race_stage *stage, void (*role)(struct racer
 static inline void race_ready(struct race_stage *stage)
 {
 	struct race *race = stage->race;
+	uint64_t mark = bucket_look(stage->self.view.bucket);
 	uint64_t lead;
 
 	assert_true(scene_until(&race->ready, (uint32_t)stage->count));
 	race_publish_usual(race, &stage->scene.segment);
 	race->log[0].before = race->log[0].after; /* nobody drew at the rate before */
 	stage->from_tick = race->log[0].after;
-	stage->from_v = race_look(&stage->self.view, &lead);
-	stage->from_mark = stage->from_v + lead;
+	stage->from_v = race->log[0].v_after;
+	stage->from_mark = bucket_base(mark, stage->from_v);
+	lead = stage->from_mark - stage->from_v;
 	for (size_t i = 0; i < stage->count; i++) {
 		race->books[i].last_v = stage->from_v;
 		race->books[i].last_lead = lead;

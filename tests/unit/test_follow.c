@@ -11,9 +11,10 @@
 #include "members.h"
 #include "move.h"
 
+/* Every thread that calls through the handle may be the one that tells. */
 struct witness {
-	unsigned reattached;
-	unsigned faults;
+	_Atomic unsigned reattached;
+	_Atomic unsigned faults;
 };
 
 static void see(void *context, const struct weir_event *event)
