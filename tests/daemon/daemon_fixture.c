@@ -133,9 +133,19 @@ static void exec_daemon(const struct fixture *fixture, const char *const *argume
 	_exit(127);
 }
 
+/* What was said before is of a start or reload that is over. */
+static void forget_notifications(const struct fixture *fixture)
+{
+	char datagram[512];
+
+	while (recv(fixture->notify_fd, datagram, sizeof(datagram), MSG_DONTWAIT) >= 0)
+		;
+}
+
 void fixture_spawn(struct fixture *fixture, const char *const *arguments)
 {
 	assert_int_equal(fixture->daemon, 0);
+	forget_notifications(fixture);
 	fixture->daemon = fork();
 	assert_true(fixture->daemon >= 0);
 	if (fixture->daemon == 0)
@@ -185,6 +195,7 @@ int fixture_stop(struct fixture *fixture, int number)
 
 void fixture_reload(struct fixture *fixture)
 {
+	forget_notifications(fixture);
 	assert_int_equal(kill(fixture->daemon, SIGHUP), 0);
 	assert_true(fixture_notified(fixture, "RELOADING=1", FIXTURE_PATIENCE_MS));
 	assert_true(fixture_notified(fixture, "READY=1", FIXTURE_PATIENCE_MS));
