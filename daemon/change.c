@@ -289,12 +289,14 @@ static void keep_fixed(struct config *next, const struct config *was, const char
 	say_fixed(reply, by, "group", was->group, next->group);
 	say_fixed(reply, by, "shm_dir", was->shm_dir, next->shm_dir);
 	say_fixed(reply, by, "socket", was->socket, next->socket);
+	say_fixed(reply, by, "state_file", was->state_file, next->state_file);
 	if (was->clock != next->clock)
 		change_say(reply, LOG_WARNING, by, "clock: weird must be restarted for that");
 	memcpy(next->name, was->name, sizeof(next->name));
 	memcpy(next->group, was->group, sizeof(next->group));
 	memcpy(next->shm_dir, was->shm_dir, sizeof(next->shm_dir));
 	memcpy(next->socket, was->socket, sizeof(next->socket));
+	memcpy(next->state_file, was->state_file, sizeof(next->state_file));
 	next->clock = was->clock;
 }
 

@@ -20,9 +20,11 @@
 #include "notify.h"
 #include "options.h"
 #include "peer.h"
+#include "persist.h"
 #include "source.h"
 #include "uv_control.h"
 #include "uv_members.h"
+#include "uv_persist.h"
 #include "uv_signals.h"
 #include "uv_watch.h"
 #include "weir.h"
@@ -150,6 +152,7 @@ static int check(const struct start *start)
 	printf("endpoints %u, names %u, members %u\n", config->endpoints, config->names,
 	       config->members);
 	print_rules(config);
+	persist_describe(config->state_file, stdout);
 	return fflush(stdout) ? EXIT_RUNTIME : 0;
 }
 
@@ -162,6 +165,8 @@ struct daemon {
 	struct uv_members members;
 	struct uv_signals signals;
 	struct uv_watch watch;
+	struct persist persist;
+	struct uv_persist saver;
 };
 
 /* Every start makes its handles before it can fail, so that every stop may close them. */
@@ -175,7 +180,8 @@ static int serve_start(struct daemon *daemon, const struct source *source)
 	int signals = uv_signals_start(&daemon->signals, loop, instance, source);
 	int members = uv_members_start(&daemon->members, loop, instance);
 	int watch = uv_watch_start(&daemon->watch, loop, instance, watchdog_ns);
-	int error = signals ? signals : members ? members : watch;
+	int saver = uv_persist_start(&daemon->saver, loop, &daemon->persist, instance);
+	int error = signals ? signals : members ? members : watch ? watch : saver;
 
 	if (error < 0)
 		log_line(LOG_ERROR, "cannot start the event loop: %s", uv_strerror(error));
@@ -188,6 +194,7 @@ static void serve_stop(struct daemon *daemon)
 	uv_signals_stop(&daemon->signals);
 	uv_members_stop(&daemon->members);
 	uv_watch_stop(&daemon->watch);
+	uv_persist_stop(&daemon->saver);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	uv_members_free(&daemon->members);
 }
@@ -211,6 +218,23 @@ static int serve(struct daemon *daemon, const struct source *source)
 	return error < 0 ? EXIT_RUNTIME : 0;
 }
 
+/* The levels of before come between the rules and the first member. */
+static int start_instance(struct start *start, struct instance *instance, struct persist *persist)
+{
+	int error = persist_open(persist, start->config.state_file, &start->place);
+
+	if (error == 0)
+		error = instance_start(instance, &start->place, &start->config, start->group);
+	if (error == 0)
+		error = persist_load(persist, instance);
+	if (error == 0)
+		error = change_start(instance);
+	if (error < 0)
+		return error;
+	persist_restore(persist, instance);
+	return instance_reveal(instance);
+}
+
 static int run(struct start *start)
 {
 	struct daemon daemon;
@@ -220,17 +244,16 @@ static int run(struct start *start)
 		log_line(LOG_WARNING, "NOTIFY_SOCKET: %s", weir_strerror(error));
 	if (start->absent)
 		log_line(LOG_INFO, "%s is not there: [default] is 10/s", start->source.path);
-	if (instance_start(&daemon.instance, &start->place, &start->config, start->group) < 0)
-		return EXIT_RUNTIME;
-	error = change_start(&daemon.instance);
-	if (error == 0)
-		error = instance_reveal(&daemon.instance);
+	error = start_instance(start, &daemon.instance, &daemon.persist);
 	if (error == 0)
 		error = uv_loop_init(&daemon.loop);
-	if (error < 0)
+	if (error < 0) {
+		persist_forget(&daemon.persist);
 		return error == WEIR_ECONFIG ? EXIT_CONFIGURATION : EXIT_RUNTIME;
+	}
 	error = serve(&daemon, &start->source);
 	uv_loop_close(&daemon.loop);
+	persist_close(&daemon.persist, &daemon.instance);
 	instance_stop(&daemon.instance, start->options.remove && error == 0);
 	notify_close();
 	return error;

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "state.h"
 #include "weir.h"
 
@@ -310,15 +311,19 @@ static int write_new(int folder, const char *name, const char *text, size_t byte
 	fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
+	FAULT_POINT(save_created);
 	error = write_all(fd, text, bytes / 2);
+	FAULT_POINT(save_half);
 	if (error == 0)
 		error = write_all(fd, text + bytes / 2, bytes - bytes / 2);
+	FAULT_POINT(save_written);
 	if (error == 0 && fsync(fd) < 0)
 		error = -errno;
 	if (close(fd) < 0 && error == 0)
 		error = -errno;
 	if (error < 0)
 		unlinkat(folder, name, 0);
+	FAULT_POINT(save_synced);
 	return error;
 }
 
@@ -349,6 +354,7 @@ int state_file_write(struct state_file *file, const char *text, size_t bytes,
 		error = write_new(folder, name, text, bytes);
 	if (error == 0 && renameat(folder, name, folder, name_of(file)) < 0)
 		error = -errno;
+	FAULT_POINT(save_renamed);
 	if (error == 0 && fsync(folder) < 0)
 		error = -errno;
 	close(folder);

@@ -37,6 +37,7 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("weir", "group", set_group, "the group that may use and change the instance")            \
 	X("weir", "shm_dir", set_path, "the folder of the shared objects; default: see weir(7)")   \
 	X("weir", "socket", set_path, "the path of the control socket")                            \
+	X("weir", "state_file", set_path, "where levels are kept over a reboot; default: nowhere") \
 	X("weir", "clock", set_clock, "auto, tsc, monotonic or manual; default: auto")             \
 	X("weir", "log", set_log, "error, warning, info or debug; default: info")                  \
 	X("weir", "endpoints", set_capacity, "rules there is room for; default: 1024")             \
@@ -182,13 +183,17 @@ static const char *set_group(struct parser *parser, const char *key, const char 
 
 static const char *set_path(struct parser *parser, const char *key, const char *value)
 {
+	struct config *config = &parser->config;
 	bool socket = strcmp(key, "socket") == 0;
-	char *out = socket ? parser->config.socket : parser->config.shm_dir;
-	size_t room = socket ? sizeof(parser->config.socket) : sizeof(parser->config.shm_dir);
+	bool state = strcmp(key, "state_file") == 0;
+	char *out = socket ? config->socket : state ? config->state_file : config->shm_dir;
+	size_t room = socket ? sizeof(config->socket) : sizeof(config->shm_dir);
 	size_t bytes = strlen(value);
 
 	if (value[0] != '/' || bytes >= room || strchr(value, '\t'))
 		return say(parser, "an absolute path of at most %zu bytes", room - 1);
+	if (state && value[bytes - 1] == '/')
+		return "the path of a file, not of a folder";
 	memcpy(out, value, bytes + 1);
 	return NULL;
 }

@@ -45,6 +45,7 @@ struct config {
 	uint32_t members;	   /* default 256 */
 	struct config_rule *rules; /* rules[0] is [default], given or built in: 10/s */
 	size_t rule_count;
+	char state_file[PLACE_DIR_BYTES]; /* "": levels are not kept */
 };
 
 /* Faults as text, a line each: "FILE:LINE: what, and what would be right". */

@@ -81,6 +81,7 @@ struct operation {
 	const char *name;
 	bool (*perform)(struct run *run); /* false: weird died of it */
 	bool at_start;			  /* it is in the start itself; perform does nothing */
+	bool saves;			  /* there is a state file */
 	unsigned refills;		  /* of "api", each time it is done */
 	unsigned name_changed;		  /* whose rate it changes */
 	double rate_before;
@@ -308,6 +309,7 @@ static void run_begin(struct run *run, const struct operation *operation, const 
 	fixture_begin(&run->fixture);
 	run->fixture.program = WEIRD_FAULTS_PROGRAM;
 	run->fixture.fault = fault;
+	run->fixture.saves = operation->saves;
 	run->shared = mmap(NULL, sizeof(*run->shared), PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(run->shared, MAP_FAILED);
@@ -451,6 +453,22 @@ static bool adopt(struct run *run)
 	return fixture_notified(&run->fixture, "READY=1", FIXTURE_PATIENCE_MS);
 }
 
+/* Its last act is to save the levels. */
+static bool stop(struct run *run)
+{
+	assert_int_equal(kill(run->fixture.daemon, SIGTERM), 0);
+
+	siginfo_t info = {0};
+
+	assert_int_equal(waitid(P_PID, (id_t)run->fixture.daemon, &info, WEXITED | WNOWAIT), 0);
+	if (info.si_code == CLD_KILLED)
+		return false;
+	assert_int_equal(fixture_wait(&run->fixture), 0);
+	run->fixture.fault = NULL;
+	start(run);
+	return true;
+}
+
 /* The clock is calibrated anew, by a publisher of the test's own in the daemon's place. */
 static bool rebase(struct run *run)
 {
@@ -500,6 +518,7 @@ static const struct operation operations[] = {
 	 .rate_after = 6},
 	{.name = "reload, larger tables", .perform = reload_larger, KEEPS},
 	{.name = "reap", .perform = reap, KEEPS},
+	{.name = "stop, and save", .perform = stop, .saves = true, KEEPS},
 	{.name = "calibrate anew", .perform = rebase, KEEPS},
 };
 

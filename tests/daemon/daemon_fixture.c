@@ -101,7 +101,10 @@ void fixture_config(const struct fixture *fixture, const char *rest)
 	FILE *file = fopen(fixture->config, "we");
 
 	assert_non_null(file);
-	fprintf(file, "[weir]\nname = test\nshm_dir = %s\n%s", fixture->dir, rest);
+	fprintf(file, "[weir]\nname = test\nshm_dir = %s\n", fixture->dir);
+	if (fixture->saves)
+		fprintf(file, "state_file = %s/levels\n", fixture->dir);
+	fputs(rest, file);
 	assert_int_equal(fclose(file), 0);
 }
 

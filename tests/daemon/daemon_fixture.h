@@ -28,6 +28,7 @@ struct fixture {
 	const char *program;
 	const char *fault; /* WEIR_FAULT of the next start, or NULL */
 	const char *watchdog_usec;
+	bool saves; /* the configuration has a `state_file`, DIR/levels */
 };
 
 void fixture_begin(struct fixture *fixture);

@@ -42,7 +42,8 @@ static const char *const points[] = {
 	"daemon_set",	    "finish_row",    "install_frozen", "publish_filled", "publish_filling",
 	"finish_installed", "remove_before", "publish_stored", "retire_stored",	 "reveal_linked",
 	"reveal_linking",   "reveal_rules",  "reveal_state",   "table_after",	 "table_before",
-	"reset_done",	    "finish_name",
+	"reset_done",	    "finish_name",   "save_created",   "save_half",	 "save_written",
+	"save_synced",	    "save_renamed",
 };
 
 /* Where a daemon that finishes another's move may die in its turn. */
@@ -228,6 +229,7 @@ static unsigned run_with(const struct faults *faults)
 
 	fixture_begin(&script.fixture);
 	script.fixture.program = WEIRD_FAULTS_PROGRAM;
+	script.fixture.saves = true;
 	script.fixture.fault = faults->first;
 	run(&script);
 	weir_endpoint_close(script.api);
