@@ -758,6 +758,40 @@ static void test_never_mints(void **state)
 		assert_true(bounds[i] > 1000);
 }
 
+/* ---- the manual ---- */
+
+/* weird(8) shows a state file; it is one. */
+static void test_the_manual_has_a_right_example(void **state)
+{
+	FILE *file = fopen(WEIR_SOURCE_DIR "/doc/man/weird.8", "re");
+	char line[512], text[4096] = "", fault[STATE_FAULT_BYTES] = "";
+	struct state_stamp stamp;
+	struct state_reader reader;
+	struct state_record record;
+	bool section = false, literal = false;
+	unsigned records = 0;
+
+	(void)state;
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		if (strncmp(line, ".Ss ", 4) == 0)
+			section = strcmp(line, ".Ss The state file\n") == 0;
+		if (strncmp(line, ".Ed", 3) == 0)
+			literal = false;
+		if (section && literal)
+			strncat(text, line, sizeof(text) - strlen(text) - 1);
+		if (strncmp(line, ".Bd -literal", 12) == 0)
+			literal = true;
+	}
+	fclose(file);
+	if (state_open(&reader, &stamp, text, strlen(text), fault) < 0)
+		fail_msg("weird(8): %s; its body has the checksum %u", fault,
+			 state_cksum(text, strlen(text)));
+	while (state_next(&reader, &record))
+		records++;
+	assert_true(records >= 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -777,6 +811,7 @@ int main(void)
 		cmocka_unit_test(test_ageings),
 		cmocka_unit_test(test_closed_for_ever),
 		cmocka_unit_test(test_never_mints),
+		cmocka_unit_test(test_the_manual_has_a_right_example),
 	};
 
 	return cmocka_run_group_tests_name("daemon state", tests, NULL, NULL);
