@@ -4,6 +4,7 @@
  */
 #include "ctl.h"
 
+#include <locale.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,6 +225,9 @@ static enum ctl_exit run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	/* how wide characters are; nothing else of the locale is wanted */
+	setlocale(LC_CTYPE, "");
+
 	enum ctl_exit status = run(argc > 0 ? argc - 1 : 0, argv + (argc > 0));
 
 	/* what could not be printed was not done */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <wchar.h>
 
 #define NS_PER_S 1000000000ull
 
@@ -76,12 +77,23 @@ char *text_safe(char *out, size_t bytes, const char *in, bool lines)
 	return out;
 }
 
+size_t text_step(const char *at, size_t *columns)
+{
+	size_t length;
+	uint32_t point = code_point((const unsigned char *)at, &length);
+	/* wide characters are code points in every locale of this libc */
+	int width = length ? wcwidth((wchar_t)point) : 1;
+
+	*columns = width < 0 ? 1 : (size_t)width;
+	return length ? length : 1;
+}
+
 size_t text_columns(const char *safe)
 {
 	size_t columns = 0;
 
-	for (; *safe; safe++)
-		columns += !is_continuation((unsigned char)*safe);
+	for (size_t width; *safe; columns += width)
+		safe += text_step(safe, &width);
 	return columns;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * text.h - values as people read them, and foreign bytes made safe for a terminal. Pure.
+ * text.h - values as people read them, and foreign bytes made safe for a terminal. Pure, but
+ * that the width of a character is what the locale (LC_CTYPE) says.
  */
 #ifndef WEIRCTL_TEXT_H
 #define WEIRCTL_TEXT_H
@@ -19,7 +20,11 @@
  */
 char *text_safe(char *out, size_t bytes, const char *in, bool lines);
 
-/* How many columns a safe text takes: its code points. */
+/* How many bytes the character at `at`, which is not the closing NUL, has, and how many columns:
+ * 0, 1 or 2; 1 where the locale does not know. */
+size_t text_step(const char *at, size_t *columns);
+
+/* How many columns a safe text takes. */
 size_t text_columns(const char *safe);
 
 /* Rounded up to what people care for: "0.2 s", "350 us", "2 min 5 s"; "never". Returns out. */
