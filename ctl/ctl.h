@@ -57,6 +57,7 @@ enum ctl_exit command_check(struct ctl *ctl);
 enum ctl_exit command_acquire(struct ctl *ctl);
 enum ctl_exit command_run(struct ctl *ctl);
 enum ctl_exit command_load(struct ctl *ctl);
+enum ctl_exit command_top(struct ctl *ctl);
 
 /* Prints "weirctl: ...\n" to standard error, made safe for a terminal. Returns CTL_CANNOT. */
 __attribute__((format(printf, 1, 2))) enum ctl_exit ctl_complain(const char *format, ...);

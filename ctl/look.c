@@ -28,16 +28,11 @@ static bool is_temporary(int status)
 	return status == WEIR_EUNREADY || status == WEIR_EPAIR;
 }
 
-int look_attach(struct look *out, const struct place *place)
+int look_attach_once(struct look *out, const struct place *place)
 {
-	const struct timespec pause = {0, ATTACH_PAUSE_NS};
 	struct look look = {.alive = false};
 	int status = segment_attach(&look.segment, place, SEGMENT_LOOK, (uid_t)-1);
 
-	for (int i = 1; i < ATTACH_TRIES && is_temporary(status); i++) {
-		nanosleep(&pause, NULL);
-		status = segment_attach(&look.segment, place, SEGMENT_LOOK, (uid_t)-1);
-	}
 	if (status < 0)
 		return status;
 	look.alive = lock_is_taken(place, &look.daemon);
@@ -52,6 +47,18 @@ int look_attach(struct look *out, const struct place *place)
 			segment_attach_old(&look.old, place, SEGMENT_LOOK, (uid_t)-1, old) == 0;
 	*out = look;
 	return 0;
+}
+
+int look_attach(struct look *out, const struct place *place)
+{
+	const struct timespec pause = {0, ATTACH_PAUSE_NS};
+	int status = look_attach_once(out, place);
+
+	for (int i = 1; i < ATTACH_TRIES && is_temporary(status); i++) {
+		nanosleep(&pause, NULL);
+		status = look_attach_once(out, place);
+	}
+	return status;
 }
 
 static void complain_absent(const struct ctl *ctl)
@@ -193,6 +200,7 @@ static void view_gate(const struct look *look, struct bucket_words *words, struc
 	uint64_t until = words->gate & GATE_UNTIL;
 
 	out->resets = words->gate & GATE_RESETS;
+	out->closings = (words->gate & GATE_CLOSINGS) >> 8;
 	if (gate_is_settled(words->gate))
 		return;
 	out->closed = gate_is_closed(words->gate, out->now);

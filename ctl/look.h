@@ -27,11 +27,14 @@ struct look {
 	uint64_t pair; /* as in the rules header */
 };
 
-/* Attaches, or complains and returns false. */
+/* Attaches, or complains and returns false. Waits half a second for what is being made. */
 bool look_open(struct look *out, const struct ctl *ctl);
 
 /* The same without a word; returns 0 or what segment_attach() says. */
 int look_attach(struct look *out, const struct place *place);
+
+/* The same, and does not wait. */
+int look_attach_once(struct look *out, const struct place *place);
 
 void look_close(struct look *look);
 
@@ -66,6 +69,7 @@ struct view {
 	uint64_t closed_ns;  /* until it opens; UINT64_MAX: until somebody opens it */
 	int64_t level_units; /* below 0: so many are spoken for beyond the burst */
 	uint64_t queue_ns;   /* until the last in line has passed; UINT64_MAX: never */
+	uint64_t closings;   /* counted, modulo 128 */
 	uint64_t resets;     /* counted, modulo 256 */
 	struct tally_sum tally;
 };

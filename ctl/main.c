@@ -14,11 +14,20 @@
 #include "weir.h"
 
 #define DRAW_OPTIONS (OPTION_BIT(OPTION_COST) | OPTION_BIT(OPTION_WAIT))
+#define TOP_OPTIONS                                                                                \
+	(OPTION_BIT(OPTION_BATCH) | OPTION_BIT(OPTION_REFRESHES) | OPTION_BIT(OPTION_EVERY) |      \
+	 OPTION_BIT(OPTION_SORT) | OPTION_BIT(OPTION_FILTER) | OPTION_BIT(OPTION_NO_COLOR))
 #define ANY INT_MAX
 
 const struct command commands[] = {
 	{"list", "", "every limit: rate, burst, level, counts, state", NULL, 0, 0, 0, false,
 	 command_list},
+	{"top", "[-b] [-n COUNT] [--every D] [--sort KEY] [--filter TEXT]",
+	 "what passes right now, drawn again and again",
+	 "Keys: q quits, space pauses, s sorts by the next key, / filters, h says what there is.\n"
+	 "With -b, or when it does not draw on a terminal, it prints lines; with --json an object\n"
+	 "each time. The first comes after one D, since rates are of the time between two looks.",
+	 TOP_OPTIONS, 0, 0, false, command_top},
 	{"show", "NAME", "which rule a name falls under and why, and how it stands",
 	 "NAME may also be the text of a pattern, or '*' for the rule of [default].", 0, 1, 1,
 	 false, command_show},

@@ -19,6 +19,13 @@ const struct option_spec option_specs[OPTION_COUNT] = {
 	{OPTION_WORKERS, 'P', "processes", "N", "how many processes draw (4)"},
 	{OPTION_NO_QUEUE, 0, "no-queue", NULL,
 	 "ask now or never and sleep the wait that was told, instead of queueing"},
+	{OPTION_BATCH, 'b', "batch", NULL, "print lines, again and again, also to a terminal"},
+	{OPTION_REFRESHES, 'n', "count", "COUNT", "end after so many refreshes"},
+	{OPTION_EVERY, 0, "every", "D", "how often: 50ms to 1h (1s)"},
+	{OPTION_SORT, 0, "sort", "KEY",
+	 "by what: granted (the default), refused, level, queue, name or file"},
+	{OPTION_FILTER, 0, "filter", "TEXT", "only names that have this text in them"},
+	{OPTION_NO_COLOR, 0, "no-color", NULL, "draw without colour"},
 };
 
 static const struct option_spec *find_long(const char *text, size_t bytes, unsigned allowed)

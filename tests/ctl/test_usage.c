@@ -17,8 +17,10 @@
 
 static struct outcome outcome;
 
-static const char *const commands[] = {"list",	 "show",    "set",   "reset",	"close", "open",
-				       "reload", "members", "check", "acquire", "run",	 "load"};
+static const char *const commands[] = {
+	"list",	  "top",     "show",  "set",	 "reset", "close", "open",
+	"reload", "members", "check", "acquire", "run",	  "load",
+};
 
 static int set_up(void **state)
 {

@@ -144,6 +144,12 @@ rule_ini()
 	only_includes '[<"]ini\.h[>"]' $(echo lib/config*.c)
 }
 
+# What a terminal is like is known in one place.
+rule_terminal()
+{
+	only_includes '<(n?curses|term|termios)\.h>' ctl/terminal.c
+}
+
 # One file maps the two objects. client/fork.c has a page of its own, private, to notice a fork.
 rule_mapping()
 {
@@ -224,8 +230,9 @@ rule_short_functions()
 		}' $(sources lib client daemon ctl bench) /dev/null
 }
 
-rules='rule_rooms rule_lib_needs_libc_only rule_uv rule_ini rule_mapping rule_lib_reports_only
-	rule_marks rule_const_rules rule_own_header_first rule_licence_line rule_short_functions'
+rules='rule_rooms rule_lib_needs_libc_only rule_uv rule_ini rule_terminal rule_mapping
+	rule_lib_reports_only rule_marks rule_const_rules rule_own_header_first
+	rule_licence_line rule_short_functions'
 
 breaches()
 {
@@ -274,6 +281,7 @@ plant rule_lib_needs_libc_only client/wait.c '#include <jansson.h>'
 plant rule_uv daemon/reconcile.c '#include <uv.h>'
 plant rule_uv daemon/reconcile.h '#include "uv_control.h"'
 plant rule_ini daemon/source.c '# include <ini.h>'
+plant rule_terminal ctl/top.c '#include <curses.h>'
 plant rule_mapping client/wait.c 'void *at = mmap(0, 1, 2, 3, 4, 0);'
 plant rule_mapping daemon/main.c 'int fd = shm_open(name, 0, 0);'
 plant rule_lib_reports_only lib/gate.c '\texit(1);'
