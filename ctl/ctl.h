@@ -33,7 +33,7 @@ struct ctl {
 /* A command: its line in the table is also its usage text. */
 struct command {
 	const char *name;
-	const char *synopsis; /* what follows the name */
+	const char *synopsis; /* what follows the name; completion.c reads it as well */
 	const char *help;     /* one line, no full stop */
 	const char *details;  /* sentences for `weirctl help NAME`, or NULL */
 	unsigned options;     /* OPTION_BIT()s beside the global ones */
@@ -58,6 +58,7 @@ enum ctl_exit command_acquire(struct ctl *ctl);
 enum ctl_exit command_run(struct ctl *ctl);
 enum ctl_exit command_load(struct ctl *ctl);
 enum ctl_exit command_top(struct ctl *ctl);
+enum ctl_exit command_completion(struct ctl *ctl);
 
 /* Prints "weirctl: ...\n" to standard error, made safe for a terminal. Returns CTL_CANNOT. */
 __attribute__((format(printf, 1, 2))) enum ctl_exit ctl_complain(const char *format, ...);

@@ -8,6 +8,8 @@
 #include <stdio.h>
 
 #include "look.h"
+#include "names.h"
+#include "text.h"
 #include "views.h"
 #include "weir.h"
 
@@ -60,15 +62,40 @@ static bool print_views(const struct look *look, const struct ctl *ctl, const st
 	return true;
 }
 
+/* Whether the view's name is one that can be asked for: not a text that stands for one. */
+static bool has_name(const struct look *look, const struct view *view)
+{
+	if (view->kind == VIEW_NAME)
+		return names_find_slot(&look->segment, view->name) ==
+		       (int64_t)view->bucket - look->segment.row_count;
+	return view->kind != VIEW_CROWDED;
+}
+
+/* One a line: what shells complete from. */
+static bool print_names(const struct look *look, const struct views *views)
+{
+	for (size_t i = 0; i < views->count; i++) {
+		char safe[TEXT_NAME_BYTES];
+
+		if (has_name(look, &views->items[i]))
+			puts(text_safe(safe, sizeof(safe), views->items[i].name, false));
+	}
+	return true;
+}
+
 enum ctl_exit command_list(struct ctl *ctl)
 {
 	struct views views = {0};
 	struct look look;
 	bool done;
 
+	if (ctl->json && ctl->args.values[OPTION_NAMES])
+		return ctl_misuse(ctl, "--names and --json: names are in the rows of --json");
 	if (!look_open(&look, ctl))
 		return CTL_CANNOT;
-	done = views_collect(&look, &views) && print_views(&look, ctl, &views);
+	done = views_collect(&look, &views) &&
+	       (ctl->args.values[OPTION_NAMES] ? print_names(&look, &views)
+					       : print_views(&look, ctl, &views));
 	views_free(&views);
 	look_close(&look);
 	return done ? CTL_DONE : ctl_complain("%s", weir_strerror(-ENOMEM));

@@ -20,8 +20,8 @@
 #define ANY INT_MAX
 
 const struct command commands[] = {
-	{"list", "", "every limit: rate, burst, level, counts, state", NULL, 0, 0, 0, false,
-	 command_list},
+	{"list", "[--names]", "every limit: rate, burst, level, counts, state", NULL,
+	 OPTION_BIT(OPTION_NAMES), 0, 0, false, command_list},
 	{"top", "[-b] [-n COUNT] [--every D] [--sort KEY] [--filter TEXT]",
 	 "what passes right now, drawn again and again",
 	 "Keys: q quits, space pauses, s sorts by the next key, / filters, h says what there is.\n"
@@ -63,6 +63,10 @@ const struct command commands[] = {
 	 OPTION_BIT(OPTION_WORKERS) | OPTION_BIT(OPTION_COST) | OPTION_BIT(OPTION_FOR) |
 		 OPTION_BIT(OPTION_NO_QUEUE),
 	 1, 1, false, command_load},
+	{"completion", "bash|zsh", "print a script that completes command lines of weirctl",
+	 "bash: source <(weirctl completion bash)\n"
+	 "zsh:  source <(weirctl completion zsh), after compinit; or as a file _weirctl in $fpath",
+	 0, 1, 1, false, command_completion},
 	{NULL, NULL, NULL, NULL, 0, 0, 0, false, NULL},
 };
 
@@ -96,7 +100,7 @@ static void print_usage(FILE *out)
 	fprintf(out, "Usage: weirctl [OPTION]... COMMAND [ARGUMENT]...\n"
 		     "Looks at a weir instance, changes its limits, draws from them.\n\n");
 	for (const struct command *command = commands; command->name; command++)
-		fprintf(out, "  %-9s %s\n", command->name, command->help);
+		fprintf(out, "  %-10s %s\n", command->name, command->help);
 	fprintf(out, "\nOptions of every command:\n");
 	print_options(out, OPTIONS_GLOBAL);
 	fprintf(out,

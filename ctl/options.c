@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "order.h"
+
 const struct option_spec option_specs[OPTION_COUNT] = {
 	{OPTION_NAME, 'N', "name", "NAME", "the instance (else WEIR_NAME, else default)"},
 	{OPTION_SHM_DIR, 0, "shm-dir", "DIR", "the folder of its objects (else WEIR_SHM_DIR)"},
@@ -19,6 +21,7 @@ const struct option_spec option_specs[OPTION_COUNT] = {
 	{OPTION_WORKERS, 'P', "processes", "N", "how many processes draw (4)"},
 	{OPTION_NO_QUEUE, 0, "no-queue", NULL,
 	 "ask now or never and sleep the wait that was told, instead of queueing"},
+	{OPTION_NAMES, 0, "names", NULL, "print the names alone, one a line"},
 	{OPTION_BATCH, 'b', "batch", NULL, "print lines, again and again, also to a terminal"},
 	{OPTION_REFRESHES, 'n', "count", "COUNT", "end after so many refreshes"},
 	{OPTION_EVERY, 0, "every", "D", "how often: 50ms to 1h (1s)"},
@@ -27,6 +30,18 @@ const struct option_spec option_specs[OPTION_COUNT] = {
 	{OPTION_FILTER, 0, "filter", "TEXT", "only names that have this text in them"},
 	{OPTION_NO_COLOR, 0, "no-color", NULL, "draw without colour"},
 };
+
+const char *option_words(enum option_id id)
+{
+	switch (id) {
+	case OPTION_KEEP:
+		return "used level proportional reset";
+	case OPTION_SORT:
+		return ORDER_WORDS;
+	default:
+		return NULL;
+	}
+}
 
 static const struct option_spec *find_long(const char *text, size_t bytes, unsigned allowed)
 {

@@ -23,6 +23,7 @@ enum option_id {
 	OPTION_KEEP,
 	OPTION_WORKERS,
 	OPTION_NO_QUEUE,
+	OPTION_NAMES,
 	OPTION_BATCH,
 	OPTION_REFRESHES,
 	OPTION_EVERY,
@@ -48,6 +49,9 @@ struct option_spec {
 };
 
 extern const struct option_spec option_specs[OPTION_COUNT];
+
+/* All values that an option can have, a blank between them; NULL: there is no such list. */
+const char *option_words(enum option_id id);
 
 /* What a command line says. Strings point into argv. */
 struct arguments {

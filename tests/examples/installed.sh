@@ -28,6 +28,16 @@ export LD_LIBRARY_PATH="$root$LIBDIR"
 EXAMPLES=$stage/bin sh "$(dirname "$0")/run.sh" || fail "the examples fail as installed"
 unset LD_LIBRARY_PATH
 
+# what shells complete from is where they look, and is what the installed program prints
+share=$root$PREFIX/share
+same 'completion of bash' "$("$root$PREFIX/bin/weirctl" completion bash)" \
+	"$(cat "$share/bash-completion/completions/weirctl")"
+case $PREFIX in
+/usr) zsh=$share/zsh/vendor-completions ;;
+*) zsh=$share/zsh/site-functions ;;
+esac
+same 'completion of zsh' "$("$root$PREFIX/bin/weirctl" completion zsh)" "$(cat "$zsh/_weirctl")"
+
 # the library needs nothing but the C library and its loader
 if command -v readelf >/dev/null; then
 	needed=$(readelf -d "$root$LIBDIR"/libweir.so.0 | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
