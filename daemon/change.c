@@ -18,7 +18,7 @@
 void change_say(struct control_reply *reply, enum log_level level, const char *by,
 		const char *format, ...)
 {
-	char text[640];
+	char text[1024];
 	va_list arguments;
 	size_t used;
 

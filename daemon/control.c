@@ -55,7 +55,7 @@ static bool read_settings(struct control_request *out, struct control_reply *rep
 	}
 	if (message->setting_count == 0 && message->keep == RULES_KEEP_USED) {
 		control_answer(reply, WEIR_EVALUE,
-			       "nothing to set: give rate=, burst=, initial= or max_wait=");
+			       "nothing to set: give rate=5/s, burst=10 or another KEY=VALUE");
 		return false;
 	}
 	for (unsigned i = 0; i < message->setting_count; i++)

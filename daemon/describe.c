@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "class.h"
 #include "value.h"
 
 /* Parts of a list, with commas between them. */
@@ -53,10 +54,32 @@ static char *max_wait_text(uint64_t ns, char out[VALUE_TEXT_BYTES])
 	return out;
 }
 
+/* "50/s, burst 100", or "none" */
+static char *beside_text(const struct shadow_terms *beside, char out[2 * VALUE_TEXT_BYTES])
+{
+	char rate[VALUE_TEXT_BYTES], burst[VALUE_TEXT_BYTES];
+
+	snprintf(out, 2 * VALUE_TEXT_BYTES, "none");
+	if (beside->period_ns)
+		snprintf(out, 2 * VALUE_TEXT_BYTES, "%.30s burst %.30s",
+			 value_rate_text(beside->rate_micro, beside->period_ns, rate),
+			 value_tokens_text(beside->burst_micro, burst));
+	return out;
+}
+
+/* What the class of that name leaves; 0: the rule does not tell it apart. */
+static uint64_t leave_of(const struct terms *terms, uint64_t name)
+{
+	for (unsigned i = 0; i < LAYOUT_CLASSES; i++)
+		if (terms->classes[i].name == name)
+			return terms->classes[i].leave;
+	return 0;
+}
+
 char *describe_terms(const struct terms *terms, char out[DESCRIBE_TERMS_BYTES])
 {
 	struct list list = {out, DESCRIBE_TERMS_BYTES, 0};
-	char text[VALUE_TEXT_BYTES];
+	char text[VALUE_TEXT_BYTES], beside[2 * VALUE_TEXT_BYTES], name[CLASS_TEXT_BYTES];
 
 	out[0] = '\0';
 	list_add(&list, "rate %s", value_rate_text(terms->rate_micro, terms->period_ns, text));
@@ -65,6 +88,13 @@ char *describe_terms(const struct terms *terms, char out[DESCRIBE_TERMS_BYTES])
 		list_add(&list, "initial %s", value_tokens_text(terms->initial_micro, text));
 	if (terms->max_wait_ns)
 		list_add(&list, "max_wait %s", max_wait_text(terms->max_wait_ns, text));
+	if (terms->shadow)
+		list_add(&list, "shadow");
+	if (terms->beside.period_ns)
+		list_add(&list, "shadow limit %s", beside_text(&terms->beside, beside));
+	for (unsigned i = 0; i < LAYOUT_CLASSES && terms->classes[i].name; i++)
+		list_add(&list, "class %s %s", class_text(terms->classes[i].name, name),
+			 class_leave_text(terms->classes[i].leave, text));
 	return out;
 }
 
@@ -72,6 +102,32 @@ static void list_add_change(struct list *list, const char *key, const char *was,
 {
 	if (strcmp(was, now))
 		list_add(list, "%s %s -> %s", key, was, now);
+}
+
+static void list_add_class(struct list *list, uint64_t number, uint64_t was, uint64_t now)
+{
+	char key[CLASS_TEXT_BYTES + 8], name[CLASS_TEXT_BYTES];
+	char from[VALUE_TEXT_BYTES], to[VALUE_TEXT_BYTES];
+
+	snprintf(key, sizeof(key), "class %s", class_text(number, name));
+	list_add_change(list, key, was ? class_leave_text(was, from) : "none",
+			now ? class_leave_text(now, to) : "none");
+}
+
+/* Shadows, and classes that were there or are. */
+static void list_add_extras(struct list *list, const struct terms *was, const struct terms *now)
+{
+	char from[2 * VALUE_TEXT_BYTES], to[2 * VALUE_TEXT_BYTES];
+
+	list_add_change(list, "shadow", was->shadow ? "yes" : "no", now->shadow ? "yes" : "no");
+	list_add_change(list, "shadow limit", beside_text(&was->beside, from),
+			beside_text(&now->beside, to));
+	for (unsigned i = 0; i < LAYOUT_CLASSES && was->classes[i].name; i++)
+		list_add_class(list, was->classes[i].name, was->classes[i].leave,
+			       leave_of(now, was->classes[i].name));
+	for (unsigned i = 0; i < LAYOUT_CLASSES && now->classes[i].name; i++)
+		if (!leave_of(was, now->classes[i].name))
+			list_add_class(list, now->classes[i].name, 0, now->classes[i].leave);
 }
 
 char *describe_change(const struct terms *was, const struct terms *now,
@@ -91,5 +147,6 @@ char *describe_change(const struct terms *was, const struct terms *now,
 				value_tokens_text(now->initial_micro, to));
 	list_add_change(&list, "max_wait", max_wait_text(was->max_wait_ns, from),
 			max_wait_text(now->max_wait_ns, to));
+	list_add_extras(&list, was, now);
 	return out;
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shadow.h"
+
 /* Both sides sorted by what identifies a rule, so that one pass finds the pairs. */
 struct side {
 	enum row_kind kind;
@@ -35,7 +37,9 @@ static bool terms_equal(const struct terms *a, const struct terms *b)
 {
 	return a->rate_micro == b->rate_micro && a->period_ns == b->period_ns &&
 	       a->burst_micro == b->burst_micro && a->initial_micro == b->initial_micro &&
-	       a->max_wait_ns == b->max_wait_ns;
+	       a->max_wait_ns == b->max_wait_ns && a->shadow == b->shadow &&
+	       shadow_terms_equal(&a->beside, &b->beside) &&
+	       memcmp(a->classes, b->classes, sizeof(a->classes)) == 0;
 }
 
 static struct reconcile_action *plan_append(struct reconcile_plan *plan, enum reconcile_verb verb)

@@ -5,8 +5,10 @@
 #include <stddef.h>
 
 #include "bucket.h"
+#include "class.h"
 #include "gate.h"
 #include "names.h"
+#include "shadow.h"
 #include "token_clock.h"
 
 #define NS_PER_S 1000000000ull
@@ -149,6 +151,7 @@ struct raw_line {
 	uint64_t burst_units;
 	uint64_t reach_units;
 	uint64_t initial_units;
+	struct shadow_line shadow;
 	struct terms terms;
 	uint64_t origin;
 };
@@ -168,6 +171,14 @@ static void raw_load(struct raw_line *out, const struct line_copy *copy)
 	out->terms.initial_micro = LOAD(copy->terms.initial_micro);
 	out->terms.max_wait_ns = LOAD(copy->terms.max_wait_ns);
 	out->origin = LOAD(copy->terms.origin);
+	line_read_shadow(&copy->shadow, &out->shadow);
+	out->terms.beside =
+		(struct shadow_terms){LOAD(copy->shadow.rate_micro), LOAD(copy->shadow.period_ns),
+				      LOAD(copy->shadow.burst_micro)};
+	out->terms.shadow = (out->shape >> 16 & LINE_SHADOW) != 0;
+	for (unsigned i = 0; i < LAYOUT_CLASSES; i++)
+		out->terms.classes[i] = (struct class_leave){LOAD(copy->classes[i].name),
+							     LOAD(copy->classes[i].leave)};
 }
 
 /* As line_read() does. false: published too often meanwhile, which is no fault of the row. */
@@ -193,6 +204,34 @@ static bool slopes_agree(uint64_t a, uint64_t b)
 	uint64_t smaller = a > b ? b : a;
 
 	return larger - smaller <= (larger >> 6) + 1;
+}
+
+/* What a line has beside its limit: a shadow of it, and what classes must leave. */
+static void check_extras(const struct spot *at, const struct raw_line *raw,
+			 const struct line *expected)
+{
+	const struct class_leave *classes = raw->terms.classes;
+
+	found_if(at, raw->shadow.burst_units != expected->shadow.burst_units,
+		 "a shadow limit's burst is not that of its terms", raw->shadow.burst_units);
+	found_if(at, !slopes_agree(raw->shadow.slope, expected->shadow.slope),
+		 "a shadow limit's speed is not that of its terms", raw->shadow.slope);
+	for (unsigned i = 0; i < LAYOUT_CLASSES; i++) {
+		char name[CLASS_TEXT_BYTES];
+
+		found_if(at,
+			 classes[i].name && i &&
+				 (!classes[i - 1].name || classes[i].name <= classes[i - 1].name),
+			 "classes that are not in the order of their names", classes[i].name);
+		found_if(at,
+			 classes[i].name &&
+				 class_number(class_text(classes[i].name, name)) != classes[i].name,
+			 "a class without a name", classes[i].name);
+		found_if(at,
+			 classes[i].name && class_leave_units(classes[i].leave, raw->burst_units,
+							      expected->k) > raw->burst_units,
+			 "a class that must leave more than the burst", classes[i].leave);
+	}
 }
 
 /* Whether a line is what its terms make of it. */
@@ -226,6 +265,7 @@ static void check_terms(const struct spot *at, const struct raw_line *raw, unsig
 		 raw->reach_units < expected.burst_units || raw->reach_units > LINE_FAR ||
 			 (terms->max_wait_ns == 0 && raw->reach_units != LINE_FAR),
 		 "a line's reach is not that of its terms", raw->reach_units);
+	check_extras(at, raw, &expected);
 }
 
 /* What holds for every line, the clock's included. Returns whether it can be reckoned with. */
@@ -243,7 +283,9 @@ static bool check_line(const struct spot *at, const struct rule_row *row, struct
 	ahead = segment_now(at->audit->segment) + (at->audit->hz ? at->audit->hz : NS_PER_S);
 	sound = !found_if(at, (raw->shape & 0xffff) > LINE_K_MAX, "a unit that does not exist",
 			  raw->shape);
-	sound &= !found_if(at, raw->shape >> 16 > (LINE_UNLIMITED | LINE_NEVER),
+	sound &= !found_if(at,
+			   raw->shape >> 16 & ~(uint64_t)(LINE_UNLIMITED | LINE_NEVER |
+							  LINE_SHADOW | LINE_BESIDE),
 			   "flags that do not exist", raw->shape);
 	sound &= !found_if(at, raw->burst_units == 0 || raw->burst_units >= BURST_MAX,
 			   "a burst out of range", raw->burst_units);
@@ -341,6 +383,8 @@ static void check_untouched(const struct spot *at, const struct bucket *bucket)
 	found_if(at, mark != BUCKET_UNSET && !is_frozen, "a mark in a bucket that nobody has",
 		 mark);
 	found_if(at, gate != 0, "a gate in a bucket that nobody has", gate);
+	found_if(at, LOAD(bucket->shadow) != 0, "a shadow in a bucket that nobody has",
+		 LOAD(bucket->shadow));
 }
 
 /* ---- rows ---- */
@@ -439,7 +483,8 @@ static void check_spare_row(struct audit *audit, uint32_t index)
 
 	if (state != ROW_EMPTY && index > rows_used(segment))
 		found_if(&at, true, "a row beyond those that are used", state);
-	if ((LOAD(bucket->mark) || LOAD(bucket->gate)) && index >= rows_used(segment))
+	if ((LOAD(bucket->mark) || LOAD(bucket->gate) || LOAD(bucket->shadow)) &&
+	    index >= rows_used(segment))
 		check_untouched(&at_bucket, bucket);
 }
 
@@ -512,7 +557,7 @@ static bool check_name(struct audit *audit, uint32_t index, const struct rule_ro
 	const struct bucket *bucket = &segment->buckets[segment->row_count + index];
 	const struct spot at = {audit, "name", index};
 	const struct spot at_bucket = {audit, "bucket", segment->row_count + index};
-	bool touched = LOAD(bucket->mark) || LOAD(bucket->gate);
+	bool touched = LOAD(bucket->mark) || LOAD(bucket->gate) || LOAD(bucket->shadow);
 	uint64_t hash = LOAD(name->hash);
 
 	/* claimed before it is used: a bucket that was touched has a name by now */

@@ -1,6 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bucket.h"
 
+enum bucket_result bucket_see(uint64_t mark, uint64_t v, uint64_t units, uint64_t limit,
+			      struct bucket_mark *out)
+{
+	uint64_t ahead = bucket_base(mark, v) + units - v;
+
+	if (mark == BUCKET_UNSET || mark & BUCKET_FROZEN)
+		return mark & BUCKET_FROZEN ? BUCKET_IS_FROZEN : BUCKET_IS_UNSET;
+	*out = (struct bucket_mark){.mark = mark, .excess = ahead > limit ? ahead - limit : 0};
+	return ahead > limit ? BUCKET_REFUSED : BUCKET_TAKEN;
+}
+
+enum bucket_result bucket_take_some(struct bucket *bucket, uint64_t mark, uint64_t v, uint64_t unit,
+				    uint64_t least, uint64_t most, uint64_t limit,
+				    struct bucket_mark *out, uint64_t *taken)
+{
+	bool lost = false;
+
+	for (unsigned backoff = BUCKET_BACKOFF;; backoff += backoff < 64 ? backoff : 0) {
+		uint64_t base = bucket_base(mark, v);
+		uint64_t room = base - v < limit ? limit - (base - v) : 0;
+		uint64_t pieces = room / unit < most ? room / unit : most;
+		enum bucket_result result =
+			bucket_see(mark, v, (pieces > least ? pieces : least) * unit, limit, out);
+
+		out->lost = lost;
+		if (result != BUCKET_TAKEN)
+			return result;
+		/* release: as in bucket_take_from() */
+		if (atomic_compare_exchange_weak_explicit(
+			    &bucket->mark, &mark, base + pieces * unit, memory_order_acq_rel,
+			    memory_order_acquire)) {
+			out->mark = base + pieces * unit;
+			*taken = pieces;
+			return BUCKET_TAKEN;
+		}
+		lost = true;
+		for (unsigned i = 0; i < backoff; i++)
+			bucket_relax();
+	}
+}
+
 /* What may go back of `units`, with the mark where it is: see bucket_give_back(). */
 static uint64_t returnable(uint64_t mark, uint64_t v, uint64_t burst, uint64_t units,
 			   uint64_t position)

@@ -106,6 +106,19 @@ static inline enum bucket_result bucket_take(struct bucket *bucket, uint64_t v, 
 }
 
 /*
+ * Takes as many of `most` pieces of `unit` units each as are there, at least `least` (1 or more) or
+ * none: *taken says how many. Everything else is as in bucket_take_from(); out->excess is what
+ * `least` lacks.
+ */
+enum bucket_result bucket_take_some(struct bucket *bucket, uint64_t mark, uint64_t v, uint64_t unit,
+				    uint64_t least, uint64_t most, uint64_t limit,
+				    struct bucket_mark *out, uint64_t *taken);
+
+/* What bucket_take_from() would come to at this moment. Takes nothing; out->mark is the mark. */
+enum bucket_result bucket_see(uint64_t mark, uint64_t v, uint64_t units, uint64_t limit,
+			      struct bucket_mark *out);
+
+/*
  * Gives `units` back, whose taker holds position `p` (its mark after the take). In full, never
  * below V, when nobody can be waiting (mark - burst <= V); otherwise only to the last in line,
  * and only what lies beyond V; otherwise nothing. Returns the units given back.

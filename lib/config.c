@@ -16,6 +16,7 @@
 
 #include <ini.h>
 
+#include "class.h"
 #include "config_draft.h"
 #include "config_reader.h"
 #include "names.h"
@@ -43,14 +44,24 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("weir", "endpoints", set_capacity, "rules there is room for; default: 1024")             \
 	X("weir", "names", set_capacity, "names under [default] with a bucket; default: 1024")     \
 	X("weir", "members", set_capacity, "processes attached at a time; default: 256")           \
+	X("weir", "shadow", set_term, "yes: rules that do not say otherwise only count")           \
+	X("weir", "class", set_term, "what calls of a class must leave, under every rule")         \
 	X("default", "rate", set_term, "tokens per period; default: 10/s")                         \
 	X("default", "burst", set_term, "tokens that may be taken at once; default: a second's")   \
 	X("default", "initial", set_term, "tokens in a bucket at first; default: the burst")       \
 	X("default", "max_wait", set_term, "how far ahead may be queued; default: unlimited")      \
+	X("default", "shadow", set_term, "yes: count what would be refused, and admit it")         \
+	X("default", "shadow_rate", set_term, "of a limit that only counts; default: none")        \
+	X("default", "shadow_burst", set_term, "its burst; default: a second's")                   \
+	X("default", "class", set_term, "what calls of a class must leave")                        \
 	X("endpoint", "rate", set_term, "tokens per period; default: the rate of [default]")       \
 	X("endpoint", "burst", set_term, "tokens that may be taken at once; default: a second's")  \
 	X("endpoint", "initial", set_term, "tokens in the bucket at first; default: the burst")    \
 	X("endpoint", "max_wait", set_term, "how far ahead may be queued; default: unlimited")     \
+	X("endpoint", "shadow", set_term, "yes: count what would be refused, and admit it")        \
+	X("endpoint", "shadow_rate", set_term, "of a limit that only counts; default: none")       \
+	X("endpoint", "shadow_burst", set_term, "its burst; default: a second's")                  \
+	X("endpoint", "class", set_term, "what calls of a class must leave")                       \
 	X("endpoint", "match", set_match, "the name or pattern, if not the section's own name")
 
 #define AS_KEY(section, name, set, description) {section, name, description},
@@ -82,6 +93,7 @@ struct parser {
 	size_t draft_count;
 	size_t draft_room;
 	struct config_draft scratch; /* of a section that is checked but cannot count */
+	struct config_draft common;  /* what [weir] says for every rule */
 
 	enum section section;
 	struct config_draft *draft; /* of the section; moves with drafts at headers only */
@@ -254,19 +266,41 @@ static const char *set_capacity(struct parser *parser, const char *key, const ch
 	return NULL;
 }
 
+/* Remembers where a term was given, for faults that show only when all of them are known. */
+static void note_line(struct config_draft *draft, const char *key, unsigned line)
+{
+	const char *class_name = config_class_name(key);
+
+	if (class_name)
+		*config_class_line(draft, class_number(class_name)) = line;
+	else if (strcmp(key, "rate") == 0)
+		draft->rate_line = line;
+	else if (strcmp(key, "burst") == 0)
+		draft->burst_line = line;
+	else if (strcmp(key, "initial") == 0)
+		draft->initial_line = line;
+	else if (strcmp(key, "shadow") == 0)
+		draft->shadow_line = line;
+	else if (strncmp(key, "shadow_", 7) == 0)
+		draft->beside_line = line;
+}
+
 static const char *set_term(struct parser *parser, const char *key, const char *value)
 {
-	struct config_draft *draft = parser->draft;
-	const char *why = config_set_term(&draft->rule.terms, key, value);
+	struct config_draft *draft =
+		parser->section == SECTION_WEIR ? &parser->common : parser->draft;
+	const char *class_name = config_class_name(key);
+	const unsigned *before =
+		class_name ? config_class_line(draft, class_number(class_name)) : NULL;
+	const char *why;
 
+	if (before)
+		return say(parser, "given on line %u already; keep one of them", *before);
+	why = config_set_term(&draft->rule.terms, key, value);
 	if (why)
 		draft->terms_faulty = true;
-	else if (strcmp(key, "rate") == 0)
-		draft->rate_line = parser->line;
-	else if (strcmp(key, "burst") == 0)
-		draft->burst_line = parser->line;
-	else if (strcmp(key, "initial") == 0)
-		draft->initial_line = parser->line;
+	else
+		note_line(draft, key, parser->line);
 	return why;
 }
 
@@ -417,6 +451,13 @@ static void begin_section(struct parser *parser, const struct config_line *line)
 
 /* ---- Lines ---- */
 
+/* A class's key has the name of the class behind it. */
+static bool key_is(const char *known, const char *key)
+{
+	return strcmp(known, key) == 0 ||
+	       (strcmp(known, CONFIG_CLASS) == 0 && config_class_name(key));
+}
+
 /* What inih makes of a line: called for every setting that hand_on() let pass. */
 static int take_setting(void *context, const char *section, const char *key, const char *value)
 {
@@ -427,7 +468,7 @@ static int take_setting(void *context, const char *section, const char *key, con
 	(void)section; /* cut at 49 bytes; ours is known */
 	while (index < KEY_COUNT &&
 	       (strcmp(config_keys[index].section, section_words[parser->section]) != 0 ||
-		strcmp(config_keys[index].name, key) != 0))
+		!key_is(config_keys[index].name, key)))
 		index++;
 	if (index == KEY_COUNT) {
 		config_hint(section_words[parser->section], key, parser->sentence,
@@ -436,7 +477,7 @@ static int take_setting(void *context, const char *section, const char *key, con
 			      parser->sentence);
 		return 1;
 	}
-	if (parser->key_lines[index] != 0) {
+	if (parser->key_lines[index] != 0 && !config_class_name(key)) {
 		config_report(&parser->report, parser->line,
 			      "%s %s: given on line %u already; keep one of them", parser->title,
 			      key, parser->key_lines[index]);
@@ -510,21 +551,15 @@ static char *hand_on(char *out, int room, void *context)
 
 static void finish_draft(struct parser *parser, struct config_draft *draft)
 {
-	unsigned line = draft->rule.line;
 	const char *why;
+	unsigned line;
 
 	if (draft->terms_faulty)
 		return;
-	why = config_finish_terms(&draft->rule.terms, draft->burst_line != 0,
-				  draft->initial_line != 0);
+	line = config_faulty_line(draft);
+	why = config_finish_draft(draft, &draft->rule.terms);
 	if (!why)
 		return;
-	if (draft->initial_line != 0)
-		line = draft->initial_line;
-	else if (draft->burst_line != 0)
-		line = draft->burst_line;
-	else if (draft->rate_line != 0)
-		line = draft->rate_line;
 	if (draft->rule.kind == ROW_DEFAULT)
 		config_report(&parser->report, line, "[default]: %s", why);
 	else
@@ -542,6 +577,7 @@ static void finish_drafts(struct parser *parser)
 			draft->rule.terms.rate_micro = fallback->rate_micro;
 			draft->rule.terms.period_ns = fallback->period_ns;
 		}
+		config_inherit(&parser->report, draft, &parser->common);
 		finish_draft(parser, draft);
 	}
 }

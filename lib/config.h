@@ -78,8 +78,14 @@ struct config_key {
 };
 extern const struct config_key config_keys[]; /* ends with a NULL name */
 
+/* The key of a class has its name behind it: "class background". */
+#define CONFIG_CLASS "class"
+
+/* The name in such a key, NULL if it is none. */
+const char *config_class_name(const char *key);
+
 /*
- * Applies one "rate", "burst", "initial" or "max_wait" to terms, as a section would; used by
+ * Applies one "rate", "burst", "class background" ... to terms, as a section would; used by
  * weirctl set. Returns NULL or what would be right, unknown keys included; then terms are as
  * they were.
  */

@@ -19,9 +19,12 @@ struct config_draft {
 	unsigned rate_line;	       /* where it was given; 0: it was not */
 	unsigned burst_line;
 	unsigned initial_line;
-	struct specificity specificity; /* of rule.text, as every pair is compared */
-	size_t tail;			/* where it begins, behind the last '*' of rule.text */
-	bool text_faulty;		/* `match` was reported: rule.text is not what was meant */
+	unsigned shadow_line;
+	unsigned beside_line;		      /* of shadow_rate or shadow_burst, the last of them */
+	unsigned class_lines[LAYOUT_CLASSES]; /* of rule.terms.classes */
+	struct specificity specificity;	      /* of rule.text, as every pair is compared */
+	size_t tail;	  /* where it begins, behind the last '*' of rule.text */
+	bool text_faulty; /* `match` was reported: rule.text is not what was meant */
 	bool terms_faulty;
 };
 
@@ -37,6 +40,19 @@ void config_report(struct config_report *report, unsigned line, const char *form
 
 /* Says of a key that the section does not have where it belongs, or which one is near. */
 void config_hint(const char *section, const char *key, char *out, size_t room);
+
+/* Where a draft keeps the line of the class of that number; NULL: it has no such class. */
+unsigned *config_class_line(struct config_draft *draft, uint64_t number);
+
+/* Gives a rule what [weir] says for every rule, where the rule's own section says nothing. */
+void config_inherit(struct config_report *report, struct config_draft *draft,
+		    const struct config_draft *common);
+
+/* config_finish_terms() by what the draft says was given. */
+const char *config_finish_draft(const struct config_draft *draft, struct terms *terms);
+
+/* The line to blame if the draft's terms do not go together. */
+unsigned config_faulty_line(const struct config_draft *draft);
 
 /*
  * Reports sections of the same name, of the same text, and patterns that can never match because

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "class.h"
 #include "value.h"
 
 #define NS_PER_S 1000000000ull
@@ -36,8 +37,80 @@ static const char *set_max_wait(struct terms *terms, const char *value)
 	return NULL;
 }
 
+static const char *set_shadow(struct terms *terms, const char *value)
+{
+	if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+		return "shadow is yes or no";
+	terms->shadow = value[0] == 'y';
+	return NULL;
+}
+
+/* The burst that went before stays, as it does with a rule's own rate. */
+static const char *set_shadow_rate(struct shadow_terms *beside, const char *value)
+{
+	uint64_t rate;
+	uint64_t period;
+	const char *why;
+
+	if (strcmp(value, "none") == 0) {
+		*beside = (struct shadow_terms){0};
+		return NULL;
+	}
+	why = value_rate(value, &rate, &period);
+	if (!why && rate == TERMS_UNLIMITED)
+		why = "a shadow limit that refuses nothing is written shadow_rate = none";
+	if (why)
+		return why;
+	beside->rate_micro = rate;
+	beside->period_ns = period;
+	return NULL;
+}
+
+static const char *set_shadow_burst(struct shadow_terms *beside, const char *value)
+{
+	uint64_t micro;
+	const char *why = value_tokens(value, &micro);
+
+	if (!why && micro < TERMS_MICRO)
+		why = "a burst is at least 1 token";
+	if (!why)
+		beside->burst_micro = micro;
+	return why;
+}
+
+const char *config_class_name(const char *key)
+{
+	size_t word = strlen(CONFIG_CLASS);
+
+	if (strncmp(key, CONFIG_CLASS, word) != 0 || (key[word] != ' ' && key[word] != '\t'))
+		return NULL;
+	return key + word + strspn(key + word, " \t");
+}
+
+static const char *set_class(struct terms *terms, const char *name, const char *value)
+{
+	uint64_t number = class_number(name);
+	uint64_t leave;
+	const char *why = number ? class_read_leave(value, &leave)
+				 : "a class has 1 to 12 of a-z, 0-9, - and _";
+
+	return why ? why : class_set(terms, number, leave);
+}
+
 const char *config_set_term(struct terms *terms, const char *key, const char *value)
 {
+	const char *class_name = config_class_name(key);
+
+	if (class_name)
+		return set_class(terms, class_name, value);
+	if (strcmp(key, CONFIG_CLASS) == 0)
+		return "a class has a name: class NAME = leave 20 %";
+	if (strcmp(key, "shadow") == 0)
+		return set_shadow(terms, value);
+	if (strcmp(key, "shadow_rate") == 0)
+		return set_shadow_rate(&terms->beside, value);
+	if (strcmp(key, "shadow_burst") == 0)
+		return set_shadow_burst(&terms->beside, value);
 	if (strcmp(key, "rate") == 0)
 		return value_rate(value, &terms->rate_micro, &terms->period_ns);
 	if (strcmp(key, "burst") == 0)
@@ -46,44 +119,59 @@ const char *config_set_term(struct terms *terms, const char *key, const char *va
 		return value_tokens(value, &terms->initial_micro);
 	if (strcmp(key, "max_wait") == 0)
 		return set_max_wait(terms, value);
-	return "the terms of a rule are rate, burst, initial and max_wait";
+	return "the terms of a rule are rate, burst, initial, max_wait, shadow, shadow_rate, "
+	       "shadow_burst and class NAME";
 }
 
 /* One second's worth of the rate, and at least one token. */
-static uint64_t second_micro(const struct terms *terms)
+static uint64_t second_micro(uint64_t rate_micro, uint64_t period_ns)
 {
 	line_wide micro;
 
-	if (terms->rate_micro == TERMS_UNLIMITED)
+	if (rate_micro == TERMS_UNLIMITED)
 		return TERMS_MICRO;
-	micro = (line_wide)terms->rate_micro * NS_PER_S / terms->period_ns;
+	micro = (line_wide)rate_micro * NS_PER_S / period_ns;
 	return micro < TERMS_MICRO ? TERMS_MICRO : (uint64_t)micro;
 }
 
-static const char *check_rate(const struct terms *terms)
+static const char *check_rate(uint64_t rate_micro, uint64_t period_ns)
 {
-	if (terms->period_ns == 0 || terms->period_ns > VALUE_PERIOD_MAX_NS)
+	if (period_ns == 0 || period_ns > VALUE_PERIOD_MAX_NS)
 		return "a rate's period is at most 366 d, and above 0";
-	if (terms->rate_micro == TERMS_UNLIMITED)
+	if (rate_micro == TERMS_UNLIMITED)
 		return NULL;
-	if (terms->rate_micro > VALUE_TOKENS_MAX_MICRO)
+	if (rate_micro > VALUE_TOKENS_MAX_MICRO)
 		return "a rate is at most 10^12 tokens a period";
 	/* 10^9 a second are 10^6 millionths a nanosecond */
-	if ((line_wide)terms->rate_micro > (line_wide)terms->period_ns * TERMS_MICRO)
+	if ((line_wide)rate_micro > (line_wide)period_ns * TERMS_MICRO)
 		return "a rate is at most 1000000000 tokens a second";
 	return NULL;
+}
+
+/* The shadow limit: its burst follows its rate as the rule's own does. */
+static const char *finish_beside(struct shadow_terms *beside)
+{
+	if (beside->period_ns == 0)
+		return beside->burst_micro ? "shadow_burst needs a shadow_rate" : NULL;
+	if (beside->burst_micro == 0)
+		beside->burst_micro = second_micro(beside->rate_micro, beside->period_ns);
+	if (beside->burst_micro > VALUE_TOKENS_MAX_MICRO)
+		return "a burst is at most 10^12 tokens";
+	return check_rate(beside->rate_micro, beside->period_ns);
 }
 
 const char *config_finish_terms(struct terms *terms, bool burst_given, bool initial_given)
 {
 	struct terms whole = *terms;
-	const char *why = check_rate(&whole);
+	const char *why = check_rate(whole.rate_micro, whole.period_ns);
 	struct line line;
 
+	if (!why)
+		why = finish_beside(&whole.beside);
 	if (why)
 		return why;
 	if (!burst_given)
-		whole.burst_micro = second_micro(&whole);
+		whole.burst_micro = second_micro(whole.rate_micro, whole.period_ns);
 	if (!initial_given)
 		whole.initial_micro = whole.burst_micro;
 	if (whole.burst_micro < TERMS_MICRO)
@@ -94,6 +182,9 @@ const char *config_finish_terms(struct terms *terms, bool burst_given, bool init
 		return "initial is above the burst: lower it, or raise the burst";
 	if (whole.max_wait_ns > VALUE_PERIOD_MAX_NS)
 		return "max_wait is at most 366d";
+	why = class_finish(&whole);
+	if (why)
+		return why;
 	if (line_from_terms(&line, &whole, line_best_k(&whole), NS_PER_S) < 0)
 		return "rate and burst do not fit together: lower one of them";
 	*terms = whole;

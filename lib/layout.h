@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LAYOUT_VERSION 1u
+#define LAYOUT_VERSION 2u
 #define LAYOUT_RULES_MAGIC 0x31656c7572696577ull /* "weirule1" */
 #define LAYOUT_STATE_MAGIC 0x3174617472696577ull /* "weirtat1" */
 
@@ -30,6 +30,8 @@ enum {
 	LAYOUT_COUNTERS = 8,	    /* counters of one tally */
 	LAYOUT_CPU_LANES_MAX = 5,   /* tally lanes that belong to one CPU each */
 	LAYOUT_SHARED_LANES = 2,    /* tally lanes for everybody else */
+	LAYOUT_CLASSES = 4,	    /* classes that a rule tells apart */
+	LAYOUT_SHADOW_COUNTS = 4,   /* enum shadow_count */
 	LAYOUT_MAX_ROWS = 65536,    /* `endpoints` in weir.ini, at most */
 	LAYOUT_MAX_NAMES = 1048576, /* `names` */
 	LAYOUT_MAX_MEMBERS = 65536, /* `members` */
@@ -60,6 +62,8 @@ enum row_state {
 enum line_flag {
 	LINE_UNLIMITED = 1u << 0, /* everything passes and no mark is touched */
 	LINE_NEVER = 1u << 1,	  /* rate 0: the clock stands, what is there may be taken */
+	LINE_SHADOW = 1u << 8,	  /* what the limit refuses is counted, and passes */
+	LINE_BESIDE = 1u << 9,	  /* a shadow limit stands beside it: struct line_shadow */
 };
 
 /* Who last set a row's rule; a restarted daemon keeps what an operator set. */
@@ -96,9 +100,37 @@ struct line_terms {
 	_Atomic uint64_t changed_uid;
 };
 
+/*
+ * The shadow limit beside the rule's own, if LINE_BESIDE is set: a straight line in the same unit,
+ * and its terms; one cache line. The clock is kept when there is no such limit any more (it stands
+ * still then), so that no mark is ever far ahead of it.
+ */
+struct line_shadow {
+	_Atomic uint64_t origin_ticks;
+	_Atomic uint64_t origin_units;
+	_Atomic uint64_t origin_fraction;
+	_Atomic uint64_t slope;
+	_Atomic uint64_t burst_units;
+	_Atomic uint64_t rate_micro; /* terms, as in struct line_terms */
+	_Atomic uint64_t period_ns;  /* 0: no shadow limit */
+	_Atomic uint64_t burst_micro;
+};
+
+/*
+ * What calls of a class must leave. A class's name is a number: its characters are the digits to
+ * the base of 39, the first one highest, 0 being the end, 1 to 26 a to z, 27 to 36 0 to 9, 37 `-`
+ * and 38 `_`. `leave`: millionths of a token, or with bit 63 millionths of a percent of the burst.
+ */
+struct line_class {
+	_Atomic uint64_t name; /* 0: none, and none after it */
+	_Atomic uint64_t leave;
+};
+
 struct line_copy {
 	alignas(64) struct line_words words;
 	struct line_terms terms;
+	struct line_shadow shadow;
+	struct line_class classes[LAYOUT_CLASSES];
 };
 
 /* A rule and its line (rules object; written by the publisher). copies[generation & 1] counts. */
@@ -111,7 +143,8 @@ struct rule_row {
 	_Atomic uint32_t source_k;	   /* its units */
 	_Atomic uint32_t source_elsewhere; /* 1: in the pair that this one replaced */
 	_Atomic uint64_t source_units;	   /* its V when this row took over */
-	uint64_t reserved[3];
+	_Atomic uint64_t source_shadow;	   /* that of its shadow limit; 0: it had none */
+	uint64_t reserved[2];
 	struct line_copy copies[2];
 	_Atomic unsigned char text[LAYOUT_TEXT_BYTES]; /* name or pattern; fixed while live */
 };
@@ -167,7 +200,17 @@ struct state_header {
 struct bucket {
 	alignas(64) _Atomic uint64_t mark;
 	_Atomic uint64_t gate;
-	uint64_t reserved[6];
+	_Atomic uint64_t shadow; /* mark of the shadow limit; 0: full */
+	_Atomic uint64_t shadow_counts[LAYOUT_SHADOW_COUNTS]; /* they only grow */
+	uint64_t reserved;
+};
+
+/* What a bucket counts of its shadows. */
+enum shadow_count {
+	SHADOW_PASSED_CALLS,  /* that its limit refused, and shadow mode let pass */
+	SHADOW_PASSED_UNITS,  /* what they took without its being there */
+	SHADOW_REFUSED_CALLS, /* that the shadow limit beside it would have refused */
+	SHADOW_REFUSED_UNITS,
 };
 
 /* A name under [default] (state object): claimed by one CAS on its hash, never released. */
@@ -235,6 +278,18 @@ LAYOUT_AT(struct line_words, initial_units, 56);
 LAYOUT_AT(struct line_terms, rate_micro, 0);
 LAYOUT_AT(struct line_terms, changed_uid, 56);
 LAYOUT_AT(struct line_copy, terms, 64);
+LAYOUT_AT(struct line_copy, shadow, 128);
+LAYOUT_AT(struct line_copy, classes, 192);
+LAYOUT_AT(struct line_shadow, origin_ticks, 0);
+LAYOUT_AT(struct line_shadow, origin_units, 8);
+LAYOUT_AT(struct line_shadow, origin_fraction, 16);
+LAYOUT_AT(struct line_shadow, slope, 24);
+LAYOUT_AT(struct line_shadow, burst_units, 32);
+LAYOUT_AT(struct line_shadow, rate_micro, 40);
+LAYOUT_AT(struct line_shadow, period_ns, 48);
+LAYOUT_AT(struct line_shadow, burst_micro, 56);
+LAYOUT_AT(struct line_class, name, 0);
+LAYOUT_AT(struct line_class, leave, 8);
 LAYOUT_AT(struct rule_row, generation, 0);
 LAYOUT_AT(struct rule_row, state, 8);
 LAYOUT_AT(struct rule_row, kind, 12);
@@ -243,8 +298,9 @@ LAYOUT_AT(struct rule_row, source, 20);
 LAYOUT_AT(struct rule_row, source_k, 24);
 LAYOUT_AT(struct rule_row, source_elsewhere, 28);
 LAYOUT_AT(struct rule_row, source_units, 32);
+LAYOUT_AT(struct rule_row, source_shadow, 40);
 LAYOUT_AT(struct rule_row, copies, 64);
-LAYOUT_AT(struct rule_row, text, 320);
+LAYOUT_AT(struct rule_row, text, 576);
 LAYOUT_AT(struct rules_header, magic, 0);
 LAYOUT_AT(struct rules_header, version, 8);
 LAYOUT_AT(struct rules_header, ready, 12);
@@ -264,7 +320,7 @@ LAYOUT_AT(struct rules_header, rows_used, 100);
 LAYOUT_AT(struct rules_header, table_generation, 128);
 LAYOUT_AT(struct rules_header, publisher_pid, 136);
 LAYOUT_AT(struct rules_header, clock, 192);
-LAYOUT_AT(struct rules_header, secret, 640);
+LAYOUT_AT(struct rules_header, secret, 896);
 LAYOUT_AT(struct state_header, magic, 0);
 LAYOUT_AT(struct state_header, pair, 32);
 LAYOUT_AT(struct state_header, names_refused, 40);
@@ -273,6 +329,8 @@ LAYOUT_AT(struct state_header, manual_ns, 128);
 LAYOUT_AT(struct state_header, manual_moves, 136);
 LAYOUT_AT(struct bucket, mark, 0);
 LAYOUT_AT(struct bucket, gate, 8);
+LAYOUT_AT(struct bucket, shadow, 16);
+LAYOUT_AT(struct bucket, shadow_counts, 24);
 LAYOUT_AT(struct name_row, hash, 0);
 LAYOUT_AT(struct name_row, text, 16);
 LAYOUT_AT(struct member_row, generation, 0);
@@ -282,9 +340,9 @@ LAYOUT_AT(struct member_row, start_ticks, 16);
 LAYOUT_AT(struct member_row, joined_ns, 24);
 LAYOUT_AT(struct member_row, program, 32);
 
-_Static_assert(sizeof(struct line_copy) == 128, "a copy is two cache lines");
-_Static_assert(sizeof(struct rule_row) == 448, "rows keep their stride");
-_Static_assert(sizeof(struct rules_header) == 832, "the rows follow the header");
+_Static_assert(sizeof(struct line_copy) == 256, "a copy is four cache lines");
+_Static_assert(sizeof(struct rule_row) == 704, "rows keep their stride");
+_Static_assert(sizeof(struct rules_header) == 1088, "the rows follow the header");
 _Static_assert(sizeof(struct state_header) == 192, "the buckets follow the header");
 _Static_assert(sizeof(struct bucket) == 64, "a bucket owns its cache line");
 _Static_assert(sizeof(struct name_row) == 144, "names keep their stride");
@@ -309,6 +367,8 @@ static inline uint64_t layout_signature(void)
 		LAYOUT_SECRET_BYTES,
 		LAYOUT_COUNTERS,
 		LAYOUT_SHARED_LANES,
+		LAYOUT_CLASSES,
+		LAYOUT_SHADOW_COUNTS,
 		offsetof(struct rules_header, clock),
 	};
 	uint64_t hash = 0xcbf29ce484222325ull;

@@ -9,6 +9,7 @@
 #include "bucket.h"
 #include "fault.h"
 #include "gate.h"
+#include "shadow.h"
 #include "token_clock.h"
 #include "weir.h"
 
@@ -18,6 +19,7 @@ struct origin {
 	uint32_t k;
 	bool elsewhere;
 	uint64_t units;
+	uint64_t shadow_units;
 };
 
 /* One of those in the table of names. */
@@ -35,6 +37,7 @@ static struct origin origin_of(const struct segment *segment, uint32_t row, uint
 		.k = atomic_load_explicit(&at->source_k, memory_order_relaxed) & 63,
 		.elsewhere = atomic_load_explicit(&at->source_elsewhere, memory_order_relaxed) != 0,
 		.units = atomic_load_explicit(&at->source_units, memory_order_relaxed),
+		.shadow_units = atomic_load_explicit(&at->source_shadow, memory_order_relaxed),
 	};
 
 	if (bucket_is_names(segment, bucket))
@@ -113,6 +116,8 @@ int move_install(const struct segment *segment, const struct segment *old, uint3
 			mark = translate(&origin, k, frozen);
 		/* after the freeze: see gate_close() */
 		gate_inherit(&segment->buckets[bucket], gate_load(source));
+		shadow_follow(&segment->buckets[bucket], source,
+			      &(struct shadow_source){origin.shadow_units, origin.k, k});
 	}
 	FAULT_POINT(install_frozen);
 	bucket_install(&segment->buckets[bucket], mark);
@@ -160,6 +165,7 @@ static int64_t prepare_row(const struct segment *segment, struct segment *succes
 		.k = line.k,
 		.elsewhere = 1,
 		.units = line_value(&line, now),
+		.shadow_units = line.flags & LINE_BESIDE ? shadow_value(&line.shadow, now) : 0,
 	};
 
 	segment_text(at->text, text);

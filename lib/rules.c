@@ -8,6 +8,7 @@
 #include "gate.h"
 #include "move.h"
 #include "names.h"
+#include "shadow.h"
 #include "weir.h"
 
 static struct rule_row *row_writable(struct segment *segment, uint32_t row)
@@ -74,6 +75,7 @@ int64_t rules_append(struct segment *segment, const struct rule *rule,
 	atomic_store_explicit(&row->source_k, source->k, memory_order_relaxed);
 	atomic_store_explicit(&row->source_elsewhere, source->elsewhere, memory_order_relaxed);
 	atomic_store_explicit(&row->source_units, source->units, memory_order_relaxed);
+	atomic_store_explicit(&row->source_shadow, source->shadow_units, memory_order_relaxed);
 	row_write_text(row, rule->text);
 	line_begin(row, &segment->time, &line, &rule->terms, &rule->author);
 	FAULT_POINT(append_filled);
@@ -94,6 +96,7 @@ static struct rules_source source_of(const struct segment *segment, uint32_t row
 		.bucket_plus_1 = bucket + 1,
 		.k = line.k,
 		.units = line_value(&line, now),
+		.shadow_units = line.flags & LINE_BESIDE ? shadow_value(&line.shadow, now) : 0,
 	};
 }
 
@@ -160,20 +163,41 @@ static uint64_t keep_place(uint64_t mark, const void *data)
 	return v + (uint64_t)(after - level);
 }
 
+/* The buckets of a row: one, or all under [default]. Returns the first, and how many. */
+static struct bucket *buckets_of(const struct segment *segment, uint32_t row, uint32_t *count)
+{
+	bool is_default = row_kind(segment, row) == ROW_DEFAULT;
+
+	*count = is_default ? segment->name_count + 1 : 1;
+	return &segment->buckets[is_default ? segment->row_count : row];
+}
+
 static void keep_apply(const struct keep_context *context)
 {
 	const struct segment *segment = context->segment;
-	uint32_t first = context->row;
-	uint32_t count = 1;
+	uint32_t count;
+	struct bucket *buckets = buckets_of(segment, context->row, &count);
 
 	if (context->keep == RULES_KEEP_USED)
 		return;
-	if (row_kind(segment, context->row) == ROW_DEFAULT) {
-		first = segment->row_count;
-		count = segment->name_count + 1;
+	for (uint32_t i = 0; i < count; i++) {
+		gate_reset(&buckets[i], segment_now(segment), keep_place, context);
+		if (context->keep == RULES_KEEP_RESET)
+			shadow_reset(&buckets[i]);
 	}
+}
+
+/* A shadow limit that was not there begins full, whatever one before it has left. */
+static void shadow_begin(const struct segment *segment, uint32_t row, const struct line *before,
+			 const struct terms *terms)
+{
+	uint32_t count;
+	struct bucket *buckets = buckets_of(segment, row, &count);
+
+	if (before->flags & LINE_BESIDE || terms->beside.period_ns == 0)
+		return;
 	for (uint32_t i = 0; i < count; i++)
-		gate_reset(&segment->buckets[first + i], segment_now(segment), keep_place, context);
+		shadow_reset(&buckets[i]);
 }
 
 void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket)
@@ -185,6 +209,7 @@ void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket)
 	};
 
 	gate_reset(&segment->buckets[bucket], segment_now(segment), keep_place, &context);
+	shadow_reset(&segment->buckets[bucket]);
 	FAULT_POINT(reset_done);
 	rules_wake(segment, row);
 }
@@ -208,6 +233,7 @@ static int64_t change_in_place(struct segment *segment, uint32_t row, const stru
 		.burst_before = before->burst_units,
 		.burst_after = line.burst_units,
 	};
+	shadow_begin(segment, row, before, terms);
 	/* in the order in which nobody sees more tokens than before and after */
 	bool grows = line.burst_units > before->burst_units && keep != RULES_KEEP_RESET;
 
@@ -420,12 +446,12 @@ void rules_wake(struct segment *segment, uint32_t row)
 }
 
 /* What so many nanoseconds mint, at most the burst. */
-static uint64_t minted_asleep(const struct line *line, uint64_t hz, uint64_t slept_ns)
+static uint64_t minted_asleep(uint64_t slope, uint64_t burst_units, uint64_t hz, uint64_t slept_ns)
 {
 	line_wide ticks = (line_wide)slept_ns * hz / 1000000000u;
-	line_wide units = (line_wide)(uint64_t)ticks * line->slope >> LINE_SLOPE_BITS;
+	line_wide units = (line_wide)(uint64_t)ticks * slope >> LINE_SLOPE_BITS;
 
-	return units > line->burst_units ? line->burst_units : (uint64_t)units;
+	return units > burst_units ? burst_units : (uint64_t)units;
 }
 
 static int row_rebase(struct segment *segment, uint32_t row, uint64_t hz, uint64_t slept_ns)
@@ -442,8 +468,10 @@ static int row_rebase(struct segment *segment, uint32_t row, uint64_t hz, uint64
 
 	if (status < 0)
 		return status;
+	line.shadow.lift_units =
+		minted_asleep(line.shadow.slope, line.shadow.burst_units, hz, slept_ns);
 	line_publish(row_writable(segment, row), &segment->time, &line, &terms, &author,
-		     minted_asleep(&line, hz, slept_ns));
+		     minted_asleep(line.slope, line.burst_units, hz, slept_ns));
 	return 0;
 }
 

@@ -75,8 +75,9 @@ void rules_recover(struct segment *segment);
 struct rules_source {
 	uint32_t bucket_plus_1; /* 0: from none (but k and units hold for the names under it) */
 	uint32_t k;
-	uint32_t elsewhere; /* 1: in the pair that this one replaces */
-	uint64_t units;	    /* V there at this moment */
+	uint32_t elsewhere;    /* 1: in the pair that this one replaces */
+	uint64_t units;	       /* V there at this moment */
+	uint64_t shadow_units; /* that of the shadow limit; 0: there is none */
 };
 int64_t rules_append(struct segment *segment, const struct rule *rule,
 		     const struct rules_source *source);

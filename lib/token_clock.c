@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "shadow.h"
 #include "weir.h"
 
 #define TEN_YEARS_S 315576000ull
@@ -71,13 +72,29 @@ static bool ten_years_fit(const struct terms *terms, unsigned k, unsigned times,
 
 static struct terms nominal_terms(const struct terms *terms)
 {
+	const struct shadow_terms *beside = &terms->beside;
 	struct terms nominal = *terms;
 
 	if (terms->rate_micro == 0 || terms->rate_micro == TERMS_UNLIMITED) {
-		nominal.rate_micro = 1000 * TERMS_MICRO;
-		nominal.period_ns = NS_PER_S;
+		/* a shadow limit knows better what the unit is for */
+		nominal.rate_micro = beside->period_ns && beside->rate_micro ? beside->rate_micro
+									     : 1000 * TERMS_MICRO;
+		nominal.period_ns =
+			beside->period_ns && beside->rate_micro ? beside->period_ns : NS_PER_S;
 	}
 	return nominal;
+}
+
+/* Whether the unit suits the shadow limit as well, at `times` its rate. */
+static bool beside_fits(const struct terms *terms, unsigned k, unsigned times)
+{
+	const struct terms alone = {
+		.rate_micro = terms->beside.rate_micro,
+		.period_ns = terms->beside.period_ns,
+	};
+
+	return alone.period_ns == 0 || (ten_years_fit(&alone, k, times, 0) &&
+					line_units(terms->beside.burst_micro, k) < 1ull << 60);
 }
 
 unsigned line_best_k(const struct terms *terms)
@@ -85,7 +102,7 @@ unsigned line_best_k(const struct terms *terms)
 	struct terms nominal = nominal_terms(terms);
 
 	for (unsigned k = LINE_K_MAX; k > 0; k--)
-		if (ten_years_fit(&nominal, k, 64, 0) &&
+		if (ten_years_fit(&nominal, k, 64, 0) && beside_fits(terms, k, 64) &&
 		    line_units(terms->burst_micro, k) < 1ull << 60)
 			return k;
 	return 0;
@@ -96,7 +113,8 @@ bool line_k_fits(const struct terms *terms, unsigned k, uint64_t v)
 	struct terms nominal = nominal_terms(terms);
 
 	/* a unit more than 2^COARSER too large would leave the slope too few bits */
-	return ten_years_fit(&nominal, k, 1, v) && line_units(terms->burst_micro, k) < 1ull << 60 &&
+	return ten_years_fit(&nominal, k, 1, v) && beside_fits(terms, k, 1) &&
+	       line_units(terms->burst_micro, k) < 1ull << 60 &&
 	       line_best_k(terms) <= k + COARSER_MAX;
 }
 
@@ -130,8 +148,11 @@ int line_from_terms(struct line *out, const struct terms *terms, unsigned k, uin
 		 !slope_from_ratio((line_wide)terms->rate_micro * 1000,
 				   (line_wide)terms->period_ns * hz, k, &line.slope))
 		return WEIR_EVALUE;
-	if (line.burst_units >= 1ull << 60 || line.initial_units > line.burst_units)
+	if (line.burst_units >= 1ull << 60 || line.initial_units > line.burst_units ||
+	    shadow_from_terms(&line, &terms->beside, hz) < 0)
 		return WEIR_EVALUE;
+	if (terms->shadow)
+		line.flags |= LINE_SHADOW;
 	line.reach_units = reach_units(terms, &line, hz);
 	*out = line;
 	return 0;
@@ -187,22 +208,28 @@ void line_read_terms(const struct rule_row *row, struct terms *terms, struct ter
 
 	do { /* as line_read() does, and pairs with the same stores */
 		generation = atomic_load_explicit(&row->generation, memory_order_acquire);
-		const struct line_terms *from = &row->copies[generation & 1].terms;
+		const struct line_copy *from = &row->copies[generation & 1];
 
 #define TERMS_LOAD(word) atomic_load_explicit(&from->word, memory_order_acquire)
 		*terms = (struct terms){
-			.rate_micro = TERMS_LOAD(rate_micro),
-			.period_ns = TERMS_LOAD(period_ns),
-			.burst_micro = TERMS_LOAD(burst_micro),
-			.initial_micro = TERMS_LOAD(initial_micro),
-			.max_wait_ns = TERMS_LOAD(max_wait_ns),
+			.rate_micro = TERMS_LOAD(terms.rate_micro),
+			.period_ns = TERMS_LOAD(terms.period_ns),
+			.burst_micro = TERMS_LOAD(terms.burst_micro),
+			.initial_micro = TERMS_LOAD(terms.initial_micro),
+			.max_wait_ns = TERMS_LOAD(terms.max_wait_ns),
+			.shadow = (TERMS_LOAD(words.shape) >> 16 & LINE_SHADOW) != 0,
+			.beside = {TERMS_LOAD(shadow.rate_micro), TERMS_LOAD(shadow.period_ns),
+				   TERMS_LOAD(shadow.burst_micro)},
 		};
+		for (unsigned i = 0; i < LAYOUT_CLASSES; i++)
+			terms->classes[i] = (struct class_leave){TERMS_LOAD(classes[i].name),
+								 TERMS_LOAD(classes[i].leave)};
 		*author = (struct terms_author){
-			.origin = TERMS_LOAD(origin) == ORIGIN_OPERATOR ? ORIGIN_OPERATOR
-									: ORIGIN_FILE,
-			.uid = TERMS_LOAD(changed_uid),
+			.origin = TERMS_LOAD(terms.origin) == ORIGIN_OPERATOR ? ORIGIN_OPERATOR
+									      : ORIGIN_FILE,
+			.uid = TERMS_LOAD(terms.changed_uid),
 		};
-		*changed_ns = TERMS_LOAD(changed_ns);
+		*changed_ns = TERMS_LOAD(terms.changed_ns);
 #undef TERMS_LOAD
 	} while (atomic_load_explicit(&row->generation, memory_order_relaxed) != generation);
 }
@@ -229,6 +256,18 @@ static void copy_fill(struct line_copy *copy, const struct line *line, const str
 	COPY_STORE(terms.origin, author->origin);
 	COPY_STORE(terms.changed_ns, time_source_kernel_ns(CLOCK_REALTIME));
 	COPY_STORE(terms.changed_uid, author->uid);
+	COPY_STORE(shadow.origin_ticks, line->shadow.origin_ticks);
+	COPY_STORE(shadow.origin_units, line->shadow.origin_units);
+	COPY_STORE(shadow.origin_fraction, line->shadow.origin_fraction);
+	COPY_STORE(shadow.slope, line->shadow.slope);
+	COPY_STORE(shadow.burst_units, line->shadow.burst_units);
+	COPY_STORE(shadow.rate_micro, terms->beside.rate_micro);
+	COPY_STORE(shadow.period_ns, terms->beside.period_ns);
+	COPY_STORE(shadow.burst_micro, terms->beside.burst_micro);
+	for (unsigned i = 0; i < LAYOUT_CLASSES; i++) {
+		COPY_STORE(classes[i].name, terms->classes[i].name);
+		COPY_STORE(classes[i].leave, terms->classes[i].leave);
+	}
 #undef COPY_STORE
 }
 
@@ -248,6 +287,17 @@ static void line_set_origin(struct line *line, uint64_t ticks, line_wide value)
 	line->origin_fraction = (uint64_t)value;
 }
 
+/* The shadow limit's line goes on in the same way; V is never 0 where there is one. */
+static void line_set_shadow_origin(struct line *line, uint64_t ticks, line_wide value)
+{
+	line->shadow.origin_ticks = ticks;
+	value += (line_wide)line->shadow.lift_units << 64;
+	if (line->flags & LINE_BESIDE && value >> 64 == 0)
+		value = (line_wide)1 << 64;
+	line->shadow.origin_units = (uint64_t)(value >> 64);
+	line->shadow.origin_fraction = (uint64_t)value;
+}
+
 /* The margin by which an origin lies ahead of its publication: about a microsecond. */
 static uint64_t publish_margin(const struct time_source *time)
 {
@@ -264,12 +314,20 @@ uint64_t line_publish(struct rule_row *row, const struct time_source *time, cons
 	uint64_t stored;
 	int attempts = 0;
 
+	/* line_read() leaves it alone where there is none */
+	if (!(line.flags & LINE_BESIDE))
+		line.shadow = (struct shadow_line){0};
 	line_read(row, time, &old);
+	/* relaxed, here and below: this thread is the only one that stores it */
+	line_read_shadow(
+		&row->copies[atomic_load_explicit(&row->generation, memory_order_relaxed) & 1]
+			 .shadow,
+		&old.shadow);
 	do {
-		/* relaxed: this thread is the only one that stores it */
 		uint64_t generation = atomic_load_explicit(&row->generation, memory_order_relaxed);
 		uint64_t origin = time_source_ticks(time) + publish_margin(time);
 		line_set_origin(&line, origin, line_value_wide(&old, origin) + lift);
+		line_set_shadow_origin(&line, origin, shadow_value_wide(&old.shadow, origin));
 		copy_fill(&row->copies[(generation + 1) & 1], &line, terms, author);
 		generation_advance(row, generation);
 		/* held up beyond the margin: readers may have seen the old line go further */
@@ -286,7 +344,10 @@ void line_begin(struct rule_row *row, const struct time_source *time, const stru
 {
 	struct line line = *first;
 
-	line_set_origin(&line, time_source_ticks(time), (line_wide)1 << 64);
+	uint64_t origin = time_source_ticks(time);
+
+	line_set_origin(&line, origin, (line_wide)1 << 64);
+	line_set_shadow_origin(&line, origin, 0);
 	copy_fill(&row->copies[1], &line, terms, author);
 	generation_advance(row, 0);
 }

@@ -26,6 +26,19 @@
 
 __extension__ typedef unsigned __int128 line_wide; /* products need 128 bits */
 
+/* A shadow limit as people write it. */
+struct shadow_terms {
+	uint64_t rate_micro;
+	uint64_t period_ns; /* 0: there is none */
+	uint64_t burst_micro;
+};
+
+/* What calls of a class must leave, in the form of struct line_class; see class.h. */
+struct class_leave {
+	uint64_t name; /* 0: none */
+	uint64_t leave;
+};
+
 /* A rule as people write it. */
 struct terms {
 	uint64_t rate_micro;	/* millionths of a token per period, 0, or TERMS_UNLIMITED */
@@ -33,12 +46,25 @@ struct terms {
 	uint64_t burst_micro;	/* at least one token */
 	uint64_t initial_micro; /* at most the burst */
 	uint64_t max_wait_ns;	/* 0: no bound */
+	uint64_t shadow;	/* 1: what is refused is counted, and passes */
+	struct shadow_terms beside;
+	struct class_leave classes[LAYOUT_CLASSES]; /* those that there are come first */
 };
 
 /* Who publishes a change, for people. */
 struct terms_author {
 	enum row_origin origin;
 	uint64_t uid;
+};
+
+/* The shadow limit of a line, in the same unit (shadow.h). */
+struct shadow_line {
+	uint64_t origin_ticks;
+	uint64_t origin_units;
+	uint64_t origin_fraction;
+	uint64_t slope;
+	uint64_t burst_units;
+	uint64_t lift_units; /* of one about to be published: by which V is to jump */
 };
 
 /* A line as values of one process, read or about to be published. */
@@ -52,6 +78,7 @@ struct line {
 	uint64_t initial_units;
 	unsigned k;
 	unsigned flags;
+	struct shadow_line shadow; /* if flags & LINE_BESIDE */
 };
 
 /*
@@ -83,13 +110,35 @@ static inline uint64_t line_value(const struct line *line, uint64_t ticks)
 	return (uint64_t)(line_value_wide(line, ticks) >> 64);
 }
 
+/* The words of a copy beside those of its line; each pairs with its release store. */
+static inline void line_read_shadow(const struct line_shadow *from, struct shadow_line *out)
+{
+	out->origin_ticks = atomic_load_explicit(&from->origin_ticks, memory_order_acquire);
+	out->origin_units = atomic_load_explicit(&from->origin_units, memory_order_acquire);
+	out->origin_fraction = atomic_load_explicit(&from->origin_fraction, memory_order_acquire);
+	out->slope = atomic_load_explicit(&from->slope, memory_order_acquire);
+	out->burst_units = atomic_load_explicit(&from->burst_units, memory_order_acquire);
+	out->lift_units = 0;
+}
+
+/* What the class of that name must leave; 0 if the rule does not tell it apart. */
+static inline void line_read_leave(const struct line_class *from, struct class_leave *of_class)
+{
+	of_class->leave = 0;
+	for (unsigned i = 0; i < LAYOUT_CLASSES; i++)
+		if (atomic_load_explicit(&from[i].name, memory_order_acquire) == of_class->name)
+			of_class->leave =
+				atomic_load_explicit(&from[i].leave, memory_order_acquire);
+}
+
 /*
  * Reads a row's line and the present that belongs to it. The time is read between the two loads
  * of the generation: read later, a process stopped for a minute in between would compute a V far
  * ahead on a line that is gone. Lock-free: it repeats only when a publication succeeded.
  */
 static inline __attribute__((always_inline)) uint64_t line_read_words(
-	const struct rule_row *row, const struct time_source *time, struct line *out, bool whole)
+	const struct rule_row *row, const struct time_source *time, struct line *out, bool whole,
+	struct class_leave *of_class)
 {
 	for (;;) {
 		/* pairs with the release store of the generation in line_publish() */
@@ -115,6 +164,10 @@ static inline __attribute__((always_inline)) uint64_t line_read_words(
 #undef LINE_LOAD
 		out->k = shape & 63;
 		out->flags = shape >> 16 & 0xffff;
+		if (whole && out->flags & LINE_BESIDE)
+			line_read_shadow(&row->copies[generation & 1].shadow, &out->shadow);
+		if (of_class)
+			line_read_leave(row->copies[generation & 1].classes, of_class);
 		/* relaxed: the acquire loads above keep it after them */
 		if (__builtin_expect(atomic_load_explicit(&row->generation, memory_order_relaxed) ==
 					     generation,
@@ -126,15 +179,25 @@ static inline __attribute__((always_inline)) uint64_t line_read_words(
 static inline uint64_t line_read(const struct rule_row *row, const struct time_source *time,
 				 struct line *out)
 {
-	return line_read_words(row, time, out, true);
+	return line_read_words(row, time, out, true, NULL);
 }
 
-/* The same without reach_units and initial_units, which a call that does not wait can spare. */
+/* The same, and what a class must leave by it. */
+static inline uint64_t line_read_class(const struct rule_row *row, const struct time_source *time,
+				       struct line *out, struct class_leave *of_class)
+{
+	return line_read_words(row, time, out, true, of_class);
+}
+
+/*
+ * The same without reach_units, initial_units and the shadow limit, which a call that does not wait
+ * can spare.
+ */
 static inline uint64_t line_read_short(const struct rule_row *row, const struct time_source *time,
 				       struct line *out)
 {
 	out->reach_units = out->initial_units = 0;
-	return line_read_words(row, time, out, false);
+	return line_read_words(row, time, out, false, NULL);
 }
 
 /* The terms that belong to the line in force; for people, the daemon and the tools. */

@@ -15,11 +15,11 @@
 #define WIRE_VERSION 1u
 #define WIRE_MAX_BYTES 8192u /* of a whole message */
 #define WIRE_HEADER_BYTES 8u
-#define WIRE_MAX_SETTINGS 8u
+#define WIRE_MAX_SETTINGS 16u
 
 enum wire_kind {
 	WIRE_PING = 1,	 /* is anybody there? the reply's text says who */
-	WIRE_SET = 2,	 /* name, settings rate= burst= initial= max_wait=, keep */
+	WIRE_SET = 2,	 /* name, settings as in weir.ini: rate= burst= ..., keep */
 	WIRE_RESET = 3,	 /* name */
 	WIRE_CLOSE = 4,	 /* name, duration_ns */
 	WIRE_OPEN = 5,	 /* name */

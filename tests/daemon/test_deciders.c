@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "config.h"
 #include "control.h"
 #include "describe.h"
 #include "log.h"
@@ -204,6 +205,28 @@ static void test_reconcile_without_room(void **state)
 	reconcile_free(&plan);
 }
 
+/* Shadows and classes are terms: a file that differs in them alone is a difference. */
+static void test_reconcile_extras(void **state)
+{
+	static const char *const settings[][2] = {
+		{"shadow", "yes"}, {"shadow_rate", "5/s"}, {"class batch", "leave 2"}};
+	const struct running_rule running[] = {runs(ROW_DEFAULT, "*", 0, 10, ORIGIN_FILE)};
+	struct config_rule wanted[] = {wants(ROW_DEFAULT, "*", 10)};
+	const struct reconcile_input input = INPUT(running, wanted, 3);
+	struct reconcile_plan plan;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(settings); i++) {
+		wanted[0] = wants(ROW_DEFAULT, "*", 10);
+		assert_null(config_set_term(&wanted[0].terms, settings[i][0], settings[i][1]));
+		assert_null(config_finish_terms(&wanted[0].terms, true, true));
+		assert_int_equal(reconcile_reload(&plan, &input), 0);
+		assert_int_equal(plan.count, 1);
+		assert_action(&plan.actions[0], RECONCILE_CHANGE, "*");
+		reconcile_free(&plan);
+	}
+}
+
 static void test_reconcile_empty(void **state)
 {
 	const struct config_rule wanted[] = {wants(ROW_DEFAULT, "*", 10)};
@@ -328,8 +351,12 @@ static void test_partial_update(void **state)
 static void test_bad_settings(void **state)
 {
 	static const struct wire_setting bad[] = {
-		{"rate", "fast"}, {"rate", ""},	     {"rate", "-1/s"},	   {"burst", "0"},
-		{"burst", "nan"}, {"initial", "11"}, {"max_wait", "soon"}, {"colour", "red"},
+		{"rate", "fast"},	 {"rate", ""},
+		{"rate", "-1/s"},	 {"burst", "0"},
+		{"burst", "nan"},	 {"initial", "11"},
+		{"max_wait", "soon"},	 {"colour", "red"},
+		{"shadow", "perhaps"},	 {"shadow_burst", "3"},
+		{"class a", "leave 10"}, {"class", "leave 1"},
 	};
 	struct terms from = terms_of(10), now;
 
@@ -356,6 +383,24 @@ static void test_describe(void **state)
 	assert_string_equal(describe_change(&was, &was, text), "");
 	assert_string_equal(describe_change(&was, &now, text), "rate 10/s -> 5/s, burst 10 -> 5");
 	assert_string_equal(describe_terms(&was, text), "rate 10/s, burst 10");
+	now = was;
+	assert_null(config_set_term(&now, "shadow", "yes"));
+	assert_null(config_set_term(&now, "shadow_rate", "5/2s"));
+	assert_null(config_set_term(&now, "class b", "leave 20 %"));
+	assert_null(config_set_term(&now, "class a", "leave 5"));
+	assert_null(config_finish_terms(&now, true, true));
+	assert_string_equal(describe_terms(&now, text),
+			    "rate 10/s, burst 10, shadow, shadow limit 5/2s burst 2.5, "
+			    "class a leave 5, class b leave 20 %");
+	assert_string_equal(describe_change(&was, &now, text),
+			    "shadow no -> yes, shadow limit none -> 5/2s burst 2.5, "
+			    "class a none -> leave 5, class b none -> leave 20 %");
+	was = now;
+	assert_null(config_set_term(&now, "class a", "leave 0"));
+	assert_null(config_set_term(&now, "class b", "leave 30 %"));
+	assert_null(config_finish_terms(&now, true, true));
+	assert_string_equal(describe_change(&was, &now, text),
+			    "class a leave 5 -> none, class b leave 20 % -> leave 30 %");
 	assert_string_equal(describe_rule(ROW_DEFAULT, "*", name), "[default]");
 	assert_string_equal(describe_rule(ROW_PATTERN, "a*", name), "pattern a*");
 }
@@ -592,6 +637,7 @@ int main(void)
 		cmocka_unit_test(test_reconcile_operator),
 		cmocka_unit_test(test_reconcile_operator_agrees),
 		cmocka_unit_test(test_reconcile_without_room),
+		cmocka_unit_test(test_reconcile_extras),
 		cmocka_unit_test(test_reconcile_empty),
 		cmocka_unit_test(test_who_may_change),
 		cmocka_unit_test(test_control_outsiders),

@@ -251,7 +251,7 @@ static void test_replaces_what_is_no_use(void **state)
 	take(fixture);
 	start_on_spoiled(fixture, "rules", magic, 1, weir_strerror(WEIR_EFOREIGN));
 	start_on_spoiled(fixture, "rules", version, 1ull << 32, weir_strerror(WEIR_EOLDER));
-	start_on_spoiled(fixture, "rules", version, 1, weir_strerror(WEIR_EUNREADY));
+	start_on_spoiled(fixture, "rules", version, LAYOUT_VERSION, weir_strerror(WEIR_EUNREADY));
 	start_on_spoiled(fixture, "rules", bytes, 1ull << 40, weir_strerror(WEIR_ETRUNCATED));
 	start_on_spoiled(fixture, "rules", boot, 1, weir_strerror(WEIR_EBOOT));
 	start_on_spoiled(fixture, "rules", pair, 1, "cannot be used");

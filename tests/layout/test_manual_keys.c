@@ -35,7 +35,8 @@ static void add_key(struct manual *manual, const char *section, const char *line
 
 	assert_true(manual->count <= KEYS_MAX);
 	snprintf(key->section, sizeof(key->section), "%s", section);
-	assert_int_equal(sscanf(line, ".It Cm %31s No = ", key->name), 1);
+	assert_int_equal(sscanf(line, ".It Cm %31s", key->name), 1);
+	assert_true(strstr(line, " No = ") || strstr(line, " Ar NAME No = "));
 }
 
 /* Keys are the ".It Cm KEY" below ".Ss [SECTION]"; the example is the block below EXAMPLES. */

@@ -20,7 +20,7 @@
 
 #define PAGE WEIR_SOURCE_DIR "/doc/man/weir-segment.5"
 #define HEADER WEIR_SOURCE_DIR "/lib/layout.h"
-#define SIGNATURE_OF_VERSION_1 0xf3183bad32bef86ull
+#define SIGNATURE_OF_VERSION_2 0x1beff960784f4bddull
 
 /* ---- what the compiler says ---- */
 
@@ -34,9 +34,9 @@ static const struct shape shapes[] = {
 	{                                                                                          \
 #type, sizeof(struct type)                                                         \
 	}
-	SHAPE(rules_header), SHAPE(rule_row), SHAPE(line_copy), SHAPE(line_words),
-	SHAPE(line_terms),   SHAPE(bucket),   SHAPE(tally),	SHAPE(state_header),
-	SHAPE(member_row),   SHAPE(name_row),
+	SHAPE(rules_header), SHAPE(rule_row), SHAPE(line_copy),	  SHAPE(line_words),
+	SHAPE(line_terms),   SHAPE(bucket),   SHAPE(tally),	  SHAPE(state_header),
+	SHAPE(member_row),   SHAPE(name_row), SHAPE(line_shadow), SHAPE(line_class),
 };
 
 struct field {
@@ -82,11 +82,14 @@ static const struct field fields[] = {
 	FIELD(rule_row, source_k),
 	FIELD(rule_row, source_elsewhere),
 	FIELD(rule_row, source_units),
+	FIELD(rule_row, source_shadow),
 	FIELD(rule_row, reserved),
 	FIELD(rule_row, copies),
 	FIELD(rule_row, text),
 	FIELD(line_copy, words),
 	FIELD(line_copy, terms),
+	FIELD(line_copy, shadow),
+	FIELD(line_copy, classes),
 	FIELD(line_words, origin_ticks),
 	FIELD(line_words, origin_units),
 	FIELD(line_words, origin_fraction),
@@ -103,6 +106,16 @@ static const struct field fields[] = {
 	FIELD(line_terms, origin),
 	FIELD(line_terms, changed_ns),
 	FIELD(line_terms, changed_uid),
+	FIELD(line_shadow, origin_ticks),
+	FIELD(line_shadow, origin_units),
+	FIELD(line_shadow, origin_fraction),
+	FIELD(line_shadow, slope),
+	FIELD(line_shadow, burst_units),
+	FIELD(line_shadow, rate_micro),
+	FIELD(line_shadow, period_ns),
+	FIELD(line_shadow, burst_micro),
+	FIELD(line_class, name),
+	FIELD(line_class, leave),
 	FIELD(state_header, magic),
 	FIELD(state_header, version),
 	FIELD(state_header, ready),
@@ -117,6 +130,8 @@ static const struct field fields[] = {
 	FIELD(state_header, manual_reserved),
 	FIELD(bucket, mark),
 	FIELD(bucket, gate),
+	FIELD(bucket, shadow),
+	FIELD(bucket, shadow_counts),
 	FIELD(bucket, reserved),
 	FIELD(tally, counters),
 	FIELD(member_row, generation),
@@ -151,6 +166,8 @@ static const struct constant constants[] = {
 	CONSTANT(LAYOUT_COUNTERS),
 	CONSTANT(LAYOUT_CPU_LANES_MAX),
 	CONSTANT(LAYOUT_SHARED_LANES),
+	CONSTANT(LAYOUT_CLASSES),
+	CONSTANT(LAYOUT_SHADOW_COUNTS),
 	CONSTANT(LAYOUT_MAX_ROWS),
 	CONSTANT(LAYOUT_MAX_NAMES),
 	CONSTANT(LAYOUT_MAX_MEMBERS),
@@ -166,6 +183,8 @@ static const struct constant constants[] = {
 	CONSTANT(ROW_GONE),
 	CONSTANT(LINE_UNLIMITED),
 	CONSTANT(LINE_NEVER),
+	CONSTANT(LINE_SHADOW),
+	CONSTANT(LINE_BESIDE),
 	CONSTANT(ORIGIN_FILE),
 	CONSTANT(ORIGIN_OPERATOR),
 	CONSTANT(COUNT_GRANTED_CALLS),
@@ -176,6 +195,10 @@ static const struct constant constants[] = {
 	CONSTANT(COUNT_WAITED_UNITS),
 	CONSTANT(COUNT_WAITED_NS),
 	CONSTANT(COUNT_RETURNED_UNITS),
+	CONSTANT(SHADOW_PASSED_CALLS),
+	CONSTANT(SHADOW_PASSED_UNITS),
+	CONSTANT(SHADOW_REFUSED_CALLS),
+	CONSTANT(SHADOW_REFUSED_UNITS),
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -464,8 +487,8 @@ static void test_no_byte_is_missing(void **state)
 static void test_signature(void **state)
 {
 	(void)state;
-	assert_int_equal(LAYOUT_VERSION, 1);
-	assert_int_equal(layout_signature(), SIGNATURE_OF_VERSION_1);
+	assert_int_equal(LAYOUT_VERSION, 2);
+	assert_int_equal(layout_signature(), SIGNATURE_OF_VERSION_2);
 }
 
 int main(void)

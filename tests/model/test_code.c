@@ -74,7 +74,10 @@ static int64_t add(enum row_kind kind, const char *text, uint64_t rate_micro)
 	const struct rule rule = {
 		.kind = kind,
 		.text = text,
-		.terms = {rate_micro, 1000000000u, BURST * TERMS_MICRO, BURST * TERMS_MICRO, 0},
+		.terms = {.rate_micro = rate_micro,
+			  .period_ns = 1000000000u,
+			  .burst_micro = BURST * TERMS_MICRO,
+			  .initial_micro = BURST * TERMS_MICRO},
 	};
 
 	return rules_add(&world.segment, &rule);
@@ -364,8 +367,10 @@ static void publisher_adds_and_removes(void *context)
 /* Another unit: the rule moves to another row. */
 static void publisher_changes_unit(void *context)
 {
-	const struct terms terms = {1000000000u * TERMS_MICRO, 1000000000u, BURST * TERMS_MICRO,
-				    BURST * TERMS_MICRO, 0};
+	const struct terms terms = {.rate_micro = 1000000000u * TERMS_MICRO,
+				    .period_ns = 1000000000u,
+				    .burst_micro = BURST * TERMS_MICRO,
+				    .initial_micro = BURST * TERMS_MICRO};
 	const struct terms_author author = {ORIGIN_OPERATOR, 0};
 
 	(void)context;

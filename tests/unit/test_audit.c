@@ -46,7 +46,11 @@ static int64_t add(struct bench *bench, enum row_kind kind, const char *text, ui
 	const struct rule rule = {
 		.kind = kind,
 		.text = text,
-		.terms = {rate_micro, 1000000000u, 20 * TERMS_MICRO, 20 * TERMS_MICRO, max_wait_ns},
+		.terms = {.rate_micro = rate_micro,
+			  .period_ns = 1000000000u,
+			  .burst_micro = 20 * TERMS_MICRO,
+			  .initial_micro = 20 * TERMS_MICRO,
+			  .max_wait_ns = max_wait_ns},
 	};
 	int64_t row = rules_add(&bench->segment, &rule);
 
@@ -255,7 +259,7 @@ static void test_rules_header(void **state)
 	struct rules_header *rules = bench->segment.publisher;
 	const struct spoil spoils[] = {
 		SPOIL(rules->magic, 1, "header", 0, "magic number"),
-		SPOIL(rules->version, 2, "header", 0, "layout version"),
+		SPOIL(rules->version, LAYOUT_VERSION + 1, "header", 0, "layout version"),
 		SPOIL(rules->ready, 0, "header", 0, "ready"),
 		SPOIL(rules->signature, 1, "header", 0, "layout signature"),
 		SPOIL(rules->bytes, 4096, "header", 0, "as long as"),
@@ -604,8 +608,10 @@ static void work(struct bench *bench, unsigned rounds)
 	const struct terms_author author = {ORIGIN_OPERATOR, 0};
 
 	for (unsigned i = 0; i < rounds; i++) {
-		struct terms terms = {(i % 50 + 1) * TERMS_MICRO, 1000000000u, 20 * TERMS_MICRO,
-				      20 * TERMS_MICRO, 0};
+		struct terms terms = {.rate_micro = (i % 50 + 1) * TERMS_MICRO,
+				      .period_ns = 1000000000u,
+				      .burst_micro = 20 * TERMS_MICRO,
+				      .initial_micro = 20 * TERMS_MICRO};
 		struct resolution found;
 		char name[16];
 

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "class.h"
 #include "config.h"
 #include "names.h"
 #include "value.h"
@@ -234,6 +235,52 @@ static void a_partial_default_keeps_the_rate(void **state)
 	config_free(&config);
 }
 
+static void assert_class(const struct config_rule *rule, unsigned index, const char *name,
+			 uint64_t leave)
+{
+	assert_int_equal(rule->terms.classes[index].name, class_number(name));
+	assert_int_equal(rule->terms.classes[index].leave, leave);
+}
+
+/* What [weir] says of shadows and classes is for every rule that says nothing itself. */
+static void shadows_and_classes_of_the_instance(void **state)
+{
+	struct config config;
+
+	(void)state;
+	parse(&config, "[endpoint a]\n"
+		       "rate = 20/s\n"
+		       "shadow = no\n"
+		       "class batch = leave 5\n"
+		       "class  background=leave 0\n"
+		       "shadow_rate = 15/s\n"
+		       "[weir]\n"
+		       "shadow = yes\n"
+		       "class background = leave 20 % ; of each burst\n"
+		       "[endpoint b]\n"
+		       "shadow_rate = 1/s\n"
+		       "shadow_burst = 30\n"
+		       "[endpoint c]\n"
+		       "shadow_rate = none\n"
+		       "class batch = leave 0.5\n");
+	assert_int_equal(config.rules[0].terms.shadow, 1);
+	assert_class(&config.rules[0], 0, "background", 20 * CLASS_PERCENT | CLASS_SHARE);
+	assert_int_equal(config.rules[0].terms.classes[1].name, 0);
+	assert_int_equal(config.rules[0].terms.beside.period_ns, 0);
+	assert_int_equal(config.rules[1].terms.shadow, 0);
+	assert_class(&config.rules[1], 0, "batch", 5 * TOKEN);
+	assert_int_equal(config.rules[1].terms.classes[1].name, 0);
+	assert_int_equal(config.rules[1].terms.beside.rate_micro, 15 * TOKEN);
+	assert_int_equal(config.rules[1].terms.beside.burst_micro, 15 * TOKEN);
+	assert_int_equal(config.rules[2].terms.shadow, 1);
+	assert_int_equal(config.rules[2].terms.beside.rate_micro, TOKEN);
+	assert_int_equal(config.rules[2].terms.beside.burst_micro, 30 * TOKEN);
+	assert_class(&config.rules[3], 0, "background", 20 * CLASS_PERCENT | CLASS_SHARE);
+	assert_class(&config.rules[3], 1, "batch", TOKEN / 2);
+	assert_int_equal(config.rules[3].terms.beside.period_ns, 0);
+	config_free(&config);
+}
+
 /* The longest name, in a header and behind `match`, beyond what inih could carry in a header. */
 static void the_longest_names_are_whole(void **state)
 {
@@ -315,7 +362,7 @@ static const struct fault_case faults[] = {
 	{"[default]\nmatch = a*\n", 2, "[default] match", "belongs in [endpoint NAME]"},
 	{"[weir]\nrate = 5/s\n", 2, "[weir] rate", "belongs in [default] or [endpoint NAME]"},
 	{"[endpoint a]\nconcurrency = 5\n", 2, "[endpoint a] concurrency",
-	 "has rate, burst, initial, max_wait, match"},
+	 "has rate, burst, initial, max_wait, shadow, shadow_rate, shadow_burst, class, match"},
 	{"[endpoint a]\n" N128 " = 5\n", 2, "unknown key", "has rate, burst"},
 	/* [weir] */
 	{"[weir]\nname =\n", 2, "[weir] name", "1 to 63"},
@@ -353,6 +400,38 @@ static const struct fault_case faults[] = {
 	{"[endpoint a]\nmax_wait = 5\n", 2, "[endpoint a] max_wait = 5", "250ms"},
 	{"[endpoint a]\nmax_wait = 0s\n", 2, "[endpoint a] max_wait = 0s", "above 0"},
 	{"[endpoint a]\nmax_wait = 367d\n", 2, "[endpoint a] max_wait", "366d"},
+	/* shadows */
+	{"[endpoint a]\nshadow = maybe\n", 2, "[endpoint a] shadow = maybe", "yes or no"},
+	{"[weir]\nshadow = 1\n", 2, "[weir] shadow = 1", "yes or no"},
+	{"[weir]\nshadow_rate = 5/s\n", 2, "[weir] shadow_rate",
+	 "belongs in [default] or [endpoint NAME]"},
+	{"[default]\nshadow_rate = fast\n", 2, "[default] shadow_rate = fast", "NUMBER/[N]UNIT"},
+	{"[endpoint a]\nshadow_rate = unlimited\n", 2, "[endpoint a] shadow_rate",
+	 "shadow_rate = none"},
+	{"[endpoint a]\nrate = 5/s\nshadow_burst = 5\n", 3, "[endpoint a]", "needs a shadow_rate"},
+	{"[endpoint a]\nshadow_rate = 1/s\nshadow_burst = 0.5\n", 3, "[endpoint a] shadow_burst",
+	 "at least 1"},
+	{"[endpoint a]\nshadow_rate = 1/s\nshadow_rate = 2/s\n", 3, "[endpoint a] shadow_rate",
+	 "on line 2"},
+	/* classes */
+	{"[endpoint a]\nclass = leave 5\n", 2, "[endpoint a] class = leave 5", "class NAME ="},
+	{"[endpoint a]\nclass Batch = leave 5\n", 2, "[endpoint a] class Batch", "a-z"},
+	{"[endpoint a]\nclass a b = leave 5\n", 2, "[endpoint a] class a b", "a-z"},
+	{"[endpoint a]\nclass batch = 5\n", 2, "[endpoint a] class batch = 5", "leave 20 %"},
+	{"[default]\nclass batch = leave 100 %\n", 2, "[default] class batch", "less than 100 %"},
+	{"[endpoint a]\nburst = 5\nclass a = leave 1\nclass b = leave 5\n", 4, "[endpoint a]",
+	 "less than the burst"},
+	{"[endpoint a]\nclass b = leave 1\nclass  b = leave 2\n", 3, "[endpoint a] class  b",
+	 "on line 2"},
+	{"[endpoint a]\nclass a = leave 1\nclass b = leave 1\nclass c = leave 1\n"
+	 "class d = leave 1\nclass e = leave 1\n",
+	 6, "[endpoint a] class e", "at most 4"},
+	{"[weir]\nclass b = leave 5\n[endpoint a]\nburst = 5\n", 2, "[endpoint a]",
+	 "less than the burst"},
+	{"[weir]\nclass e = leave 1\n[endpoint a]\nclass a = leave 1\nclass b = leave 1\n"
+	 "class c = leave 1\nclass d = leave 1\n",
+	 3, "[endpoint a]: with class e of [weir]", "at most 4"},
+	{"[endpoint a]\nclas b = leave 1\n", 2, "[endpoint a] clas b", "unknown key"},
 	/* patterns */
 	{"[endpoint a]\nmatch =\n", 2, "[endpoint a] match", "1 to 127"},
 	{"[endpoint a]\nmatch = " N128 "\n", 2, "[endpoint a] match", "1 to 127"},
@@ -563,6 +642,53 @@ static void terms_are_set_one_by_one(void **state)
 	assert_int_equal(terms.max_wait_ns, 0);
 }
 
+static void shadows_and_classes_are_set_one_by_one(void **state)
+{
+	struct terms terms = {.rate_micro = TOKEN,
+			      .period_ns = SECOND,
+			      .burst_micro = 10 * TOKEN,
+			      .initial_micro = 10 * TOKEN};
+	struct terms before;
+
+	(void)state;
+	assert_null(config_set_term(&terms, "shadow", "yes"));
+	assert_null(config_set_term(&terms, "shadow_rate", "5/2s"));
+	assert_null(config_set_term(&terms, "class batch", "leave 5"));
+	assert_null(config_set_term(&terms, "class\tbackground", "leave 20 %"));
+	assert_null(config_finish_terms(&terms, true, true));
+	assert_int_equal(terms.shadow, 1);
+	assert_int_equal(terms.beside.burst_micro, 2500000);
+	assert_int_equal(terms.classes[0].name, class_number("background"));
+	/* a partial update leaves the rest, the shadow's burst too */
+	assert_null(config_set_term(&terms, "shadow_rate", "50/s"));
+	assert_null(config_set_term(&terms, "class batch", "leave 1"));
+	assert_null(config_set_term(&terms, "class background", "leave 0"));
+	assert_null(config_set_term(&terms, "shadow", "no"));
+	assert_null(config_finish_terms(&terms, true, true));
+	assert_int_equal(terms.shadow, 0);
+	assert_int_equal(terms.beside.rate_micro, 50 * TOKEN);
+	assert_int_equal(terms.beside.burst_micro, 2500000);
+	assert_int_equal(terms.classes[0].name, class_number("batch"));
+	assert_int_equal(terms.classes[0].leave, TOKEN);
+	assert_int_equal(terms.classes[1].name, 0);
+	before = terms;
+	assert_non_null(strstr(config_set_term(&terms, "class", "leave 1"), "class NAME"));
+	assert_non_null(strstr(config_set_term(&terms, "class b", "1"), "leave 5"));
+	assert_non_null(strstr(config_set_term(&terms, "shadow_burst", "0"), "at least 1"));
+	assert_memory_equal(&terms, &before, sizeof(terms));
+	/* a burst that is lowered below what a class must leave */
+	terms.burst_micro = terms.initial_micro = TOKEN;
+	assert_non_null(strstr(config_finish_terms(&terms, true, true), "less than the burst"));
+	terms = before;
+	assert_null(config_set_term(&terms, "shadow_rate", "none"));
+	assert_null(config_finish_terms(&terms, true, true));
+	assert_int_equal(terms.beside.burst_micro, 0);
+	terms.beside = (struct shadow_terms){TOKEN, VALUE_PERIOD_MAX_NS + 1, TOKEN};
+	assert_non_null(strstr(config_finish_terms(&terms, true, true), "366 d"));
+	terms.beside = (struct shadow_terms){TOKEN, SECOND, VALUE_TOKENS_MAX_MICRO + 1};
+	assert_non_null(strstr(config_finish_terms(&terms, true, true), "10^12"));
+}
+
 static void terms_are_checked_as_a_whole(void **state)
 {
 	static const struct terms good = {.rate_micro = 10 * TOKEN,
@@ -767,6 +893,7 @@ int main(void)
 		cmocka_unit_test(rules_stand_in_the_order_of_the_file),
 		cmocka_unit_test(ut_1_bursts_and_levels),
 		cmocka_unit_test(a_partial_default_keeps_the_rate),
+		cmocka_unit_test(shadows_and_classes_of_the_instance),
 		cmocka_unit_test(the_longest_names_are_whole),
 		cmocka_unit_test(patterns_may_overlap_in_part),
 		cmocka_unit_test(every_fault_says_where_and_what),
@@ -777,6 +904,7 @@ int main(void)
 		cmocka_unit_test(files_are_read_whole),
 		cmocka_unit_test(the_installed_example_is_right),
 		cmocka_unit_test(terms_are_set_one_by_one),
+		cmocka_unit_test(shadows_and_classes_are_set_one_by_one),
 		cmocka_unit_test(terms_are_checked_as_a_whole),
 		cmocka_unit_test(every_overlap_is_found),
 		cmocka_unit_test(any_bytes_are_answered),

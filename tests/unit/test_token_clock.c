@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "class.h"
 #include "weir.h"
 
 #define SECOND 1000000000ull
@@ -255,7 +256,10 @@ static line_wide world_value(struct world *world)
 static void publishing_neither_mints_nor_loses(void **state)
 {
 	struct world world;
-	struct terms slow = {45000, SECOND, TERMS_MICRO, TERMS_MICRO, 0};
+	struct terms slow = {.rate_micro = 45000,
+			     .period_ns = SECOND,
+			     .burst_micro = TERMS_MICRO,
+			     .initial_micro = TERMS_MICRO};
 	struct line line;
 
 	(void)state;
@@ -347,7 +351,17 @@ static void a_jump_is_minted_once(void **state)
 static void terms_come_back_as_they_were_published(void **state)
 {
 	struct world world;
-	const struct terms terms = {5000000, 2 * SECOND, 15000000, 3000000, 30 * SECOND};
+	const struct terms terms = {
+		.rate_micro = 5000000,
+		.period_ns = 2 * SECOND,
+		.burst_micro = 15000000,
+		.initial_micro = 3000000,
+		.max_wait_ns = 30 * SECOND,
+		.shadow = 1,
+		.beside = {3000000, SECOND, 12000000},
+		.classes = {{class_number("background"), 20 * CLASS_PERCENT | CLASS_SHARE},
+			    {class_number("batch"), 2500000}},
+	};
 	const struct terms_author author = {ORIGIN_OPERATOR, 4711};
 	struct terms read;
 	struct terms_author by;
@@ -366,6 +380,8 @@ static void terms_come_back_as_they_were_published(void **state)
 	line_read(&world.row, &world.time, &line);
 	/* 15 tokens and what 30 s mint */
 	assert_int_equal(line.reach_units, (15 + 75) * (1ull << line.k));
+	assert_int_equal(line.flags, LINE_SHADOW | LINE_BESIDE);
+	assert_int_equal(line.shadow.burst_units, 12 * (1ull << line.k));
 }
 
 /* ---- conversions ---- */
