@@ -8,6 +8,8 @@
 #include <sched.h>
 #include <string.h>
 
+#include "class.h"
+#include "shadow.h"
 #include "tally.h"
 
 #define UNITS_FAR (1ull << 62)
@@ -45,6 +47,12 @@ uint64_t cost_units(double cost, uint64_t units_per_token)
 
 /* ---- answers ---- */
 
+/* What a shadow had to say about a call, for its answer. */
+struct shadow_answer {
+	int32_t reason;
+	uint64_t wait_ticks;
+};
+
 static void answer_write(struct weir_answer *answer, uint64_t wait_ns, double level, int fault,
 			 int32_t reason)
 {
@@ -68,46 +76,79 @@ static double level_of(const struct attempt *attempt)
 	return level_at(&attempt->line, attempt->mark.mark, attempt->v);
 }
 
+enum weir_verdict answer_mistake(int fault, struct weir_answer *answer)
+{
+	answer_write(answer, WEIR_NEVER, 0, fault, WEIR_REASON_NEVER);
+	return WEIR_REFUSE;
+}
+
 enum weir_verdict answer_fault(const struct weir_endpoint *endpoint, int fault,
 			       struct weir_answer *answer)
 {
 	const struct weir *weir = endpoint->weir;
 
 	/* the caller's own mistakes are no reason to let anything pass */
-	if (fault == WEIR_ECOST || fault == WEIR_EBURST || fault == WEIR_ESPENT) {
-		answer_write(answer, WEIR_NEVER, 0, fault, WEIR_REASON_NEVER);
-		return WEIR_REFUSE;
-	}
+	if (fault == WEIR_ECOST || fault == WEIR_EBURST || fault == WEIR_ESPENT ||
+	    fault == WEIR_ECLASS || fault == WEIR_EVALUE)
+		return answer_mistake(fault, answer);
 	answer_write(answer, WEIR_NEVER, 0, fault, WEIR_REASON_FAULT);
 	weir_report(weir, WEIR_EVENT_FAULT, fault, endpoint->name, 0);
 	return weir->policy == WEIR_POLICY_OPEN ? WEIR_ADMIT : WEIR_REFUSE;
 }
 
+/* Counts what shadow mode let pass, and weighs the call by the shadow limit, if there are any. */
+static struct shadow_answer count_shadows(const struct attempt *attempt, uint64_t ahead_ticks)
+{
+	struct shadow_answer shadow = {WEIR_REASON_NONE, 0};
+	struct shadow_answer beside = {WEIR_REASON_NONE, 0};
+
+	if (attempt->unpaid_units) {
+		shadow_count(attempt->binding->bucket, SHADOW_PASSED_CALLS, attempt->unpaid_units);
+		shadow = (struct shadow_answer){attempt->reason, attempt->wait_ticks};
+	}
+	/* behind a closed gate every limit is the same */
+	if (attempt->line.flags & LINE_BESIDE && attempt->reason != WEIR_REASON_CLOSED)
+		beside.reason = weigh(attempt, ahead_ticks, &beside.wait_ticks);
+	return shadow.reason ? shadow : beside;
+}
+
+static void answer_decided(struct weir_answer *answer, const struct attempt *attempt,
+			   uint64_t wait_ns, int32_t reason, const struct shadow_answer *shadow)
+{
+	if (!answer)
+		return;
+	answer_write(answer, wait_ns, level_of(attempt), 0, reason);
+	answer->shadow = shadow->reason;
+	answer->shadow_wait_ns =
+		ticks_to_ns(&attempt->binding->attachment->segment, shadow->wait_ticks);
+}
+
 enum weir_verdict answer_refused(const struct weir_endpoint *endpoint,
-				 const struct attempt *attempt, struct weir_answer *answer)
+				 const struct attempt *attempt, uint64_t ahead_ticks,
+				 struct weir_answer *answer)
 {
 	const struct binding *binding = attempt->binding;
+	const struct shadow_answer shadow = count_shadows(attempt, ahead_ticks);
 
 	tally_count(&binding->attachment->segment.tallies, binding->bucket_index,
 		    COUNT_REFUSED_CALLS, attempt->units);
 	if (attempt->reason == WEIR_REASON_CLOSED)
 		weir_report(endpoint->weir, WEIR_EVENT_CLOSED, 0, endpoint->name, 0);
-	if (answer)
-		answer_write(answer,
-			     ticks_to_ns(&binding->attachment->segment, attempt->wait_ticks),
-			     level_of(attempt), 0, attempt->reason);
+	answer_decided(answer, attempt,
+		       ticks_to_ns(&binding->attachment->segment, attempt->wait_ticks),
+		       attempt->reason, &shadow);
 	return WEIR_REFUSE;
 }
 
 enum weir_verdict answer_admitted(const struct attempt *attempt, uint64_t wait_ns,
-				  struct weir_answer *answer)
+				  uint64_t ahead_ticks, struct weir_answer *answer)
 {
 	const struct binding *binding = attempt->binding;
+	const struct shadow_answer shadow = count_shadows(attempt, ahead_ticks);
 
 	tally_count(&binding->attachment->segment.tallies, binding->bucket_index,
 		    COUNT_GRANTED_CALLS, attempt->units);
-	if (answer)
-		answer_write(answer, wait_ns, level_of(attempt), 0, WEIR_REASON_NONE);
+	answer_decided(answer, attempt, wait_ns, WEIR_REASON_NONE, &shadow);
 	return WEIR_ADMIT;
 }
 
@@ -119,18 +160,24 @@ static enum attempt_result fault_of(struct attempt *attempt, int fault)
 	return fault < 0 ? ATTEMPT_FAULT : ATTEMPT_AGAIN;
 }
 
+static enum attempt_result refused(struct attempt *attempt, int32_t reason, uint64_t wait_ticks)
+{
+	attempt->reason = reason;
+	attempt->wait_ticks = wait_ticks;
+	return ATTEMPT_REFUSED;
+}
+
 /* A gate that is not settled: closed, or to be settled by draining the bucket. */
 static enum attempt_result attempt_gate(struct weir_endpoint *endpoint, struct attempt *attempt)
 {
 	struct binding *binding = attempt->binding;
 
 	if (gate_is_closed(attempt->gate, attempt->now)) {
-		attempt->wait_ticks = (attempt->gate & GATE_UNTIL) == GATE_UNTIL
-					      ? UINT64_MAX
-					      : (attempt->gate & GATE_UNTIL) - attempt->now;
 		attempt->mark.mark = bucket_look(binding->bucket);
-		attempt->reason = WEIR_REASON_CLOSED;
-		return ATTEMPT_REFUSED;
+		return refused(attempt, WEIR_REASON_CLOSED,
+			       (attempt->gate & GATE_UNTIL) == GATE_UNTIL
+				       ? UINT64_MAX
+				       : (attempt->gate & GATE_UNTIL) - attempt->now);
 	}
 	if (gate_settle(binding->bucket, attempt->gate, &attempt->line))
 		return ATTEMPT_AGAIN;
@@ -164,54 +211,124 @@ static uint64_t limit_ahead(const struct attempt *attempt, uint64_t ahead_ticks)
 	return limit < line->reach_units ? limit : line->reach_units;
 }
 
+/* How far ahead of V the call's own tokens may reach when it is admitted. */
+static uint64_t limit_now(const struct attempt *attempt)
+{
+	uint64_t burst = attempt->line.burst_units;
+
+	return attempt->leave < burst ? burst - attempt->leave : 0;
+}
+
 static enum attempt_result attempt_refused(struct attempt *attempt, uint64_t limit)
 {
 	const struct line *line = &attempt->line;
-	uint64_t excess = attempt->mark.excess + (limit - line->burst_units);
+	uint64_t excess = attempt->mark.excess + (limit - limit_now(attempt));
+	uint64_t wait = line_wait_ticks(line, attempt->now, excess);
 
-	attempt->wait_ticks = line_wait_ticks(line, attempt->now, excess);
-	attempt->reason = attempt->wait_ticks == UINT64_MAX ? WEIR_REASON_NEVER
-			  : limit == line->burst_units	    ? WEIR_REASON_LEVEL
-			  : limit == line->reach_units	    ? WEIR_REASON_QUEUE
-							    : WEIR_REASON_DEADLINE;
-	return ATTEMPT_REFUSED;
+	if (wait == UINT64_MAX)
+		return refused(attempt, WEIR_REASON_NEVER, wait);
+	/* without its class it would have passed */
+	if (attempt->leave)
+		return refused(attempt,
+			       excess <= attempt->leave ? WEIR_REASON_HEADROOM : WEIR_REASON_LEVEL,
+			       wait);
+	return refused(attempt,
+		       limit == line->burst_units   ? WEIR_REASON_LEVEL
+		       : limit == line->reach_units ? WEIR_REASON_QUEUE
+						    : WEIR_REASON_DEADLINE,
+		       wait);
 }
 
-static enum attempt_result attempt_cold(struct weir_endpoint *endpoint, struct attempt *attempt)
+/* So many pieces of the cost, in units; far more than any bucket holds if that does not fit. */
+static uint64_t units_times(uint64_t unit, uint64_t pieces)
+{
+	line_wide units = (line_wide)unit * pieces;
+
+	return units < UNITS_FAR ? (uint64_t)units : UNITS_FAR;
+}
+
+static enum attempt_result attempt_cold(struct weir_endpoint *endpoint, const struct ask *ask,
+					struct attempt *attempt)
 {
 	if (attempt->units == 0)
 		return fault_of(attempt, WEIR_ECOST);
 	if (attempt->line.flags & LINE_UNLIMITED) {
+		/* an unlimited endpoint can be closed as well */
+		if (!gate_is_settled(attempt->gate))
+			return attempt_gate(endpoint, attempt);
 		attempt->mark.mark = attempt->v;
+		attempt->pieces = ask->most;
+		attempt->units = units_times(attempt->unit, ask->most);
 		return ATTEMPT_ADMITTED;
 	}
-	if (attempt->units > attempt->line.burst_units)
-		return fault_of(attempt, WEIR_EBURST);
-	return attempt_gate(endpoint, attempt);
+	if (attempt->units + ask->before <= attempt->line.burst_units)
+		return attempt_gate(endpoint, attempt);
+	attempt->mark.mark = bucket_look(attempt->binding->bucket);
+	if (attempt->line.flags & LINE_SHADOW)
+		return refused(attempt, WEIR_REASON_NEVER, UINT64_MAX);
+	return fault_of(attempt, WEIR_EBURST);
+}
+
+/* The present, and everything of the row that the call goes by. */
+static void attempt_read(const struct ask *ask, struct attempt *out)
+{
+	struct class_leave of_class = {ask->class_name, 0};
+
+	if (ask->class_name)
+		out->now = line_read_class(out->binding->row, &out->binding->time, &out->line,
+					   &of_class);
+	else
+		out->now = line_read(out->binding->row, &out->binding->time, &out->line);
+	out->v = line_value(&out->line, out->now);
+	out->leave = of_class.leave
+			     ? class_leave_units(of_class.leave, out->line.burst_units, out->line.k)
+			     : 0;
+}
+
+static enum bucket_result attempt_exchange(const struct ask *ask, uint64_t mark, uint64_t limit,
+					   struct attempt *out)
+{
+	struct bucket *bucket = out->binding->bucket;
+	enum bucket_result result;
+
+	out->pieces = ask->least;
+	if (ask->look)
+		return bucket_see(mark, out->v, ask->before + out->units, limit, &out->mark);
+	if (ask->most == ask->least)
+		return bucket_take_from(bucket, mark, out->v, out->units, limit, &out->mark);
+	result = bucket_take_some(bucket, mark, out->v, out->unit, ask->least, ask->most, limit,
+				  &out->mark, &out->pieces);
+	if (result == BUCKET_TAKEN)
+		out->units = out->unit * out->pieces;
+	return result;
 }
 
 /* Takes from the bucket; once more by a later time if another's exchange came first. */
-static enum attempt_result attempt_bucket(struct weir_endpoint *endpoint, uint64_t mark,
-					  uint64_t ahead_ticks, struct attempt *out)
+static enum attempt_result attempt_bucket(struct weir_endpoint *endpoint, const struct ask *ask,
+					  uint64_t mark, uint64_t ahead_ticks, struct attempt *out)
 {
-	uint64_t limit = ahead_ticks ? limit_ahead(out, ahead_ticks) : out->line.burst_units;
-	enum bucket_result result =
-		bucket_take_from(out->binding->bucket, mark, out->v, out->units, limit, &out->mark);
+	for (bool again = false;; again = true) {
+		bool ahead = ahead_ticks && !out->leave;
+		uint64_t limit = ahead ? limit_ahead(out, ahead_ticks) : limit_now(out);
+		enum bucket_result result;
 
-	if (result == BUCKET_REFUSED && out->mark.lost) {
-		out->now = line_read(out->binding->row, &out->binding->time, &out->line);
-		out->v = line_value(&out->line, out->now);
-		limit = ahead_ticks ? limit_ahead(out, ahead_ticks) : out->line.burst_units;
-		result = bucket_take(out->binding->bucket, out->v, out->units, limit, &out->mark);
+		if (ask->before + out->units > limit_now(out)) {
+			out->mark.mark = mark & ~BUCKET_FROZEN;
+			return refused(out, WEIR_REASON_NEVER, UINT64_MAX);
+		}
+		result = attempt_exchange(ask, mark, limit, out);
+		if (result == BUCKET_TAKEN)
+			return ATTEMPT_ADMITTED;
+		if (result != BUCKET_REFUSED)
+			return attempt_moved(endpoint, out, result);
+		if (!out->mark.lost || again)
+			return attempt_refused(out, limit);
+		mark = bucket_load(out->binding->bucket);
+		attempt_read(ask, out);
 	}
-	if (result == BUCKET_TAKEN)
-		return ATTEMPT_ADMITTED;
-	if (result == BUCKET_REFUSED)
-		return attempt_refused(out, limit);
-	return attempt_moved(endpoint, out, result);
 }
 
-static enum attempt_result attempt_once(struct weir_endpoint *endpoint, double cost,
+static enum attempt_result attempt_once(struct weir_endpoint *endpoint, const struct ask *ask,
 					uint64_t ahead_ticks, struct attempt *out)
 {
 	struct binding *binding = endpoint_binding(endpoint);
@@ -229,33 +346,69 @@ static enum attempt_result attempt_once(struct weir_endpoint *endpoint, double c
 	 * has its mark has the closure that came along with it */
 	uint64_t mark = bucket_load(binding->bucket);
 
-	out->now = line_read(binding->row, &binding->time, &out->line);
-	out->v = line_value(&out->line, out->now);
-	out->units = units_of(cost, binding->units_per_token);
+	attempt_read(ask, out);
+	out->unit = units_of(ask->cost, 1ull << out->line.k);
+	out->units = units_times(out->unit, ask->least);
 	if (mark == BUCKET_UNSET)
 		return attempt_moved(endpoint, out, BUCKET_IS_UNSET);
 	out->gate = gate_load(binding->bucket);
-	if (out->units - 1 >= out->line.burst_units || !gate_is_settled(out->gate) ||
-	    out->line.flags & LINE_UNLIMITED) {
-		/* an unlimited endpoint can be closed as well */
-		if (out->units && out->line.flags & LINE_UNLIMITED && !gate_is_settled(out->gate))
-			return attempt_gate(endpoint, out);
-		return attempt_cold(endpoint, out);
-	}
-	return attempt_bucket(endpoint, mark, ahead_ticks, out);
+	if (out->units == 0 || out->units + ask->before > out->line.burst_units ||
+	    !gate_is_settled(out->gate) || out->line.flags & LINE_UNLIMITED)
+		return attempt_cold(endpoint, ask, out);
+	return attempt_bucket(endpoint, ask, mark, ahead_ticks, out);
 }
 
-enum attempt_result attempt_take(struct weir_endpoint *endpoint, double cost, uint64_t ahead_ticks,
-				 struct attempt *out)
+/* In shadow mode all that is asked for passes; what was there of it is taken. */
+static enum attempt_result attempt_decided(const struct ask *ask, enum attempt_result result,
+					   struct attempt *out)
+{
+	uint64_t whole;
+
+	if (result == ATTEMPT_FAULT || !(out->line.flags & LINE_SHADOW) ||
+	    (result == ATTEMPT_ADMITTED && out->pieces == ask->most))
+		return result;
+	whole = units_times(out->unit, ask->most);
+	out->unpaid_units = result == ATTEMPT_REFUSED ? whole : whole - out->units;
+	if (result == ATTEMPT_ADMITTED)
+		refused(out, WEIR_REASON_LEVEL,
+			line_wait_ticks(&out->line, out->now, out->unpaid_units));
+	out->pieces = ask->most;
+	out->units = whole;
+	return ATTEMPT_ADMITTED;
+}
+
+enum attempt_result attempt_take(struct weir_endpoint *endpoint, const struct ask *ask,
+				 uint64_t ahead_ticks, struct attempt *out)
 {
 	for (int tries = 0; tries < CALL_TRIES; tries++) {
-		enum attempt_result result = attempt_once(endpoint, cost, ahead_ticks, out);
+		out->reason = WEIR_REASON_NONE;
+		out->class_name = ask->class_name;
+		out->unpaid_units = 0;
+
+		enum attempt_result result = attempt_once(endpoint, ask, ahead_ticks, out);
 
 		if (result != ATTEMPT_AGAIN)
-			return result;
+			return attempt_decided(ask, result, out);
 	}
 	out->fault = WEIR_EDAMAGED;
 	return ATTEMPT_FAULT;
+}
+
+/* ---- now or never ---- */
+
+static enum weir_verdict answer_now(struct weir_endpoint *endpoint, const struct ask *ask,
+				    struct attempt *attempt, struct weir_answer *answer)
+{
+	switch (attempt_take(endpoint, ask, 0, attempt)) {
+	case ATTEMPT_ADMITTED:
+		return answer_admitted(attempt, 0, 0, answer);
+	case ATTEMPT_REFUSED:
+		return answer_refused(endpoint, attempt, 0, answer);
+	case ATTEMPT_AGAIN:
+	case ATTEMPT_FAULT:
+		break;
+	}
+	return answer_fault(endpoint, attempt->fault, answer);
 }
 
 /* Whatever the first glance did not decide, from the beginning. */
@@ -263,18 +416,31 @@ static __attribute__((noinline)) enum weir_verdict acquire_cold(struct weir_endp
 								double cost,
 								struct weir_answer *answer)
 {
+	const struct ask ask = ask_for(endpoint, cost);
 	struct attempt attempt;
 
-	switch (attempt_take(endpoint, cost, 0, &attempt)) {
-	case ATTEMPT_ADMITTED:
-		return answer_admitted(&attempt, 0, answer);
-	case ATTEMPT_REFUSED:
-		return answer_refused(endpoint, &attempt, answer);
-	case ATTEMPT_AGAIN:
-	case ATTEMPT_FAULT:
-		break;
-	}
-	return answer_fault(endpoint, attempt.fault, answer);
+	return answer_now(endpoint, &ask, &attempt, answer);
+}
+
+enum weir_verdict weir_acquire_up_to(struct weir_endpoint *endpoint, double cost, uint64_t least,
+				     uint64_t most, uint64_t *taken, struct weir_answer *answer)
+{
+	struct ask ask = ask_for(endpoint, cost);
+	struct weir_answer own;
+	struct attempt attempt;
+	enum weir_verdict verdict;
+
+	if (least == 0 || most < least)
+		return answer_fault(endpoint, WEIR_EVALUE, answer);
+	ask.least = least;
+	ask.most = most;
+	verdict = answer_now(endpoint, &ask, &attempt, &own);
+	if (verdict == WEIR_ADMIT)
+		/* without a decision the policy admits all of it */
+		*taken = own.fault ? most : attempt.pieces;
+	if (answer)
+		*answer = own;
+	return verdict;
 }
 
 /*
@@ -300,7 +466,7 @@ enum weir_verdict weir_acquire(struct weir_endpoint *endpoint, double cost,
 
 	if (__builtin_expect(units - 1 >= line.burst_units || seen == BUCKET_UNSET ||
 				     !gate_is_settled(gate_load(binding->bucket)) ||
-				     line.flags & LINE_UNLIMITED,
+				     line.flags & (LINE_UNLIMITED | LINE_SHADOW | LINE_BESIDE),
 			     0))
 		return acquire_cold(endpoint, cost, answer);
 	switch (bucket_take_from(binding->bucket, seen, v, units, line.burst_units, &mark)) {

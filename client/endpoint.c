@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "class.h"
 #include "move.h"
+#include "shadow.h"
 
-static struct binding *binding_new(const struct weir *weir, struct attachment *at,
+static struct binding *binding_new(const struct weir_endpoint *endpoint, struct attachment *at,
 				   const struct resolution *found, struct binding *previous)
 {
 	struct binding *binding = calloc(1, sizeof(*binding));
@@ -22,13 +24,13 @@ static struct binding *binding_new(const struct weir *weir, struct attachment *a
 	binding->attachment = at;
 	binding->table = &at->segment.rules->table_generation;
 	binding->retired = &at->segment.state->retired;
-	binding->fork_mark = weir->fork_mark;
+	binding->fork_mark = endpoint->weir->fork_mark;
 	binding->time = at->segment.time;
 	binding->tallies = at->segment.tallies;
 	binding->row = &at->segment.rows[found->row];
 	binding->bucket = &at->segment.buckets[found->bucket];
 	line_read(binding->row, &binding->time, &line);
-	binding->units_per_token = 1ull << line.k;
+	binding->units_per_token = endpoint->class_name ? 0 : 1ull << line.k;
 	binding->row_index = found->row;
 	binding->bucket_index = found->bucket;
 	binding->previous = previous;
@@ -60,7 +62,7 @@ static int refresh_locked(struct weir_endpoint *endpoint)
 		return 0;
 	}
 
-	struct binding *next = binding_new(weir, at, &found, present);
+	struct binding *next = binding_new(endpoint, at, &found, present);
 
 	if (!next)
 		return -ENOMEM;
@@ -113,7 +115,8 @@ int endpoint_install(struct weir_endpoint *endpoint, struct binding *binding)
 	return status;
 }
 
-int weir_endpoint(struct weir *weir, const char *name, struct weir_endpoint **out)
+static int endpoint_new(struct weir *weir, const char *name, uint64_t class_name,
+			struct weir_endpoint **out)
 {
 	if (!names_valid(name))
 		return WEIR_ENAME;
@@ -123,6 +126,7 @@ int weir_endpoint(struct weir *weir, const char *name, struct weir_endpoint **ou
 	if (!endpoint)
 		return -ENOMEM;
 	endpoint->weir = weir;
+	endpoint->class_name = class_name;
 	strcpy(endpoint->name, name); /* names_valid() bounds it */
 
 	int status = endpoint_refresh(endpoint);
@@ -133,6 +137,19 @@ int weir_endpoint(struct weir *weir, const char *name, struct weir_endpoint **ou
 	}
 	*out = endpoint;
 	return 0;
+}
+
+int weir_endpoint(struct weir *weir, const char *name, struct weir_endpoint **out)
+{
+	return endpoint_new(weir, name, 0, out);
+}
+
+int weir_endpoint_class(struct weir *weir, const char *name, const char *class_name,
+			struct weir_endpoint **out)
+{
+	uint64_t number = class_number(class_name);
+
+	return number ? endpoint_new(weir, name, number, out) : WEIR_ECLASS;
 }
 
 void weir_endpoint_close(struct weir_endpoint *endpoint)
@@ -188,12 +205,16 @@ static void level_fill(const struct binding *binding, const struct line *line, u
 static void counts_fill(const struct binding *binding, const struct line *line,
 			struct weir_level *out)
 {
+	struct shadow_sum shadow;
 	struct tally_sum sum;
 
 	move_tally(&binding->attachment->segment, binding->row_index, binding->bucket_index, &sum);
 	out->granted = sum.counters[COUNT_GRANTED_CALLS];
 	out->refused = sum.counters[COUNT_REFUSED_CALLS];
 	out->waited = sum.counters[COUNT_WAITED_CALLS];
+	shadow_read(binding->bucket, &shadow);
+	out->shadow_passed = shadow.counts[SHADOW_PASSED_CALLS];
+	out->shadow_refused = shadow.counts[SHADOW_REFUSED_CALLS];
 	out->granted_tokens = ldexp((double)sum.counters[COUNT_GRANTED_UNITS], -(int)line->k);
 	out->returned_tokens = ldexp((double)sum.counters[COUNT_RETURNED_UNITS], -(int)line->k);
 }

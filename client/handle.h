@@ -57,7 +57,9 @@ struct binding {
 	_Atomic uint64_t table_generation; /* the table it was resolved in, or a later equal one */
 	struct time_source time;
 	struct tallies tallies;
-	uint64_t units_per_token; /* 2^k: a row keeps its unit for life */
+	/* 2^k, as a row keeps its unit for life; 0 in a handle of a class: no cost seems possible
+	 * then to the short way of weir_acquire(), which leaves the call to the long one */
+	uint64_t units_per_token;
 	uint32_t row_index;
 	uint32_t bucket_index;
 	struct attachment *attachment;
@@ -67,6 +69,7 @@ struct binding {
 struct weir_endpoint {
 	struct binding *_Atomic binding;
 	struct weir *weir;
+	uint64_t class_name; /* class.h; 0: of no class */
 	char name[WEIR_NAME_MAX + 1];
 };
 
@@ -79,8 +82,10 @@ struct place_in_line {
 	uint32_t row;
 	uint32_t bucket;
 	uint32_t k;
-	uint32_t held; /* 1 until it is used, settled or cancelled */
-	uint64_t reserved[2];
+	uint32_t held;	 /* 1 until it is used, settled or cancelled */
+	uint32_t unpaid; /* 1: shadow mode let it pass; nothing was taken, nothing goes back */
+	uint32_t reserved32;
+	uint64_t reserved;
 };
 
 /* ---- fork.c ---- */
@@ -141,6 +146,27 @@ enum attempt_result {
 	ATTEMPT_FAULT = 3,
 };
 
+/* What a call wants of one bucket. */
+struct ask {
+	double cost;	     /* of one piece */
+	uint64_t least;	     /* so many pieces, or none */
+	uint64_t most;	     /* so many at most */
+	uint64_t class_name; /* 0: of no class */
+	uint64_t before;     /* a look: units that will be taken first */
+	bool look;	     /* only says what would come of it */
+};
+
+/* One piece, by the class of the handle. */
+static inline struct ask ask_for(const struct weir_endpoint *endpoint, double cost)
+{
+	return (struct ask){
+		.cost = cost,
+		.least = 1,
+		.most = 1,
+		.class_name = endpoint->class_name,
+	};
+}
+
 /* One attempt: the readings it was made with, and its outcome. */
 struct attempt {
 	struct binding *binding;
@@ -148,19 +174,26 @@ struct attempt {
 	uint64_t now;
 	uint64_t v;
 	uint64_t gate;
-	uint64_t units;
+	uint64_t unit;	/* of one piece */
+	uint64_t units; /* granted, or refused */
+	uint64_t pieces;
+	uint64_t leave;	     /* headroom of the call's class, in units */
+	uint64_t class_name; /* of the call */
 	struct bucket_mark mark;
-	uint64_t wait_ticks; /* refused: until the same would pass */
+	uint64_t wait_ticks;   /* refused: until the same would pass */
+	uint64_t unpaid_units; /* of `units`, what shadow mode let pass: then reason and wait_ticks
+				  are those of the refusal */
 	int fault;
 	int32_t reason;
 };
 
 /*
- * Reads the row and tries to take `cost` so that it is due within `ahead_ticks` (0: now).
- * Everything that can change under a call ends in ATTEMPT_AGAIN, and the next attempt sees it.
+ * Reads the row and tries to take what is asked for so that it is due within `ahead_ticks` (0:
+ * now). A class that must leave something takes no place ahead. Everything that can change under
+ * a call ends in ATTEMPT_AGAIN, and the next attempt sees it.
  */
-enum attempt_result attempt_take(struct weir_endpoint *endpoint, double cost, uint64_t ahead_ticks,
-				 struct attempt *out);
+enum attempt_result attempt_take(struct weir_endpoint *endpoint, const struct ask *ask,
+				 uint64_t ahead_ticks, struct attempt *out);
 
 /* Cost in units, rounded up; 0 when it is not a number above 0. Saturates at 2^62. */
 uint64_t cost_units(double cost, uint64_t units_per_token);
@@ -168,10 +201,24 @@ uint64_t cost_units(double cost, uint64_t units_per_token);
 /* Writes a fault's answer and gives the policy's verdict (a refusal for the caller's mistakes). */
 enum weir_verdict answer_fault(const struct weir_endpoint *endpoint, int fault,
 			       struct weir_answer *answer);
+
+/* Writes the answer to a caller's mistake, and refuses. */
+enum weir_verdict answer_mistake(int fault, struct weir_answer *answer);
+
+/*
+ * Count a call that was decided, and write its answer. `ahead_ticks` is how long it was willing to
+ * wait from now on: the shadow limit is weighed by that.
+ */
 enum weir_verdict answer_refused(const struct weir_endpoint *endpoint,
-				 const struct attempt *attempt, struct weir_answer *answer);
+				 const struct attempt *attempt, uint64_t ahead_ticks,
+				 struct weir_answer *answer);
 enum weir_verdict answer_admitted(const struct attempt *attempt, uint64_t wait_ns,
-				  struct weir_answer *answer);
+				  uint64_t ahead_ticks, struct weir_answer *answer);
+
+/* ---- weigh.c ---- */
+
+/* Weighs a decided call by the shadow limit, and counts it; 0 or the reason of its refusal. */
+int32_t weigh(const struct attempt *attempt, uint64_t ahead_ticks, uint64_t *wait_ticks);
 
 /* ---- wait.c ---- */
 
@@ -181,6 +228,18 @@ enum wait_result {
 	WAIT_LATE,  /* its turn lies after the deadline */
 	WAIT_FAULT, /* *fault says which */
 };
+
+/*
+ * Takes what is asked for as soon as it is there. WAIT_DUE: it is taken, at *place, and due; *slept
+ * says whether that took a sleep. WAIT_LATE: it cannot be by the deadline, nothing is taken but
+ * what could not go back, and the attempt is a refused one.
+ */
+enum wait_result wait_take(struct weir_endpoint *endpoint, const struct ask *ask, uint64_t deadline,
+			   struct attempt *attempt, struct place_in_line *place, bool *slept,
+			   int *fault);
+
+/* Counts a call that slept. */
+void wait_count(const struct attempt *attempt, uint64_t slept_ns);
 
 /* Sleeps until a place in line is due. The place follows moved marks. */
 enum wait_result place_wait(struct weir_endpoint *endpoint, struct place_in_line *place,
@@ -206,7 +265,11 @@ void place_take(const struct attempt *attempt, struct place_in_line *out);
 int place_follow(struct weir_endpoint *endpoint, struct place_in_line *place,
 		 struct binding **binding);
 
-/* Gives back up to `units` of a place; returns what went back, in tokens. */
+/*
+ * Gives back up to `units` of a place; returns what went back, in tokens. place_undo() does not
+ * count it, as the grant was not counted.
+ */
+double place_undo(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units);
 double place_return(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units);
 
 #endif

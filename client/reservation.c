@@ -25,6 +25,7 @@ void place_take(const struct attempt *attempt, struct place_in_line *out)
 		.bucket = binding->bucket_index,
 		.k = attempt->line.k,
 		.held = 1,
+		.unpaid = attempt->unpaid_units != 0,
 	};
 }
 
@@ -112,7 +113,8 @@ int place_follow(struct weir_endpoint *endpoint, struct place_in_line *place, st
 
 /* One try, where the mark is now; false: it has moved on meanwhile. */
 static bool return_here(struct weir_endpoint *endpoint, const struct binding *binding,
-			const struct place_in_line *place, uint64_t units, double *tokens)
+			const struct place_in_line *place, uint64_t units, bool count,
+			double *tokens)
 {
 	const struct segment *segment = &binding->attachment->segment;
 	struct line line;
@@ -128,17 +130,18 @@ static bool return_here(struct weir_endpoint *endpoint, const struct binding *bi
 
 	if (back == 0 && bucket_load(binding->bucket) & BUCKET_FROZEN)
 		return endpoint_refresh(endpoint) < 0;
-	if (back)
+	if (back && count)
 		tally_add(&segment->tallies, binding->bucket_index, COUNT_RETURNED_UNITS, back);
 	*tokens = (double)back / (double)(1ull << line.k);
 	return true;
 }
 
-double place_return(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units)
+static double give_back(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units,
+			bool count)
 {
 	double tokens = 0;
 
-	for (int tries = 0; tries < CALL_TRIES; tries++) {
+	for (int tries = 0; tries < CALL_TRIES && !place->unpaid; tries++) {
 		struct binding *binding;
 		unsigned k = place->k;
 
@@ -149,24 +152,35 @@ double place_return(struct weir_endpoint *endpoint, struct place_in_line *place,
 		units = place->k < k ? units >> (k - place->k) : line_rescale(units, k, place->k);
 		if (units > place->units)
 			units = place->units;
-		if (return_here(endpoint, binding, place, units, &tokens))
+		if (return_here(endpoint, binding, place, units, count, &tokens))
 			break;
 	}
 	return tokens;
+}
+
+double place_undo(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units)
+{
+	return give_back(endpoint, place, units, false);
+}
+
+double place_return(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units)
+{
+	return give_back(endpoint, place, units, true);
 }
 
 enum weir_verdict weir_reserve(struct weir_endpoint *endpoint, double cost, uint64_t max_wait_ns,
 			       struct weir_reservation *out, struct weir_answer *answer)
 {
 	const struct segment *segment = &endpoint_binding(endpoint)->attachment->segment;
-	uint64_t deadline = deadline_after(segment, max_wait_ns);
+	const struct ask ask = ask_for(endpoint, cost);
+	uint64_t ahead = ticks_left(segment, deadline_after(segment, max_wait_ns));
 	struct place_in_line place;
 	struct attempt attempt;
 	uint64_t wait_ns;
 
-	switch (attempt_take(endpoint, cost, ticks_left(segment, deadline), &attempt)) {
+	switch (attempt_take(endpoint, &ask, ahead, &attempt)) {
 	case ATTEMPT_REFUSED:
-		return answer_refused(endpoint, &attempt, answer);
+		return answer_refused(endpoint, &attempt, ahead, answer);
 	case ATTEMPT_ADMITTED:
 		break;
 	case ATTEMPT_AGAIN:
@@ -176,12 +190,12 @@ enum weir_verdict weir_reserve(struct weir_endpoint *endpoint, double cost, uint
 	place_take(&attempt, &place);
 	place_store(out, &place);
 	wait_ns =
-		attempt.line.flags & LINE_UNLIMITED
+		attempt.line.flags & (LINE_UNLIMITED | LINE_SHADOW)
 			? 0
 			: ticks_to_ns(&attempt.binding->attachment->segment,
 				      line_ticks_until(&attempt.line, attempt.now,
 						       place.position - attempt.line.burst_units));
-	return answer_admitted(&attempt, wait_ns, answer);
+	return answer_admitted(&attempt, wait_ns, ahead, answer);
 }
 
 /* The answer's level for a place that is held: what is left behind it now. */
@@ -225,10 +239,13 @@ static enum attempt_result place_renew(struct weir_endpoint *endpoint, struct pl
 				       uint64_t deadline, int *fault)
 {
 	const struct segment *segment = &endpoint_binding(endpoint)->attachment->segment;
-	double cost = (double)place->units / (double)(1ull << place->k);
+	struct ask ask = ask_for(endpoint, (double)place->units / (double)(1ull << place->k));
 	struct attempt attempt;
-	enum attempt_result result =
-		attempt_take(endpoint, cost, ticks_left(segment, deadline), &attempt);
+	enum attempt_result result;
+
+	/* it was admitted once: a class need not leave anything for it again */
+	ask.class_name = 0;
+	result = attempt_take(endpoint, &ask, ticks_left(segment, deadline), &attempt);
 
 	if (result == ATTEMPT_ADMITTED)
 		place_take(&attempt, place);
@@ -301,7 +318,7 @@ static int charge_more(struct weir_endpoint *endpoint, struct place_in_line *pla
 
 		const struct segment *segment = &binding->attachment->segment;
 		uint64_t now = line_read(binding->row, &segment->time, &line);
-		uint64_t more = cost_units(cost, binding->units_per_token);
+		uint64_t more = cost_units(cost, 1ull << line.k);
 
 		if (line.flags & LINE_UNLIMITED)
 			return 0;
@@ -335,7 +352,9 @@ int weir_settle(struct weir_endpoint *endpoint, struct weir_reservation *reserva
 		return WEIR_ESPENT;
 	if (!(actual_cost >= 0))
 		return WEIR_ECOST;
-	if (actual_cost > taken)
+	if (place.unpaid)
+		status = 0; /* nothing was taken: there is nothing to correct */
+	else if (actual_cost > taken)
 		status = charge_more(endpoint, &place, actual_cost - taken);
 	else if (actual_cost < taken)
 		place_return(endpoint, &place,

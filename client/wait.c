@@ -140,6 +140,9 @@ static enum look_result look_closed(struct look *look, uint64_t deadline)
 
 static enum look_result look_at(struct look *look, struct place_in_line *place, uint64_t deadline)
 {
+	/* in shadow mode nobody is held up */
+	if (look->line.flags & LINE_SHADOW)
+		return LOOK_DUE;
 	if (gate_is_closed(look->gate, look->now))
 		return look_closed(look, deadline);
 	if (!gate_is_settled(look->gate)) {
@@ -225,100 +228,139 @@ static bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *
 	return true;
 }
 
-static enum weir_verdict admitted_after(struct weir_endpoint *endpoint,
-					const struct attempt *attempt, uint64_t from_ns,
-					struct weir_answer *answer)
+/*
+ * A class that must leave something has no place in line: it waits until enough is there, and is
+ * behind everybody who has one. Sleeps until that may be; false: not before the deadline.
+ */
+static bool wait_for_headroom(struct weir_endpoint *endpoint, struct attempt *attempt,
+			      const struct watch *watch, uint64_t deadline)
+{
+	const struct segment *segment = &attempt->binding->attachment->segment;
+	uint64_t at = attempt->now + attempt->wait_ticks;
+
+	if (!attempt->leave || attempt->wait_ticks == UINT64_MAX)
+		return false;
+	if (at < attempt->now || at > deadline) {
+		attempt->reason = WEIR_REASON_DEADLINE;
+		return false;
+	}
+	weir_report(endpoint->weir, WEIR_EVENT_WAIT, 0, endpoint->name,
+		    ticks_to_ns(segment, attempt->wait_ticks));
+	watch_sleep(segment, watch, attempt->wait_ticks);
+	return true;
+}
+
+void wait_count(const struct attempt *attempt, uint64_t slept_ns)
 {
 	const struct binding *binding = attempt->binding;
 	const struct tallies *tallies = &binding->attachment->segment.tallies;
-	uint64_t slept_ns = segment_now_ns(segment_of(endpoint)) - from_ns;
 
 	tally_count(tallies, binding->bucket_index, COUNT_WAITED_CALLS, attempt->units);
 	tally_add(tallies, binding->bucket_index, COUNT_WAITED_NS, slept_ns);
-	return answer_admitted(attempt, slept_ns, answer);
 }
 
 /* The attempt took a place that is not due yet. */
 static bool must_sleep(const struct attempt *attempt)
 {
-	return !(attempt->line.flags & LINE_UNLIMITED) &&
+	return !(attempt->line.flags & (LINE_UNLIMITED | LINE_SHADOW)) &&
 	       (int64_t)(attempt->mark.mark - attempt->v) > (int64_t)attempt->line.burst_units;
 }
 
-static enum weir_verdict refused_late(struct weir_endpoint *endpoint, struct attempt *attempt,
-				      struct place_in_line *place, struct weir_answer *answer)
+/* Gives the place up; the attempt becomes a refused one. */
+static void give_up(struct weir_endpoint *endpoint, struct attempt *attempt,
+		    struct place_in_line *place)
 {
 	const struct line *line = &attempt->line;
 
-	place_return(endpoint, place, place->units);
+	place_undo(endpoint, place, place->units);
 	attempt->now = segment_now(&attempt->binding->attachment->segment);
 	attempt->wait_ticks =
 		line_ticks_until(line, attempt->now, attempt->mark.mark - line->burst_units);
 	attempt->reason = WEIR_REASON_DEADLINE;
-	return answer_refused(endpoint, attempt, answer);
 }
 
-/* Sleeps in line. Returns WAIT_VOID when a new place must be taken, else *verdict is set. */
+/* Sleeps in line. WAIT_VOID: a new place must be taken. */
 static enum wait_result wait_in_line(struct weir_endpoint *endpoint, struct attempt *attempt,
-				     uint64_t deadline, uint64_t from_ns,
-				     struct weir_answer *answer, enum weir_verdict *verdict)
+				     struct place_in_line *place, uint64_t deadline, int *fault)
 {
-	struct place_in_line place;
-	int fault = 0;
+	enum wait_result result;
 
-	place_take(attempt, &place);
 	weir_report(endpoint->weir, WEIR_EVENT_WAIT, 0, endpoint->name,
 		    ticks_to_ns(&attempt->binding->attachment->segment,
 				line_ticks_until(&attempt->line, attempt->now,
-						 place.position - attempt->line.burst_units)));
-
-	enum wait_result result = place_wait(endpoint, &place, deadline, &fault);
-
-	switch (result) {
-	case WAIT_DUE:
-		*verdict = admitted_after(endpoint, attempt, from_ns, answer);
-		break;
-	case WAIT_LATE:
-		*verdict = refused_late(endpoint, attempt, &place, answer);
-		break;
-	case WAIT_FAULT:
-		*verdict = answer_fault(endpoint, fault, answer);
-		break;
-	case WAIT_VOID:
-		break;
-	}
+						 place->position - attempt->line.burst_units)));
+	result = place_wait(endpoint, place, deadline, fault);
+	if (result == WAIT_LATE)
+		give_up(endpoint, attempt, place);
 	return result;
+}
+
+enum wait_result wait_take(struct weir_endpoint *endpoint, const struct ask *ask, uint64_t deadline,
+			   struct attempt *attempt, struct place_in_line *place, bool *slept,
+			   int *fault)
+{
+	*slept = false;
+	for (;;) {
+		const struct binding *binding = endpoint_binding(endpoint);
+		struct watch watch = watch_begin(&binding->attachment->segment, binding->row);
+		enum wait_result result;
+
+		switch (attempt_take(endpoint, ask, ticks_left(segment_of(endpoint), deadline),
+				     attempt)) {
+		case ATTEMPT_REFUSED:
+			/* resolved anew: what is to be watched is another row */
+			if (attempt->leave && attempt->binding != binding)
+				continue;
+			if (attempt->reason == WEIR_REASON_CLOSED
+				    ? !wait_for_gate(endpoint, attempt, deadline)
+				    : !wait_for_headroom(endpoint, attempt, &watch, deadline))
+				return WAIT_LATE;
+			*slept = true;
+			continue;
+		case ATTEMPT_ADMITTED:
+			place_take(attempt, place);
+			if (!must_sleep(attempt))
+				return WAIT_DUE;
+			*slept = true;
+			result = wait_in_line(endpoint, attempt, place, deadline, fault);
+			if (result == WAIT_VOID)
+				continue;
+			return result;
+		case ATTEMPT_AGAIN:
+		case ATTEMPT_FAULT:
+			*fault = attempt->fault;
+			return WAIT_FAULT;
+		}
+	}
 }
 
 enum weir_verdict weir_wait(struct weir_endpoint *endpoint, double cost, uint64_t timeout_ns,
 			    struct weir_answer *answer)
 {
+	const struct ask ask = ask_for(endpoint, cost);
 	uint64_t deadline = deadline_after(segment_of(endpoint), timeout_ns);
 	uint64_t from_ns = segment_now_ns(segment_of(endpoint));
+	struct place_in_line place;
 	struct attempt attempt;
+	uint64_t slept_ns;
+	int fault = 0;
+	bool slept;
 
-	for (;;) {
-		enum weir_verdict verdict = WEIR_REFUSE;
-
-		switch (attempt_take(endpoint, cost, ticks_left(segment_of(endpoint), deadline),
-				     &attempt)) {
-		case ATTEMPT_REFUSED:
-			if (attempt.reason != WEIR_REASON_CLOSED ||
-			    !wait_for_gate(endpoint, &attempt, deadline))
-				return answer_refused(endpoint, &attempt, answer);
-			continue;
-		case ATTEMPT_ADMITTED:
-			if (!must_sleep(&attempt))
-				return answer_admitted(&attempt, 0, answer);
-			if (wait_in_line(endpoint, &attempt, deadline, from_ns, answer, &verdict) ==
-			    WAIT_VOID)
-				continue;
-			return verdict;
-		case ATTEMPT_AGAIN:
-		case ATTEMPT_FAULT:
-			return answer_fault(endpoint, attempt.fault, answer);
-		}
+	switch (wait_take(endpoint, &ask, deadline, &attempt, &place, &slept, &fault)) {
+	case WAIT_DUE:
+		slept_ns = slept ? segment_now_ns(segment_of(endpoint)) - from_ns : 0;
+		if (slept)
+			wait_count(&attempt, slept_ns);
+		return answer_admitted(&attempt, slept_ns,
+				       ticks_left(segment_of(endpoint), deadline), answer);
+	case WAIT_LATE:
+		return answer_refused(endpoint, &attempt,
+				      ticks_left(segment_of(endpoint), deadline), answer);
+	case WAIT_VOID:
+	case WAIT_FAULT:
+		break;
 	}
+	return answer_fault(endpoint, fault, answer);
 }
 
 enum weir_verdict weir_execute(struct weir_endpoint *endpoint, double cost, uint64_t timeout_ns,

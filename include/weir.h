@@ -77,7 +77,8 @@ struct weir_endpoint; /* one name, resolved */
 	X(WEIR_ERUNNING, -5024, "another daemon serves this instance")                             \
 	X(WEIR_EWIRE, -5025, "a message that cannot be understood")                                \
 	X(WEIR_EDENIED, -5026, "changing needs root, the daemon's user or its group")              \
-	X(WEIR_ESPACE, -5027, "not enough room where the segment belongs (is /dev/shm full?)")
+	X(WEIR_ESPACE, -5027, "not enough room where the segment belongs (is /dev/shm full?)")     \
+	X(WEIR_ECLASS, -5028, "a class is 1 to 12 of the letters a-z, digits, - and _")
 
 enum weir_error {
 #define WEIR_ERROR_ENUM(name, code, text) name = code,
@@ -106,6 +107,7 @@ enum weir_reason {
 	WEIR_REASON_NEVER = 4,	  /* no wait helps: the cost is above the burst, or the rate is 0 */
 	WEIR_REASON_QUEUE = 5,	  /* the queue reaches further than the rule's max_wait */
 	WEIR_REASON_FAULT = 6,	  /* no decision was possible: the handle's policy answered */
+	WEIR_REASON_HEADROOM = 7, /* it is there, but not for this class: see weir_endpoint_class */
 };
 
 /* What a call says beside its verdict. Written whole, on every call that is given one. */
@@ -116,7 +118,11 @@ struct weir_answer {
 	double level;	  /* tokens left afterwards; below 0 when others queue */
 	int32_t fault;	  /* 0, or the code of what was wrong */
 	int32_t reason;	  /* enum weir_reason */
-	uint64_t reserved[5];
+	int32_t shadow;	  /* the reason of a refusal that shadow mode did not make, or that the
+			     shadow limit would have made; else 0 */
+	uint32_t which;	  /* of several endpoints, the one that all this is about */
+	uint64_t shadow_wait_ns; /* the wait of that refusal */
+	uint64_t reserved[3];
 };
 
 /* What a handle answers when the segment cannot. */
@@ -183,6 +189,15 @@ void weir_close(struct weir *weir);
  * May allocate; does not block. Returns 0 and *out, or WEIR_ENAME, -ENOMEM.
  */
 int weir_endpoint(struct weir *weir, const char *name, struct weir_endpoint **out);
+
+/*
+ * The same for calls of a class, such as "background": one is admitted only if afterwards at least
+ * what the rule's `class background = leave 20 %` says is left. Under a rule that does not know
+ * the class it is a call as any other. Waiting calls of a class have no place in line: they come
+ * behind everybody who has one. Also WEIR_ECLASS.
+ */
+int weir_endpoint_class(struct weir *weir, const char *name, const char *class_name,
+			struct weir_endpoint **out);
 void weir_endpoint_close(struct weir_endpoint *endpoint); /* NULL is allowed */
 
 /*
@@ -191,6 +206,13 @@ void weir_endpoint_close(struct weir_endpoint *endpoint); /* NULL is allowed */
  */
 enum weir_verdict weir_acquire(struct weir_endpoint *endpoint, double cost,
 			       struct weir_answer *answer);
+
+/*
+ * Takes as many of `most` pieces of cost tokens each as are there, at least `least` or none, in one
+ * step; *taken says how many. Lock-free, never blocks. WEIR_EVALUE: not 1 <= least <= most.
+ */
+enum weir_verdict weir_acquire_up_to(struct weir_endpoint *endpoint, double cost, uint64_t least,
+				     uint64_t most, uint64_t *taken, struct weir_answer *answer);
 
 /*
  * Takes cost tokens as soon as they are there, first come first served, sleeping up to
@@ -243,6 +265,31 @@ enum weir_verdict weir_execute(struct weir_endpoint *endpoint, double cost, uint
 			       int (*work)(void *context), void *context, int *result,
 			       struct weir_answer *answer);
 
+/* What a call needs of one endpoint of several. Start from {.endpoint = e, .cost = c}. */
+struct weir_want {
+	struct weir_endpoint *endpoint;
+	double cost;
+	const char *class_name; /* NULL: that of the handle */
+	uint64_t reserved[5];
+};
+
+#define WEIR_WANTS_MAX 16
+
+/*
+ * Takes every cost of `count` wants now, or nothing. Lock-free, never blocks. Refused: which and
+ * wait_ns are those of the endpoint that needs the longest wait. What was taken before another
+ * caller was quicker goes back as by weir_cancel. WEIR_EVALUE: not 1 to WEIR_WANTS_MAX wants.
+ */
+enum weir_verdict weir_acquire_all(const struct weir_want *wants, size_t count,
+				   struct weir_answer *answer);
+
+/*
+ * The same as soon as all of it is there, sleeping up to timeout_ns: in line where the wait is the
+ * longest, and with its place there kept, in the next. Refuses at once what cannot pass in time.
+ */
+enum weir_verdict weir_wait_all(const struct weir_want *wants, size_t count, uint64_t timeout_ns,
+				struct weir_answer *answer);
+
 /* What an endpoint looks like at this moment. Start from {.size = sizeof(struct weir_level)}. */
 struct weir_level {
 	size_t size;
@@ -257,7 +304,9 @@ struct weir_level {
 	uint64_t waited;       /* calls that slept or reserved ahead */
 	double granted_tokens; /* never lowered by giving back */
 	double returned_tokens;
-	uint64_t reserved[8];
+	uint64_t shadow_passed;	 /* calls that shadow mode let pass */
+	uint64_t shadow_refused; /* calls that the shadow limit would have refused */
+	uint64_t reserved[6];
 };
 
 /* Looks without taking. Lock-free. Returns 0, or the fault's code. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The segment image of release 0.1.0: two objects with known contents, as the words that are not
+ * The segment image of layout 2: two objects with known contents, as the words that are not
  * zero. Today's code attaches to these bytes and finds what was put there. When the layout changes
  * on purpose, LAYOUT_VERSION is raised, this image is refused as older, and a new one is made:
  *
@@ -13,6 +13,8 @@
 #include <inttypes.h>
 
 #include "bucket.h"
+#include "class.h"
+#include "config.h"
 #include "gate.h"
 #include "handle.h"
 #include "members.h"
@@ -39,7 +41,7 @@ static void dump(const char *folder, const char *object, const void *bytes, size
 	FILE *file = fopen(path, "we");
 
 	assert_non_null(file);
-	fprintf(file, "# weir 0.1.0, layout %u: offset and value of the words that are not 0\n",
+	fprintf(file, "# layout %u: offset and value of the words that are not 0\n",
 		LAYOUT_VERSION);
 	fprintf(file, "length %zu\n", count);
 	for (size_t i = 0; i < count; i += 8) {
@@ -59,16 +61,24 @@ static void fill(struct scene *scene)
 	struct terms hourly = scene_terms(5000, 100);
 	const struct rule api = {.kind = ROW_EXACT, .text = "api.github.com", .terms = hourly};
 	struct rule by_the_hour = api;
+	struct rule pattern = {.kind = ROW_PATTERN, .text = "p/*", .terms = scene_terms(20, 60)};
 	const struct terms_author operator_is = {ORIGIN_OPERATOR, 1000};
-	const struct terms changed = scene_terms(40, 80);
+	struct terms changed = scene_terms(40, 80);
 
 	by_the_hour.terms.period_ns = 3600 * SCENE_SECOND;
 	scene_add(segment, ROW_DEFAULT, "*", 10, 10);	       /* row 0 */
 	assert_int_equal(rules_add(segment, &by_the_hour), 1); /* row 1 */
-	assert_int_equal(scene_add(segment, ROW_PATTERN, "p/*", 20, 60), 2);
+	pattern.terms.beside =
+		(struct shadow_terms){20 * TERMS_MICRO, SCENE_SECOND, 10 * TERMS_MICRO};
+	assert_int_equal(rules_add(segment, &pattern), 2);
 	assert_int_equal(scene_add(segment, ROW_EXACT, "gone", 1, 1), 3);
 	rules_remove(segment, 3);
 	assert_int_equal(scene_add(segment, ROW_EXACT, "closed", 1, 5), 4);
+	changed.shadow = 1;
+	changed.beside = pattern.terms.beside;
+	assert_null(config_set_term(&changed, "class batch", "leave 2.5"));
+	assert_null(config_set_term(&changed, "class background", "leave 20 %"));
+	assert_null(config_finish_terms(&changed, true, true));
 	assert_int_equal(rules_change(segment, 2, &changed, &operator_is, RULES_KEEP_USED), 2);
 	assert_int_equal(segment_reveal(segment, &scene->place), 0);
 }
@@ -78,7 +88,8 @@ static void use(struct scene *scene)
 	static const struct {
 		const char *name;
 		double cost;
-	} draws[] = {{"api.github.com", 30}, {"p/1", 7}, {"p/2", 8}, {"other", 4}, {"closed", 1}};
+	} draws[] = {{"api.github.com", 30}, {"p/1", 7},    {"p/2", 8},
+		     {"other", 4},	     {"closed", 1}, {"p/2", 90}};
 	struct weir *weir = scene_open(&scene->place);
 
 	for (size_t i = 0; i < sizeof(draws) / sizeof(draws[0]); i++) {
@@ -172,7 +183,7 @@ static void golden_begin(struct scene *scene)
 	int status = segment_attach(&scene->segment, &scene->place, SEGMENT_PUBLISH, (uid_t)-1);
 
 	if (status < 0)
-		fail_msg("the image of 0.1.0: %s", weir_strerror(status));
+		fail_msg("the image: %s", weir_strerror(status));
 }
 
 /* ---- looking ---- */
@@ -217,6 +228,14 @@ static void test_rules(void **state)
 	assert_int_equal(terms.rate_micro, 40 * TERMS_MICRO);
 	assert_int_equal(author.origin, ORIGIN_OPERATOR);
 	assert_int_equal(author.uid, 1000);
+	assert_int_equal(terms.shadow, 1);
+	assert_int_equal(terms.beside.rate_micro, 20 * TERMS_MICRO);
+	assert_int_equal(terms.beside.period_ns, SCENE_SECOND);
+	assert_int_equal(terms.beside.burst_micro, 10 * TERMS_MICRO);
+	assert_int_equal(terms.classes[0].name, class_number("background"));
+	assert_int_equal(terms.classes[0].leave, 20 * CLASS_PERCENT | CLASS_SHARE);
+	assert_int_equal(terms.classes[1].name, class_number("batch"));
+	assert_int_equal(terms.classes[1].leave, 2500000);
 	scene_end(&scene);
 }
 
@@ -234,7 +253,7 @@ static void test_levels(void **state)
 {
 	static const struct expectation rows[] = {
 		{"api.github.com", 70, 100, 5000 / 3600.0, 1, 0, 70 + 500 / 3600.0},
-		{"p/1", 65, 80, 40, 2, 0, 69},
+		{"p/1", 65, 80, 40, 3, 0, 69},
 		{"other", 6, 10, 10, 1, 1, 7},
 		{"never used", 10, 10, 10, 0, 0, 10},
 	};
@@ -323,6 +342,35 @@ static void test_names(void **state)
 	scene_end(&scene);
 }
 
+/* The call that the limit would have refused, and the two that the shadow limit would have. */
+static void test_shadows(void **state)
+{
+	struct scene scene;
+	struct weir_answer answer;
+	struct weir_level level = {.size = sizeof(level)};
+
+	(void)state;
+	golden_begin(&scene);
+	struct weir *weir = scene_open(&scene.place);
+	struct weir_endpoint *endpoint = scene_endpoint(weir, "p/1");
+	struct weir_endpoint *background;
+
+	assert_int_equal(weir_peek(endpoint, &level), 0);
+	assert_int_equal(level.shadow_passed, 1);
+	assert_int_equal(level.shadow_refused, 2);
+	/* 10 - 7 are left by the shadow limit, and 65 - 16 for the class */
+	assert_int_equal(weir_acquire(endpoint, 4, &answer), WEIR_ADMIT);
+	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
+	assert_near((double)answer.shadow_wait_ns, 50000000);
+	assert_int_equal(weir_endpoint_class(weir, "p/1", "background", &background), 0);
+	assert_int_equal(weir_acquire(background, 46, &answer), WEIR_ADMIT);
+	assert_int_equal(answer.shadow, WEIR_REASON_HEADROOM);
+	weir_endpoint_close(background);
+	weir_endpoint_close(endpoint);
+	weir_close(weir);
+	scene_end(&scene);
+}
+
 /* Today's publisher takes it over: changes, moves, replaces. */
 static void test_adopted(void **state)
 {
@@ -361,7 +409,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_header),	cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_levels),	cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_members), cmocka_unit_test(test_names),
-		cmocka_unit_test(test_adopted),
+		cmocka_unit_test(test_shadows), cmocka_unit_test(test_adopted),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "write") == 0)
