@@ -20,6 +20,8 @@ static bool print_answer(const struct draw *draw)
 	page_text(&page, "reason", NULL, draw_reason(draw->answer.reason));
 	page_duration(&page, "wait_ns", NULL, draw->answer.wait_ns);
 	page_tokens(&page, "level", NULL, draw->answer.level);
+	page_text(&page, "shadow_reason", NULL, draw_reason(draw->answer.shadow));
+	page_duration(&page, "shadow_wait_ns", NULL, draw->answer.shadow_wait_ns);
 	page_code(&page, "fault", draw->answer.fault);
 	if (draw->answer.fault)
 		page_text(&page, "fault_text", NULL, weir_strerror(draw->answer.fault));
@@ -37,6 +39,8 @@ enum ctl_exit command_acquire(struct ctl *ctl)
 		status = ctl_complain("%s", weir_strerror(-ENOMEM));
 	if (!ctl->json && status == CTL_REFUSED)
 		printf("refused: %s\n", draw_refusal(&draw, sentence));
+	if (!ctl->json && status == CTL_DONE && draw.answer.shadow)
+		printf("admitted, and in the shadow refused: %s\n", draw_shadow(&draw, sentence));
 	draw_close(&draw);
 	return status;
 }

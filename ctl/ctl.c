@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "class.h"
 #include "names.h"
 #include "text.h"
 #include "token_clock.h"
@@ -91,4 +92,14 @@ bool ctl_duration(const struct ctl *ctl, enum option_id id, bool forever, uint64
 		ctl_misuse(ctl, "--%s %.80s: %s%s", option_specs[id].name, text, wrong,
 			   forever ? ", or forever" : "");
 	return !wrong;
+}
+
+bool ctl_class(const struct ctl *ctl)
+{
+	const char *text = ctl->args.values[OPTION_CLASS];
+
+	if (!text || class_number(text))
+		return true;
+	ctl_misuse(ctl, "--class %.80s: %s", text, weir_strerror(WEIR_ECLASS));
+	return false;
 }

@@ -77,4 +77,7 @@ const char *ctl_name(const struct ctl *ctl);
 bool ctl_cost(const struct ctl *ctl, double *cost);
 bool ctl_duration(const struct ctl *ctl, enum option_id id, bool forever, uint64_t *ns);
 
+/* Whether --class, if it was given, can be a class; else complains. */
+bool ctl_class(const struct ctl *ctl);
+
 #endif

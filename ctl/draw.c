@@ -19,7 +19,12 @@ int draw_attach(struct draw *draw, const struct ctl *ctl)
 	status = weir_open(&draw->weir, &options);
 	if (status < 0)
 		return status;
-	status = weir_endpoint(draw->weir, draw->name, &draw->endpoint);
+	draw->class_name = ctl->args.values[OPTION_CLASS];
+	if (draw->class_name)
+		status = weir_endpoint_class(draw->weir, draw->name, draw->class_name,
+					     &draw->endpoint);
+	else
+		status = weir_endpoint(draw->weir, draw->name, &draw->endpoint);
 	if (status < 0)
 		draw_close(draw);
 	return status;
@@ -53,7 +58,7 @@ enum ctl_exit draw_take(struct draw *draw, const struct ctl *ctl, uint64_t wait_
 	int status;
 
 	*draw = (struct draw){.name = ctl_name(ctl), .cost = 1, .wait_ns = wait_ns};
-	if (!draw->name || !ctl_cost(ctl, &draw->cost) ||
+	if (!draw->name || !ctl_cost(ctl, &draw->cost) || !ctl_class(ctl) ||
 	    !ctl_duration(ctl, OPTION_WAIT, true, &draw->wait_ns))
 		return CTL_CANNOT;
 	status = draw_attach(draw, ctl);
@@ -106,9 +111,16 @@ const char *draw_refusal(const struct draw *draw, char out[DRAW_SENTENCE_BYTES])
 			 "(max_wait)",
 			 wait, tokens);
 		break;
+	case WEIR_REASON_HEADROOM:
+		snprintf(out, DRAW_SENTENCE_BYTES,
+			 "%s until %.64s there beside what class %.12s must leave", wait, tokens,
+			 draw->class_name);
+		break;
 	case WEIR_REASON_NEVER:
 		snprintf(out, DRAW_SENTENCE_BYTES,
-			 "no wait helps: the rate is 0 and %.64s not there", tokens);
+			 "no wait helps: the rate is 0 and %.64s not there%s%.12s", tokens,
+			 draw->class_name ? ", or that is more than ever is left for class " : "",
+			 draw->class_name ? draw->class_name : "");
 		break;
 	case WEIR_REASON_NONE:
 	case WEIR_REASON_LEVEL:
@@ -117,6 +129,15 @@ const char *draw_refusal(const struct draw *draw, char out[DRAW_SENTENCE_BYTES])
 		break;
 	}
 	return out;
+}
+
+const char *draw_shadow(const struct draw *draw, char out[DRAW_SENTENCE_BYTES])
+{
+	struct draw refused = *draw;
+
+	refused.answer.reason = draw->answer.shadow;
+	refused.answer.wait_ns = draw->answer.shadow_wait_ns;
+	return draw_refusal(&refused, out);
 }
 
 const char *draw_reason(int32_t reason)
@@ -136,6 +157,8 @@ const char *draw_reason(int32_t reason)
 		return "queue";
 	case WEIR_REASON_FAULT:
 		return "fault";
+	case WEIR_REASON_HEADROOM:
+		return "headroom";
 	}
 	return "unknown";
 }

@@ -16,6 +16,7 @@ struct draw {
 	struct weir *weir;
 	struct weir_endpoint *endpoint;
 	const char *name;
+	const char *class_name; /* or NULL */
 	double cost;
 	uint64_t wait_ns; /* 0: now or never */
 	enum weir_verdict verdict;
@@ -40,6 +41,9 @@ enum ctl_exit draw_take(struct draw *draw, const struct ctl *ctl, uint64_t wait_
 #define DRAW_SENTENCE_BYTES 256
 /* "0.2 s until 5 tokens are there", of a refusal. Returns out. */
 const char *draw_refusal(const struct draw *draw, char out[DRAW_SENTENCE_BYTES]);
+
+/* The same of the refusal that shadow mode did not make, or a shadow limit would have made. */
+const char *draw_shadow(const struct draw *draw, char out[DRAW_SENTENCE_BYTES]);
 
 /* "level", "closed", ...: the reason of an answer, for programs. */
 const char *draw_reason(int32_t reason);

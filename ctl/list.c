@@ -13,7 +13,7 @@
 #include "views.h"
 #include "weir.h"
 
-static void add_view(const struct view *view, struct page *page)
+static void add_view(const struct view *view, struct page *page, bool shadows)
 {
 	char shown[LAYOUT_TEXT_BYTES + 16];
 
@@ -26,9 +26,23 @@ static void add_view(const struct view *view, struct page *page)
 	view_add_limits(view, page, true);
 	view_add_level(view, page, true);
 	view_add_counts(view, page, true);
+	view_add_shadow(view, page, shadows);
 	view_add_state(view, page, true);
 	page_count(page, "row", NULL, view->row);
 	page_count(page, "bucket", NULL, view->bucket);
+}
+
+/* Whether anything has a shadow, so that the table needs a column for it. */
+static bool any_shadow(const struct views *views)
+{
+	for (size_t i = 0; i < views->count; i++) {
+		const struct view *view = &views->items[i];
+
+		if (view_is_shadow(view) || view_has_shadow(view) ||
+		    view->shadow.counts[SHADOW_PASSED_CALLS])
+			return true;
+	}
+	return false;
 }
 
 /* What stands below the table: whether anybody keeps the rules. */
@@ -45,6 +59,7 @@ static void print_footer(const struct look *look, const struct ctl *ctl)
 
 static bool print_views(const struct look *look, const struct ctl *ctl, const struct views *views)
 {
+	bool shadows = any_shadow(views);
 	struct page page;
 
 	page_open(&page, ctl->json);
@@ -54,7 +69,7 @@ static bool print_views(const struct look *look, const struct ctl *ctl, const st
 	page_count(&page, "weird_pid", NULL, (uint64_t)look->daemon);
 	page_rows(&page, "endpoints");
 	for (size_t i = 0; i < views->count; i++)
-		add_view(&views->items[i], &page);
+		add_view(&views->items[i], &page, shadows);
 	if (!page_print(&page, stdout))
 		return false;
 	if (!ctl->json)

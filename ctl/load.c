@@ -283,7 +283,7 @@ static bool read_plan(struct load *load, unsigned *count)
 	uint64_t wanted = *count;
 
 	load->plan.name = ctl_name(ctl);
-	if (!load->plan.name || !ctl_cost(ctl, &load->plan.cost) ||
+	if (!load->plan.name || !ctl_cost(ctl, &load->plan.cost) || !ctl_class(ctl) ||
 	    !ctl_duration(ctl, OPTION_FOR, false, &load->plan.for_ns))
 		return false;
 	if (names_is_pattern(load->plan.name)) {

@@ -213,6 +213,16 @@ static void view_gate(const struct look *look, struct bucket_words *words, struc
 					  line_value(&out->line, until) + out->line.burst_units);
 }
 
+/* Counts and mark of the shadows go along with a mark that moves, so they are read in one place. */
+static void view_shadow(const struct look *look, struct view *out)
+{
+	const struct bucket *bucket = &look->segment.buckets[out->bucket];
+
+	shadow_read(bucket, &out->shadow);
+	if (out->line.flags & LINE_BESIDE)
+		out->shadow_level_units = shadow_level(bucket, &out->line.shadow, out->now);
+}
+
 static void view_bucket(const struct look *look, struct view *out)
 {
 	struct bucket_words words = words_of(&look->segment, look->has_old ? &look->old : NULL,
@@ -228,6 +238,7 @@ static void view_bucket(const struct look *look, struct view *out)
 		out->queue_ns = ticks_ns(look, line_ticks_until(&out->line, out->now, due));
 	}
 	move_tally(&look->segment, out->row, out->bucket, &out->tally);
+	view_shadow(look, out);
 }
 
 /* ---- views ---- */
@@ -284,6 +295,7 @@ void look_unclaimed(const struct look *look, uint32_t row, const char *name, str
 	if (out->kind == VIEW_DEFAULT)
 		out->kind = VIEW_NAME;
 	out->level_units = (int64_t)out->line.initial_units;
+	out->shadow_level_units = (int64_t)out->line.shadow.burst_units;
 }
 
 int look_name(const struct look *look, const char *name, struct view *out)
@@ -325,6 +337,16 @@ double view_level(const struct view *view)
 	return view->closed && level > 0 ? 0 : level;
 }
 
+bool view_is_shadow(const struct view *view)
+{
+	return view->line.flags & LINE_SHADOW;
+}
+
+bool view_has_shadow(const struct view *view)
+{
+	return view->line.flags & LINE_BESIDE;
+}
+
 double view_rate(const struct view *view)
 {
 	if (view->terms.rate_micro == TERMS_UNLIMITED)
@@ -343,22 +365,23 @@ double view_queue(const struct view *view)
 
 const char *view_state(const struct view *view, char out[VIEW_STATE_BYTES])
 {
+	const char *shadow = view_is_shadow(view) ? "shadow, " : "";
 	char duration[TEXT_BYTES];
 
 	if (view->closed && view->closed_ns == UINT64_MAX)
-		snprintf(out, VIEW_STATE_BYTES, "closed until opened");
+		snprintf(out, VIEW_STATE_BYTES, "%sclosed until opened", shadow);
 	else if (view->closed)
-		snprintf(out, VIEW_STATE_BYTES, "closed %s",
+		snprintf(out, VIEW_STATE_BYTES, "%sclosed %s", shadow,
 			 text_duration(view->closed_ns, duration));
 	else if (view->line.flags & LINE_UNLIMITED)
-		snprintf(out, VIEW_STATE_BYTES, "unlimited");
+		snprintf(out, VIEW_STATE_BYTES, "%sunlimited", shadow);
 	else if (view->line.flags & LINE_NEVER)
-		snprintf(out, VIEW_STATE_BYTES, "stopped");
+		snprintf(out, VIEW_STATE_BYTES, "%sstopped", shadow);
 	else if (view_queue(view) > 0)
-		snprintf(out, VIEW_STATE_BYTES, "queue %s",
+		snprintf(out, VIEW_STATE_BYTES, "%squeue %s", shadow,
 			 text_duration(view->queue_ns, duration));
 	else
-		snprintf(out, VIEW_STATE_BYTES, "open");
+		snprintf(out, VIEW_STATE_BYTES, "%s", shadow[0] ? "shadow" : "open");
 	return out;
 }
 
@@ -429,4 +452,85 @@ void view_add_state(const struct view *view, struct page *page, bool titles)
 	page_duration(page, "closed_ns", NULL, view->closed_ns);
 	page_tokens(page, "queue_tokens", NULL, view_queue(view));
 	page_duration(page, "queue_ns", NULL, view->queue_ns);
+}
+
+/* "12", "7 by 50/s", "12, 7 by 50/s": what shadow mode let pass, what the shadow limit refused. */
+static void shadow_text(const struct view *view, char out[TEXT_BYTES])
+{
+	const uint64_t *counts = view->shadow.counts;
+	char rate[VALUE_TEXT_BYTES];
+	int used = 0;
+
+	out[0] = '\0';
+	if (view_is_shadow(view) || counts[SHADOW_PASSED_CALLS] || !view_has_shadow(view))
+		used = snprintf(out, TEXT_BYTES, "%llu",
+				(unsigned long long)counts[SHADOW_PASSED_CALLS]);
+	if (view_has_shadow(view))
+		snprintf(out + used, TEXT_BYTES - (size_t)used, "%s%llu by %.20s", used ? ", " : "",
+			 (unsigned long long)counts[SHADOW_REFUSED_CALLS],
+			 value_rate_text(view->terms.beside.rate_micro,
+					 view->terms.beside.period_ns, rate));
+}
+
+/* The shadow limit, as JSON. */
+static void add_shadow_limit(const struct view *view, struct page *page)
+{
+	const struct shadow_terms *beside = &view->terms.beside;
+	char rate[VALUE_TEXT_BYTES];
+
+	if (!view_has_shadow(view)) {
+		page_none(page, "shadow_rate", NULL);
+		page_none(page, "shadow_rate_per_s", NULL);
+		page_none(page, "shadow_burst", NULL);
+		page_none(page, "shadow_level", NULL);
+		return;
+	}
+	page_text(page, "shadow_rate", NULL,
+		  value_rate_text(beside->rate_micro, beside->period_ns, rate));
+	page_tokens(page, "shadow_rate_per_s", NULL,
+		    beside->period_ns
+			    ? (double)beside->rate_micro * 1000 / (double)beside->period_ns
+			    : 0);
+	page_tokens(page, "shadow_burst", NULL, (double)beside->burst_micro / (double)TERMS_MICRO);
+	if (view->kind == VIEW_DEFAULT)
+		page_none(page, "shadow_level", NULL);
+	else
+		page_tokens(page, "shadow_level", NULL,
+			    ldexp((double)view->shadow_level_units, -(int)view->line.k));
+}
+
+static void add_shadow_count(const struct view *view, struct page *page, const char *key,
+			     uint64_t count)
+{
+	if (view->kind == VIEW_DEFAULT)
+		page_none(page, key, NULL);
+	else
+		page_count(page, key, NULL, count);
+}
+
+static void add_shadow_units(const struct view *view, struct page *page, const char *key,
+			     uint64_t units)
+{
+	if (view->kind == VIEW_DEFAULT)
+		page_none(page, key, NULL);
+	else
+		page_tokens(page, key, NULL, view_tokens(view, units));
+}
+
+void view_add_shadow(const struct view *view, struct page *page, bool column)
+{
+	const uint64_t *counts = view->shadow.counts;
+	char text[TEXT_BYTES];
+
+	shadow_text(view, text);
+	if (column && view->kind == VIEW_DEFAULT)
+		page_none(page, NULL, "SHADOW");
+	else if (column)
+		page_text(page, NULL, "SHADOW", text);
+	page_flag(page, "shadow", NULL, view_is_shadow(view));
+	add_shadow_limit(view, page);
+	add_shadow_count(view, page, "shadow_passed", counts[SHADOW_PASSED_CALLS]);
+	add_shadow_units(view, page, "shadow_passed_tokens", counts[SHADOW_PASSED_UNITS]);
+	add_shadow_count(view, page, "shadow_refused", counts[SHADOW_REFUSED_CALLS]);
+	add_shadow_units(view, page, "shadow_refused_tokens", counts[SHADOW_REFUSED_UNITS]);
 }

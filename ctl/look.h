@@ -14,6 +14,7 @@
 #include "layout.h"
 #include "render.h"
 #include "segment.h"
+#include "shadow.h"
 #include "tally.h"
 #include "token_clock.h"
 
@@ -72,6 +73,8 @@ struct view {
 	uint64_t closings;   /* counted, modulo 128 */
 	uint64_t resets;     /* counted, modulo 256 */
 	struct tally_sum tally;
+	struct shadow_sum shadow;
+	int64_t shadow_level_units; /* of the shadow limit, if there is one */
 };
 
 /*
@@ -99,13 +102,16 @@ uint32_t look_source(const struct segment *segment, uint32_t row, uint32_t bucke
 /* Units of the view's rule as tokens. */
 double view_tokens(const struct view *view, uint64_t units);
 double view_level(const struct view *view);
+/* Whether it is in shadow mode, and whether a shadow limit stands beside it. */
+bool view_is_shadow(const struct view *view);
+bool view_has_shadow(const struct view *view);
 /* Tokens a second; infinity when unlimited. */
 double view_rate(const struct view *view);
 /* How many tokens are spoken for beyond the burst. */
 double view_queue(const struct view *view);
 
 #define VIEW_STATE_BYTES 80
-/* "open", "closed 12 s", "queue 3.2 s", "stopped", "unlimited" */
+/* "open", "closed 12 s", "queue 3.2 s", "stopped", "unlimited"; "shadow, open" */
 const char *view_state(const struct view *view, char out[VIEW_STATE_BYTES]);
 
 /* The words that list and show have in common: limits, level, counts, state. */
@@ -113,5 +119,7 @@ void view_add_limits(const struct view *view, struct page *page, bool titles);
 void view_add_level(const struct view *view, struct page *page, bool titles);
 void view_add_counts(const struct view *view, struct page *page, bool titles);
 void view_add_state(const struct view *view, struct page *page, bool titles);
+/* What shadows count. In text a column of its own, for lists in which anything has a shadow. */
+void view_add_shadow(const struct view *view, struct page *page, bool column);
 
 #endif

@@ -13,7 +13,7 @@
 
 #include "weir.h"
 
-#define DRAW_OPTIONS (OPTION_BIT(OPTION_COST) | OPTION_BIT(OPTION_WAIT))
+#define DRAW_OPTIONS (OPTION_BIT(OPTION_COST) | OPTION_BIT(OPTION_WAIT) | OPTION_BIT(OPTION_CLASS))
 #define TOP_OPTIONS                                                                                \
 	(OPTION_BIT(OPTION_BATCH) | OPTION_BIT(OPTION_REFRESHES) | OPTION_BIT(OPTION_EVERY) |      \
 	 OPTION_BIT(OPTION_SORT) | OPTION_BIT(OPTION_FILTER) | OPTION_BIT(OPTION_NO_COLOR))
@@ -31,12 +31,14 @@ const struct command commands[] = {
 	{"show", "NAME", "which rule a name falls under and why, and how it stands",
 	 "NAME may also be the text of a pattern, or '*' for the rule of [default].", 0, 1, 1,
 	 false, command_show},
-	{"set", "NAME [rate=R] [burst=B] [initial=I] [max_wait=D] [--keep WHAT]",
+	{"set", "NAME [KEY=VALUE]... [--keep WHAT]",
 	 "change a limit, in force at every worker's next call",
-	 "R is NUMBER/[N]UNIT (5000/h, 5/2s), 0 or unlimited. What is not given stays. A name\n"
-	 "without a rule of its own gets one; '*' is [default]. --keep says what becomes of the\n"
-	 "level: what was used stays used, the level stays, its share of the burst stays, or it\n"
-	 "is reset to full.",
+	 "The keys are rate, burst, initial, max_wait, shadow, shadow_rate, shadow_burst and\n"
+	 "'class NAME', the values as in weir.ini: rate=5000/h burst=100 'class batch=leave 20 "
+	 "%'.\n"
+	 "What is not given stays. A name without a rule of its own gets one; '*' is [default].\n"
+	 "--keep says what becomes of the level: what was used stays used, the level stays, its\n"
+	 "share of the burst stays, or it is reset to full.",
 	 OPTION_BIT(OPTION_KEEP), 1, ANY, false, command_set},
 	{"reset", "NAME", "fill a bucket; who waits in line takes a new place", NULL, 0, 1, 1,
 	 false, command_reset},
@@ -49,19 +51,21 @@ const struct command commands[] = {
 	{"members", "", "who is attached", NULL, 0, 0, 0, false, command_members},
 	{"check", "", "audit the segment; exit status 1 if anything is wrong", NULL, 0, 0, 0, false,
 	 command_check},
-	{"acquire", "NAME [-n COST] [--wait D]", "take tokens; exit status 0 admitted, 1 refused",
+	{"acquire", "NAME [-n COST] [--wait D] [--class NAME]",
+	 "take tokens; exit status 0 admitted, 1 refused",
 	 "Without --wait it does not wait. Refused, it prints how long to wait.", DRAW_OPTIONS, 1,
 	 1, false, command_acquire},
-	{"run", "NAME [-n COST] [--wait D] -- COMMAND...", "take tokens, then run a command",
+	{"run", "NAME [-n COST] [--wait D] [--class NAME] -- COMMAND...",
+	 "take tokens, then run a command",
 	 "Without --wait it waits for its turn without bound. Refused: exit status 1, and the\n"
 	 "command is not run. Otherwise the exit status is the command's.",
 	 DRAW_OPTIONS, 2, ANY, true, command_run},
-	{"load", "NAME [-P N] [-n COST] [--for D] [--no-queue]",
+	{"load", "NAME [-P N] [-n COST] [--for D] [--no-queue] [--class NAME]",
 	 "let processes draw; hold what was granted against what is allowed",
 	 "N processes (4) draw as fast as they are let, for D (10s). Prints rates each second\n"
 	 "and a verdict; exit status 1 if more was granted than the limit allows.",
 	 OPTION_BIT(OPTION_WORKERS) | OPTION_BIT(OPTION_COST) | OPTION_BIT(OPTION_FOR) |
-		 OPTION_BIT(OPTION_NO_QUEUE),
+		 OPTION_BIT(OPTION_NO_QUEUE) | OPTION_BIT(OPTION_CLASS),
 	 1, 1, false, command_load},
 	{"completion", "bash|zsh", "print a script that completes command lines of weirctl",
 	 "bash: source <(weirctl completion bash)\n"

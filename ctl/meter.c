@@ -32,7 +32,9 @@ static long double count_of(const struct view *view, enum meter_count count)
 
 	switch (count) {
 	case METER_GRANTED:
-		return tokens(counters[COUNT_GRANTED_UNITS], view);
+		/* shadow mode lets pass what the limit does not grant */
+		return tokens_between(view->shadow.counts[SHADOW_PASSED_UNITS],
+				      counters[COUNT_GRANTED_UNITS], view);
 	case METER_RETURNED:
 		return tokens(counters[COUNT_RETURNED_UNITS], view);
 	case METER_GRANTED_CALLS:

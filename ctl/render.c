@@ -172,6 +172,20 @@ void page_list_item(struct page *page, const char *key, const char *label, const
 	page->failed |= json_array_append_new(list, string_value(text)) < 0;
 }
 
+void page_member(struct page *page, const char *key, const char *member, double number)
+{
+	json_t *object;
+
+	if (!page->json)
+		return;
+	object = json_object_get(page->object, key);
+	if (!object) {
+		object = json_object();
+		add_value(page, key, object);
+	}
+	page->failed |= json_object_set_new(object, member, json_real(number)) < 0;
+}
+
 /* ---- printing ---- */
 
 static void print_padded(FILE *out, const char *text, size_t width, bool left, bool last)

@@ -62,6 +62,9 @@ void page_none(struct page *page, const char *key, const char *label);
 /* A list of texts: an array in JSON, lines under one label in text. */
 void page_list_item(struct page *page, const char *key, const char *label, const char *text);
 
+/* A member of an object of numbers; for programs. */
+void page_member(struct page *page, const char *key, const char *member, double number);
+
 /* Prints the page and frees it. Returns false if memory ran out: nothing was printed. */
 bool page_print(struct page *page, FILE *out);
 

@@ -45,8 +45,7 @@ static bool read_setting(const struct ctl *ctl, char *word, struct wire_message 
 	const char *wrong;
 
 	if (!equals) {
-		ctl_misuse(ctl, "%.80s: a setting is rate=R, burst=B, initial=I or max_wait=D",
-			   word);
+		ctl_misuse(ctl, "%.80s: a setting is KEY=VALUE, as rate=5/s", word);
 		return false;
 	}
 	if (message->setting_count == WIRE_MAX_SETTINGS) {
@@ -73,6 +72,7 @@ enum ctl_exit command_set(struct ctl *ctl)
 		if (!read_setting(ctl, ctl->args.operands[i], &message))
 			return CTL_CANNOT;
 	if (message.setting_count == 0 && message.keep == RULES_KEEP_USED)
-		return ctl_misuse(ctl, "nothing to set: give rate=, burst=, initial= or max_wait=");
+		return ctl_misuse(ctl,
+				  "nothing to set: give rate=5/s, burst=10 or another KEY=VALUE");
 	return ask_daemon(ctl, &message);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "class.h"
 #include "look.h"
 #include "names.h"
 #include "text.h"
@@ -117,6 +118,42 @@ static void add_author(const struct view *view, struct page *page)
 	page_text(page, "set_at", NULL, text_time_utc(view->changed_ns, utc));
 }
 
+/* What calls of each class must leave, and what is the most that is left for them. */
+static void add_classes(const struct view *view, struct page *page)
+{
+	for (unsigned i = 0; i < LAYOUT_CLASSES && view->terms.classes[i].name; i++) {
+		const struct class_leave *class = &view->terms.classes[i];
+		uint64_t units =
+			class_leave_units(class->leave, view->line.burst_units, view->line.k);
+		char name[CLASS_TEXT_BYTES], leave[VALUE_TEXT_BYTES], most[TEXT_BYTES];
+		char text[SENTENCE_BYTES];
+
+		class_text(class->name, name);
+		text_tokens(view_tokens(view, view->line.burst_units - units), most);
+		snprintf(text, sizeof(text), "%s: %s, takes at most %s", name,
+			 class_leave_text(class->leave, leave), most);
+		page_text(page, NULL, "class", text);
+		page_member(page, "classes", name, view_tokens(view, units));
+	}
+}
+
+static void add_shadow(const struct view *view, struct page *page)
+{
+	const struct shadow_terms *beside = &view->terms.beside;
+	char rate[VALUE_TEXT_BYTES], burst[VALUE_TEXT_BYTES];
+	char text[SENTENCE_BYTES];
+
+	view_add_shadow(view, page, false);
+	if (view_is_shadow(view))
+		page_text(page, NULL, "shadow", "yes: what is refused is counted, and passes");
+	if (!view_has_shadow(view))
+		return;
+	snprintf(text, sizeof(text), "%s, burst %s: counts what it would refuse",
+		 value_rate_text(beside->rate_micro, beside->period_ns, rate),
+		 value_tokens_text(beside->burst_micro, burst));
+	page_text(page, NULL, "shadow limit", text);
+}
+
 static void add_terms(const struct view *view, struct page *page)
 {
 	char text[SENTENCE_BYTES];
@@ -129,6 +166,8 @@ static void add_terms(const struct view *view, struct page *page)
 	page_text(page, NULL, "max wait",
 		  view->terms.max_wait_ns ? value_duration_text(view->terms.max_wait_ns, text)
 					  : "no bound");
+	add_classes(view, page);
+	add_shadow(view, page);
 	add_author(view, page);
 	if (view->line.k == 0)
 		snprintf(text, sizeof(text), "1 token: costs are rounded up to whole ones");
@@ -141,16 +180,35 @@ static void add_terms(const struct view *view, struct page *page)
 	page_count(page, "unit_k", NULL, view->line.k);
 }
 
-static void add_count(const struct view *view, struct page *page, const char *label,
-		      enum counter calls)
+static void add_calls(const struct view *view, struct page *page, const char *label, uint64_t count,
+		      uint64_t units)
 {
 	char tokens[TEXT_BYTES], text[2 * TEXT_BYTES + 32];
-	uint64_t count = view->tally.counters[calls];
 
-	text_tokens(view_tokens(view, view->tally.counters[calls + 1]), tokens);
+	text_tokens(view_tokens(view, units), tokens);
 	snprintf(text, sizeof(text), "%llu call%s, %s token%s", (unsigned long long)count,
 		 count == 1 ? "" : "s", tokens, strcmp(tokens, "1") == 0 ? "" : "s");
 	page_text(page, NULL, label, text);
+}
+
+static void add_count(const struct view *view, struct page *page, const char *label,
+		      enum counter calls)
+{
+	const uint64_t *counters = view->tally.counters;
+
+	add_calls(view, page, label, counters[calls], counters[calls + 1]);
+}
+
+static void add_shadow_counts(const struct view *view, struct page *page)
+{
+	const uint64_t *counts = view->shadow.counts;
+
+	if (view_is_shadow(view) || counts[SHADOW_PASSED_CALLS])
+		add_calls(view, page, "shadow passed", counts[SHADOW_PASSED_CALLS],
+			  counts[SHADOW_PASSED_UNITS]);
+	if (view_has_shadow(view) || counts[SHADOW_REFUSED_CALLS])
+		add_calls(view, page, "shadow refused", counts[SHADOW_REFUSED_CALLS],
+			  counts[SHADOW_REFUSED_UNITS]);
 }
 
 static void add_counts(const struct view *view, struct page *page)
@@ -165,6 +223,7 @@ static void add_counts(const struct view *view, struct page *page)
 	text_tokens(view_tokens(view, view->tally.counters[COUNT_RETURNED_UNITS]), tokens);
 	snprintf(text, sizeof(text), "%s token%s", tokens, strcmp(tokens, "1") == 0 ? "" : "s");
 	page_text(page, NULL, "given back", text);
+	add_shadow_counts(view, page);
 }
 
 static void add_queue(const struct view *view, struct page *page)

@@ -105,6 +105,22 @@ void stage_change(struct stage *stage, const char *text, const char *rate, const
 				 RULES_KEEP_USED) >= 0);
 }
 
+void stage_set(struct stage *stage, const char *text, const char *key, const char *value)
+{
+	int64_t row = strcmp(text, "*") == 0 ? names_default_row(&stage->segment)
+					     : names_exact_row(&stage->segment, text);
+	struct terms_author author;
+	struct terms terms;
+	uint64_t changed_ns;
+
+	assert_true(row >= 0);
+	line_read_terms(&stage->segment.rows[row], &terms, &author, &changed_ns);
+	assert_null(config_set_term(&terms, key, value));
+	assert_null(config_finish_terms(&terms, true, true));
+	assert_true(rules_change(&stage->segment, (uint32_t)row, &terms, &author,
+				 RULES_KEEP_USED) >= 0);
+}
+
 void stage_advance(struct stage *stage, uint64_t ns)
 {
 	atomic_fetch_add(&stage->segment.state->manual_ns, ns);

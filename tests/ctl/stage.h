@@ -38,6 +38,9 @@ uint32_t stage_rule(struct stage *stage, enum row_kind kind, const char *text, c
 /* Changes one. */
 void stage_change(struct stage *stage, const char *text, const char *rate, const char *burst);
 
+/* Sets one term of a rule, as weirctl set does. */
+void stage_set(struct stage *stage, const char *text, const char *key, const char *value);
+
 /* Moves the manual clock. */
 void stage_advance(struct stage *stage, uint64_t ns);
 

@@ -127,6 +127,38 @@ static void test_set(void **state)
 	json_decref(root);
 }
 
+static void test_set_shadows_and_classes(void **state)
+{
+	struct pair *pair = *state;
+	json_t *root;
+
+	DO(0, "set", "api", "shadow=yes", "shadow_rate=5/h", "shadow_burst=3",
+	   "class batch=leave 20 %");
+	expect_text(outcome.out,
+		    "endpoint api: shadow no -> yes, shadow limit none -> 5/h burst 3, "
+		    "class batch none -> leave 20 %");
+	DO(0, "acquire", "api", "-n", "10");
+	DO(0, "acquire", "api", "-n", "10");
+	expect_text(outcome.out, "admitted, and in the shadow refused: ");
+	root = show(pair, "api");
+	assert_true(json_flag(root, "shadow"));
+	assert_int_equal(json_whole(root, "shadow_passed"), 1);
+	assert_int_equal(json_whole(root, "shadow_refused"), 2);
+	assert_true(json_number(json_object_get(root, "classes"), "batch") == 2);
+	json_decref(root);
+	DO(0, "set", "api", "shadow=no", "shadow_rate=none", "class batch=leave 0");
+	expect_text(outcome.out,
+		    "endpoint api: shadow yes -> no, shadow limit 5/h burst 3 -> none, "
+		    "class batch leave 20 % -> none");
+	DO(1, "acquire", "api", "-n", "10");
+	DO(2, "set", "api", "class batch=leave 10");
+	expect_text(outcome.err, "less than the burst");
+	DO(2, "set", "api", "class batch=20 %");
+	expect_text(outcome.err, "leave 20 %");
+	DO(2, "set", "api", "shadow_burst=5");
+	expect_text(outcome.err, "needs a shadow_rate");
+}
+
 static void test_set_keep(void **state)
 {
 	struct pair *pair = *state;
@@ -368,9 +400,16 @@ static void test_impostors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_set),		CASE(test_set_keep), CASE(test_set_new_row),
-		CASE(test_set_refused), CASE(test_reset),    CASE(test_close_and_open),
-		CASE(test_reload),	CASE(test_dead),     CASE(test_no_permission),
+		CASE(test_set),
+		CASE(test_set_shadows_and_classes),
+		CASE(test_set_keep),
+		CASE(test_set_new_row),
+		CASE(test_set_refused),
+		CASE(test_reset),
+		CASE(test_close_and_open),
+		CASE(test_reload),
+		CASE(test_dead),
+		CASE(test_no_permission),
 		CASE(test_impostors),
 	};
 

@@ -186,6 +186,62 @@ static void test_acquire_max_wait(void **state)
 	expect_text(outcome.out, "the queue is as long as the rule allows (max_wait)");
 }
 
+static void test_acquire_class(void **state)
+{
+	struct stage *stage = *state;
+	json_t *root;
+
+	stage_rule(stage, ROW_EXACT, "classed", "10/s", "10");
+	stage_set(stage, "classed", "class batch", "leave 50 %");
+	RUN(stage, &outcome, "acquire", "classed", "-n", "4", "--class", "batch");
+	expect_status(&outcome, 0);
+	REFUSED("refused: 0.1 s until 2 tokens are there beside what class batch must leave\n",
+		"acquire", "classed", "-n", "2", "--class=batch");
+	REFUSED("refused: no wait helps: the rate is 0 and 6 tokens are not there, or that is more "
+		"than ever is left for class batch\n",
+		"acquire", "classed", "-n", "6", "--class", "batch");
+	RUN(stage, &outcome, "acquire", "classed", "-n", "2", "--class", "batch", "--json");
+	expect_status(&outcome, 1);
+	root = parse_json(&outcome);
+	assert_string_equal(json_text(root, "reason"), "headroom");
+	assert_string_equal(json_text(root, "shadow_reason"), "none");
+	json_decref(root);
+	RUN(stage, &outcome, "run", "classed", "-n", "2", "--class", "batch", "--wait", "0s", "--",
+	    "true");
+	expect_status(&outcome, 1);
+	expect_text(outcome.err, "beside what class batch must leave");
+	RUN(stage, &outcome, "acquire", "classed", "-n", "2", "--class", "other");
+	expect_status(&outcome, 0);
+	RUN(stage, &outcome, "acquire", "classed", "--class", "No!");
+	expect_status(&outcome, 2);
+	expect_text(outcome.err, "--class No!: a class is 1 to 12 of");
+}
+
+static void test_acquire_shadow(void **state)
+{
+	struct stage *stage = *state;
+	json_t *root;
+
+	stage_rule(stage, ROW_EXACT, "dry", "10/s", "10");
+	stage_set(stage, "dry", "shadow", "yes");
+	RUN(stage, &outcome, "acquire", "dry", "-n", "8");
+	expect_status(&outcome, 0);
+	assert_string_equal(outcome.out, "");
+	RUN(stage, &outcome, "acquire", "dry", "-n", "4");
+	expect_status(&outcome, 0);
+	assert_string_equal(
+		outcome.out,
+		"admitted, and in the shadow refused: 0.2 s until 4 tokens are there\n");
+	RUN(stage, &outcome, "acquire", "dry", "-n", "4", "--json");
+	expect_status(&outcome, 0);
+	root = parse_json(&outcome);
+	assert_string_equal(json_text(root, "verdict"), "admit");
+	assert_string_equal(json_text(root, "reason"), "none");
+	assert_string_equal(json_text(root, "shadow_reason"), "level");
+	assert_int_equal(json_whole(root, "shadow_wait_ns"), 200000000);
+	json_decref(root);
+}
+
 /* Never a wait: the caller must ask for less. */
 static void test_acquire_fault(void **state)
 {
@@ -297,6 +353,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		MANUAL(test_acquire),	      MANUAL(test_acquire_json),
 		MANUAL(test_acquire_reasons), MANUAL(test_acquire_max_wait),
+		MANUAL(test_acquire_class),   MANUAL(test_acquire_shadow),
 		MANUAL(test_acquire_fault),   REAL(test_acquire_waits),
 		MANUAL(test_run_status),      MANUAL(test_run_cannot),
 		MANUAL(test_run_refused),     REAL(test_run_waits),

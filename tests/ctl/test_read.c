@@ -299,6 +299,61 @@ static void test_list_hostile_text(void **state)
 	assert_null(strchr(outcome.out, 0x1b));
 }
 
+/* A column for shadows where anything has one; and for programs always. */
+static void test_list_shadows(void **state)
+{
+	struct stage *stage = *state;
+	json_t *row;
+
+	stage_rule(stage, ROW_EXACT, "plain", "10/s", "10");
+	row = list_row(stage, "plain");
+	assert_false(json_flag(row, "shadow"));
+	assert_true(json_is_null(json_object_get(row, "shadow_rate")));
+	assert_int_equal(json_whole(row, "shadow_passed"), 0);
+	json_decref(row);
+	RUN(stage, &outcome, "list");
+	expect_no_text(outcome.out, "SHADOW");
+	stage_rule(stage, ROW_EXACT, "mode", "10/s", "10");
+	stage_set(stage, "mode", "shadow", "yes");
+	stage_rule(stage, ROW_EXACT, "beside", "10/s", "10");
+	stage_set(stage, "beside", "shadow_rate", "5/2s");
+	RUN(stage, &outcome, "acquire", "mode", "-n", "10");
+	RUN(stage, &outcome, "acquire", "mode", "-n", "4");
+	for (int i = 0; i < 3; i++)
+		RUN(stage, &outcome, "acquire", "beside", "-n", "2");
+	RUN(stage, &outcome, "list");
+	expect_status(&outcome, 0);
+	expect_text(outcome.out, "WAITED  SHADOW     STATE\n");
+	expect_text(outcome.out, "       0  0          open\n");
+	expect_text(outcome.out, "       0  1          shadow\n");
+	expect_text(outcome.out, "       0  2 by 5/2s  open\n");
+	expect_text(outcome.out, "       -  -          -\n");
+	row = list_row(stage, "mode");
+	assert_true(json_flag(row, "shadow"));
+	assert_int_equal(json_whole(row, "shadow_passed"), 1);
+	assert_true(json_number(row, "shadow_passed_tokens") == 4);
+	assert_int_equal(json_whole(row, "granted"), 2);
+	assert_int_equal(json_whole(row, "refused"), 0);
+	assert_string_equal(json_text(row, "state"), "shadow");
+	json_decref(row);
+	row = list_row(stage, "beside");
+	assert_false(json_flag(row, "shadow"));
+	assert_string_equal(json_text(row, "shadow_rate"), "5/2s");
+	assert_true(json_number(row, "shadow_rate_per_s") == 2.5);
+	assert_true(json_number(row, "shadow_burst") == 2.5);
+	assert_true(json_number(row, "shadow_level") == 0.5);
+	assert_int_equal(json_whole(row, "shadow_refused"), 2);
+	assert_true(json_number(row, "shadow_refused_tokens") == 4);
+	json_decref(row);
+	row = list_row(stage, "*");
+	assert_true(json_is_null(json_object_get(row, "shadow_passed")));
+	json_decref(row);
+	stage_set(stage, "mode", "shadow_rate", "1/s");
+	RUN(stage, &outcome, "acquire", "mode", "-n", "2");
+	RUN(stage, &outcome, "list");
+	expect_text(outcome.out, "       0  2, 1 by 1/s  shadow\n");
+}
+
 /* ---- show ---- */
 
 static void test_show_exact(void **state)
@@ -335,6 +390,42 @@ static void test_show_exact(void **state)
 	assert_string_equal(json_text(root, "set_by"), "file");
 	assert_true(json_is_null(json_object_get(root, "max_wait_ns")));
 	assert_int_equal(json_whole(root, "row"), 3);
+	json_decref(root);
+}
+
+static void test_show_shadows_and_classes(void **state)
+{
+	struct stage *stage = *state;
+	json_t *root;
+
+	stage_rule(stage, ROW_EXACT, "api", "10/s", "50");
+	root = show(stage, "api");
+	assert_null(json_object_get(root, "classes"));
+	json_decref(root);
+	stage_set(stage, "api", "shadow", "yes");
+	stage_set(stage, "api", "shadow_rate", "5/s");
+	stage_set(stage, "api", "class background", "leave 20 %");
+	stage_set(stage, "api", "class batch", "leave 7.5");
+	RUN(stage, &outcome, "acquire", "api", "-n", "50");
+	RUN(stage, &outcome, "acquire", "api", "-n", "3");
+	RUN(stage, &outcome, "show", "api");
+	expect_status(&outcome, 0);
+	expect_text(outcome.out, "class           background: leave 20 %, takes at most 40\n"
+				 "                batch: leave 7.5, takes at most 42.5\n");
+	expect_text(outcome.out, "shadow          yes: what is refused is counted, and passes\n");
+	expect_text(outcome.out, "shadow limit    5/s, burst 5: counts what it would refuse\n");
+	expect_text(outcome.out, "state           shadow\n");
+	expect_text(outcome.out, "shadow passed   1 call, 3 tokens\n");
+	expect_text(outcome.out, "shadow refused  1 call, 50 tokens\n");
+	root = show(stage, "api");
+	assert_true(json_flag(root, "shadow"));
+	assert_int_equal(json_whole(root, "shadow_passed"), 1);
+	assert_int_equal(json_whole(root, "shadow_refused"), 1);
+	assert_true(json_number(json_object_get(root, "classes"), "background") == 10);
+	assert_true(json_number(json_object_get(root, "classes"), "batch") == 7.5);
+	json_decref(root);
+	root = show(stage, "*");
+	assert_false(json_flag(root, "shadow"));
 	json_decref(root);
 }
 
@@ -630,7 +721,9 @@ int main(void)
 		CASE(test_list_crowded),
 		CASE(test_list_daemon),
 		CASE(test_list_hostile_text),
+		CASE(test_list_shadows),
 		CASE(test_show_exact),
+		CASE(test_show_shadows_and_classes),
 		CASE(test_show_pattern),
 		CASE(test_show_default),
 		CASE(test_show_author_and_queue),

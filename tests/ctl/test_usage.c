@@ -150,7 +150,7 @@ static void test_bad_values(void **state)
 	MISUSE("rate = 5/x: a rate is NUMBER/[N]UNIT", "set", "api", "rate=5/x");
 	MISUSE("burst = -1: tokens are", "set", "api", "burst=-1");
 	MISUSE("colour = red: ", "set", "api", "colour=red");
-	MISUSE("5/s: a setting is rate=R", "set", "api", "5/s");
+	MISUSE("5/s: a setting is KEY=VALUE", "set", "api", "5/s");
 	MISUSE("--keep all: it is used, level, proportional or reset", "set", "api", "rate=5/s",
 	       "--keep", "all");
 }

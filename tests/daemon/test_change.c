@@ -187,6 +187,81 @@ static void test_reload_needs_restart(void **state)
 	assert_levels(scene, 8, 7, 30);
 }
 
+static struct weir_level peek(struct weir_endpoint *endpoint)
+{
+	struct weir_level level = {.size = sizeof(level)};
+
+	assert_int_equal(weir_peek(endpoint, &level), 0);
+	return level;
+}
+
+/* The whole instance in shadow mode and back, but for one rule that says otherwise. */
+static void test_reload_shadow(void **state)
+{
+	struct scene *scene = *state;
+
+	reload_with(scene, CLOCK "shadow = yes\nclass batch = leave 50 %\n" RULES "shadow = no\n");
+	assert_true(fixture_has_logged(&scene->fixture,
+				       "endpoint api: shadow no -> yes, class batch none -> leave "
+				       "50 % (file, by SIGHUP)"));
+	assert_true(fixture_has_logged(&scene->fixture, "pattern shared/*: class batch none"));
+	assert_levels(scene, 8, 7, 30);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(weir_acquire(scene->api, 5, NULL), WEIR_ADMIT);
+		assert_int_equal(weir_acquire(scene->other, 4, NULL), WEIR_ADMIT);
+	}
+	assert_int_equal(peek(scene->api).shadow_passed, 2);
+	assert_int_equal(peek(scene->other).shadow_passed, 2);
+	assert_int_equal(weir_acquire(scene->shared, 31, NULL), WEIR_REFUSE);
+	assert_int_equal(weir_gate_close(scene->api, WEIR_FOREVER), 0);
+	assert_int_equal(weir_acquire(scene->api, 1, NULL), WEIR_ADMIT);
+	/* in earnest from where the shadow was */
+	assert_int_equal(weir_gate_open(scene->api), 0);
+	reload_with(scene, CLOCK RULES);
+	assert_true(fixture_has_logged(&scene->fixture, "[default]: shadow yes -> no"));
+	assert_int_equal(weir_acquire(scene->api, 1, NULL), WEIR_REFUSE);
+	assert_int_equal(weir_acquire(scene->other, 4, NULL), WEIR_REFUSE);
+	assert_int_equal(weir_acquire(scene->other, 3, NULL), WEIR_ADMIT);
+	reload_with(scene, CLOCK RULES);
+	assert_true(fixture_has_logged(&scene->fixture, "read again: no difference"));
+}
+
+/* Shadows and classes survive a restart, a larger pair, and a name that gets a row of its own. */
+static void test_extras_live_on(void **state)
+{
+	struct scene *scene = *state;
+	struct weir_endpoint *batch;
+	struct answer answer;
+
+	assert_int_equal(fixture_set(&scene->fixture, "*", "shadow_rate", "2/s", &answer), 0);
+	assert_string_equal(answer.message.text, "[default]: shadow limit none -> 2/s burst 2");
+	assert_int_equal(fixture_set(&scene->fixture, "*", "class batch", "leave 3", &answer), 0);
+	assert_int_equal(weir_acquire(scene->other, 3, NULL), WEIR_ADMIT);
+	assert_int_equal(peek(scene->other).shadow_refused, 1);
+	assert_int_equal(weir_acquire(scene->other, 1, NULL), WEIR_ADMIT);
+	assert_int_equal(fixture_stop(&scene->fixture, SIGKILL), 256 + SIGKILL);
+	fixture_start(&scene->fixture);
+	assert_int_equal(peek(scene->other).shadow_refused, 1);
+	assert_int_equal(fixture_set(&scene->fixture, "other", "burst", "11", &answer), 0);
+	assert_int_equal(peek(scene->other).shadow_refused, 1);
+	fixture_config(&scene->fixture, CLOCK "endpoints = 3000\n" RULES);
+	assert_int_equal(fixture_stop(&scene->fixture, SIGTERM), 0);
+	fixture_start(&scene->fixture);
+	assert_true(fixture_has_logged(&scene->fixture, "endpoints 3000"));
+	assert_int_equal(weir_endpoint_class(scene->weir, "other", "batch", &batch), 0);
+	assert_true(fixture_level(batch) == 4);
+	assert_int_equal(weir_acquire(batch, 2, NULL), WEIR_REFUSE);
+	assert_int_equal(weir_acquire(batch, 1, NULL), WEIR_ADMIT);
+	/* of the shadow's burst of 2 the class can leave no 3; for others one token is left there
+	 */
+	assert_int_equal(peek(batch).shadow_refused, 3);
+	assert_int_equal(weir_acquire(scene->other, 1, NULL), WEIR_ADMIT);
+	assert_int_equal(peek(batch).shadow_refused, 3);
+	assert_int_equal(weir_acquire(scene->other, 1, NULL), WEIR_ADMIT);
+	assert_int_equal(peek(batch).shadow_refused, 4);
+	weir_endpoint_close(batch);
+}
+
 /* ---- larger tables ---- */
 
 static void test_growing_tables(void **state)
@@ -471,6 +546,8 @@ int main(void)
 		SCENE_TEST(test_faulty_reload),
 		SCENE_TEST(test_reload_by_message),
 		SCENE_TEST(test_reload_needs_restart),
+		SCENE_TEST(test_reload_shadow),
+		SCENE_TEST(test_extras_live_on),
 		SCENE_TEST(test_growing_tables),
 		SCENE_TEST(test_growing_keeps_counts),
 		SCENE_TEST(test_rows_used_up),
