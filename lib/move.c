@@ -116,6 +116,7 @@ int move_install(const struct segment *segment, const struct segment *old, uint3
 			mark = translate(&origin, k, frozen);
 		/* after the freeze: see gate_close() */
 		gate_inherit(&segment->buckets[bucket], gate_load(source));
+		FAULT_POINT(install_shadow);
 		shadow_follow(&segment->buckets[bucket], source,
 			      &(struct shadow_source){origin.shadow_units, origin.k, k});
 	}

@@ -234,6 +234,7 @@ static int64_t change_in_place(struct segment *segment, uint32_t row, const stru
 		.burst_after = line.burst_units,
 	};
 	shadow_begin(segment, row, before, terms);
+	FAULT_POINT(shadow_begun);
 	/* in the order in which nobody sees more tokens than before and after */
 	bool grows = line.burst_units > before->burst_units && keep != RULES_KEEP_RESET;
 

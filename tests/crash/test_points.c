@@ -33,13 +33,13 @@
 #define TEXT(number) #number
 #define BURST_LINE(number) "burst = " TEXT(number) "\n"
 #define CAPACITIES(rows) "clock = manual\nendpoints = " #rows "\nnames = 32\nmembers = 16\n"
+#define SHADOWED BURST_LINE(BURST) "shadow_rate = 1/s\nclass batch = leave 20 %\n"
 #define FIRST_RULES                                                                                \
-	"[default]\nrate = 10/s\n" BURST_LINE(BURST) "[endpoint api]\nrate = 5/s\n" BURST_LINE(    \
-		BURST) "[endpoint spare]\nrate = 1/s\n"
+	"[default]\nrate = 10/s\n" SHADOWED                                                        \
+	"[endpoint api]\nrate = 5/s\n" BURST_LINE(BURST) "[endpoint spare]\nrate = 1/s\n"
 #define SECOND_RULES                                                                               \
-	"[default]\nrate = 10/s\n" BURST_LINE(BURST) "[endpoint new]\nrate = 1/s\n"                \
-						     "[endpoint api]\nrate = 6/s\n" BURST_LINE(    \
-							     BURST)
+	"[default]\nrate = 10/s\n" SHADOWED "[endpoint new]\nrate = 1/s\n"                         \
+	"[endpoint api]\nrate = 6/s\n" BURST_LINE(BURST)
 #define FIRST CAPACITIES(16) FIRST_RULES
 #define SECOND CAPACITIES(16) SECOND_RULES
 #define GROWN CAPACITIES(24) FIRST_RULES
@@ -348,12 +348,17 @@ static bool ask(struct run *run, const struct wire_message *request)
 	return answered;
 }
 
-static bool set(struct run *run, const char *name, const char *value)
+static bool set_key(struct run *run, const char *name, const char *key, const char *value)
 {
 	const struct wire_message request = {
-		.kind = WIRE_SET, .name = name, .setting_count = 1, .settings = {{"rate", value}}};
+		.kind = WIRE_SET, .name = name, .setting_count = 1, .settings = {{key, value}}};
 
 	return ask(run, &request);
+}
+
+static bool set(struct run *run, const char *name, const char *value)
+{
+	return set_key(run, name, "rate", value);
 }
 
 static bool nothing(struct run *run)
@@ -365,6 +370,11 @@ static bool nothing(struct run *run)
 static bool set_rate(struct run *run)
 {
 	return set(run, "api", "7/s");
+}
+
+static bool set_shadow(struct run *run)
+{
+	return set_key(run, "api", "shadow_rate", "2/s");
 }
 
 /* So fast that another unit is needed: the rule moves to another row. */
@@ -499,6 +509,7 @@ static const struct operation operations[] = {
 	{.name = "first start", .perform = nothing, .at_start = true, KEEPS},
 	{.name = "adopt", .perform = adopt, KEEPS},
 	{.name = "set, a rate", .perform = set_rate, .rate_before = 5, .rate_after = 7},
+	{.name = "set, a shadow limit", .perform = set_shadow, KEEPS},
 	{.name = "set, another unit", .perform = set_unit, .rate_before = 5, .rate_after = 1e9},
 	{.name = "set, another unit of [default]",
 	 .perform = set_unit_of_default,
