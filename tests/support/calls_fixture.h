@@ -43,7 +43,7 @@ static inline struct weir *calls_open(struct calls *calls, enum weir_policy poli
 	struct weir_options options = scene_options(&calls->scene.place);
 	struct weir *weir = NULL;
 
-	options.policy = policy;
+	options.policy = (int32_t)policy;
 	options.trace = calls_trace;
 	options.trace_context = calls;
 	assert_int_equal(weir_open(&weir, &options), 0);
