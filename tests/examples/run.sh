@@ -45,6 +45,13 @@ a failed call: reserved 2000, used 0, left 6800
 a long answer: reserved 2000, used 9000, left -2200
 one too many: not asked, the budget has room for it in 3.2 s' \
 	"$(ends 0 "$examples/llm_budget" --private)"
+same several 'call of  4: admitted
+nightly: 6 items
+nightly: 4 items later, the rest is for users
+call of  8: admitted
+call of  8: refused by the limit of the API for 0.6 s
+call of  1: admitted
+call of  1: refused by the limit of the user for 1.0 s' "$(ends 0 "$examples/several" --private)"
 same simulate 'second  1: 14 of 20 admitted
 second  2: 10 of 20 admitted
 second  3: 10 of 20 admitted
@@ -67,7 +74,7 @@ caller 8: waits 0.600 s' "$(ends 0 "$examples/simulate")"
 
 # without an instance
 export WEIR_NAME=absent WEIR_SHM_DIR="$stage"
-for example in acquire wait prefork llm_budget; do
+for example in acquire wait prefork llm_budget several; do
 	same "$example without an instance" '' "$(ends 2 "$examples/$example")"
 	grep -q 'no such instance' "$stage/err" || fail "$example says: $(cat "$stage/err")"
 	grep -q -- '--private' "$stage/err" || fail "$example says: $(cat "$stage/err")"
@@ -86,6 +93,13 @@ rate = 60/min
 burst = 8K
 [endpoint once.example.com]
 rate = 1/d
+[endpoint pages.example.com]
+rate = 1/h
+burst = 20
+class nightly = leave 50 %
+[endpoint user/*]
+rate = 1/h
+burst = 3
 END
 start_weird "$stage/weir.ini"
 same acquire 'once.example.com: admitted, 0 tokens left' \
@@ -100,4 +114,12 @@ same llm_budget 'a short answer: reserved 3000, used 1200
 a failed call: reserved 2000, used 0
 a long answer: reserved 2000, used 9000
 one too many: not asked' "$out"
+out=$(ends 0 "$examples/several" | sed 's/ for [0-9.]* s$//')
+same several 'call of  4: admitted
+nightly: 6 items
+nightly: 4 items later, the rest is for users
+call of  8: admitted
+call of  8: refused by the limit of the API
+call of  1: admitted
+call of  1: refused by the limit of the user' "$out"
 echo "the examples run by themselves and on an instance, and say so when there is none"

@@ -453,7 +453,7 @@ static void test_shadows(void **state)
 	const struct stepped_test test = {
 		.name = "two draw in shadow mode",
 		.machines = 2,
-		.switches = 4,
+		.switches = 3,
 		.machine_names = {"client1", "client2"},
 		.run = {client_1_shadowed, client_2_shadowed},
 		.begin = begin,
