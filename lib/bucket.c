@@ -18,7 +18,8 @@ enum bucket_result bucket_take_some(struct bucket *bucket, uint64_t mark, uint64
 {
 	bool lost = false;
 
-	for (unsigned backoff = BUCKET_BACKOFF;; backoff += backoff < 64 ? backoff : 0) {
+	for (unsigned backoff = BUCKET_BACKOFF;;
+	     backoff += backoff < BUCKET_BACKOFF_MOST ? backoff : 0) {
 		uint64_t base = bucket_base(mark, v);
 		uint64_t room = base - v < limit ? limit - (base - v) : 0;
 		uint64_t pieces = room / unit < most ? room / unit : most;

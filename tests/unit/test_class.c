@@ -50,7 +50,8 @@ static void leaves_read_and_write(void **state)
 	} cases[] = {
 		{"leave 5", 5000000, "leave 5"},
 		{"leave 0.000001", 1, "leave 0.000001"},
-		{"leave 1K", 1000000000, "leave 1K"},
+		{"leave 1K", 1000000000, "leave 1000"},
+		{"leave 1M", 1000000000000, "leave 1M"},
 		{"leave 20 %", 20 * CLASS_PERCENT | CLASS_SHARE, "leave 20 %"},
 		{"leave  20%", 20 * CLASS_PERCENT | CLASS_SHARE, "leave 20 %"},
 		{"leave\t99.999999\t%", 99999999 | CLASS_SHARE, "leave 99.999999 %"},
