@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "audit.h"
+#include "class.h"
 #include "layout.h"
 #include "members.h"
 #include "move.h"
@@ -39,8 +40,14 @@ static void add_rule(enum row_kind kind, const char *text)
 	const struct rule rule = {
 		.kind = kind,
 		.text = text,
-		.terms = {10 * TERMS_MICRO, SECOND, 10 * TERMS_MICRO, 10 * TERMS_MICRO,
-			  60 * SECOND},
+		.terms = {.rate_micro = 10 * TERMS_MICRO,
+			  .period_ns = SECOND,
+			  .burst_micro = 10 * TERMS_MICRO,
+			  .initial_micro = 10 * TERMS_MICRO,
+			  .max_wait_ns = 60 * SECOND,
+			  .shadow = kind == ROW_PATTERN,
+			  .beside = {5 * TERMS_MICRO, SECOND, 5 * TERMS_MICRO},
+			  .classes = {{class_number("batch"), 20 * CLASS_PERCENT | CLASS_SHARE}}},
 		.author = {ORIGIN_FILE, 0},
 	};
 
@@ -108,6 +115,29 @@ static void use(struct weir *weir, const char *name)
 	weir_endpoint_close(endpoint);
 }
 
+/* Calls of a class, for what is there, and for several. */
+static void use_more(struct weir *weir, const char *name)
+{
+	struct weir_want wants[] = {{.cost = 1, .class_name = "batch"}, {.cost = 0.7}};
+	struct weir_endpoint *batch;
+	struct weir_answer answer;
+	uint64_t taken;
+
+	if (weir_endpoint_class(weir, name, "batch", &batch) < 0)
+		return;
+	if (weir_endpoint(weir, "x", &wants[0].endpoint) == 0) {
+		wants[1].endpoint = batch;
+		weir_acquire_all(wants, 2, &answer);
+		weir_wait_all(wants, 2, 0, NULL);
+		weir_endpoint_close(wants[0].endpoint);
+	}
+	weir_acquire(batch, 1, NULL);
+	weir_wait(batch, 1, 0, &answer);
+	if (weir_acquire_up_to(batch, 0.5, 2, 8, &taken, &answer) == WEIR_ADMIT)
+		FUZZ_CHECK(taken >= 2 && taken <= 8);
+	weir_endpoint_close(batch);
+}
+
 /* What a program does. */
 static void draw(void)
 {
@@ -121,6 +151,8 @@ static void draw(void)
 	use(weir, "x");
 	use(weir, "p/1");
 	use(weir, "other");
+	use_more(weir, "p/1");
+	use_more(weir, "other");
 	weir_clock_now(weir);
 	weir_close(weir);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Any text as a rate, a number of tokens, a duration, a count: what is taken is within bounds and
- * is read back from what is written of it.
+ * Any text as a rate, a number of tokens, a duration, a count, what a class leaves, the name of a
+ * class: what is taken is within bounds and is read back from what is written of it.
  */
 #include "fuzz.h"
 
+#include "class.h"
 #include "value.h"
 
 #define SENTENCE_BYTES 400
@@ -45,6 +46,27 @@ static void check_duration(const char *text)
 	FUZZ_CHECK(!value_duration(value_duration_text(ns, written), &again) && again == ns);
 }
 
+static void check_leave(const char *text)
+{
+	uint64_t leave, again;
+	char written[VALUE_TEXT_BYTES];
+
+	if (class_read_leave(text, &leave))
+		return;
+	FUZZ_CHECK(class_leave_units(leave, 1ull << 40, 0) <=
+		   (leave & CLASS_SHARE ? 1ull << 40 : 1ull << 62));
+	FUZZ_CHECK(!class_read_leave(class_leave_text(leave, written), &again) && again == leave);
+}
+
+static void check_class(const char *text)
+{
+	char written[CLASS_TEXT_BYTES];
+	uint64_t number = class_number(text);
+
+	if (number)
+		FUZZ_CHECK(strcmp(class_text(number, written), text) == 0);
+}
+
 static void check_count(const char *text)
 {
 	uint64_t count;
@@ -61,6 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_tokens(text);
 	check_duration(text);
 	check_count(text);
+	check_leave(text);
+	check_class(text);
 	free(text);
 	return 0;
 }
