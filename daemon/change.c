@@ -250,6 +250,24 @@ static int make_plan(struct reconcile_plan *plan, const struct instance *instanc
 	return error;
 }
 
+/* So that nobody takes for a limit what only counts. */
+static void warn_of_shadow(const struct instance *instance)
+{
+	const struct segment *segment = &instance->segment;
+	unsigned shadow = 0;
+
+	for (uint32_t row = 0; row < segment->row_count; row++)
+		/* relaxed: this process alone writes rows */
+		shadow += atomic_load_explicit(&segment->rows[row].state, memory_order_relaxed) ==
+				  ROW_LIVE &&
+			  instance_terms(instance, row).shadow;
+	if (shadow)
+		log_line(LOG_WARNING,
+			 "%u of %u rules are in shadow mode: what they refuse is counted, and "
+			 "passes",
+			 shadow, instance_live_rows(instance));
+}
+
 int change_start(struct instance *instance)
 {
 	struct terms_author author = {ORIGIN_FILE, geteuid()};
@@ -266,6 +284,7 @@ int change_start(struct instance *instance)
 	}
 	failed = carry_plan(instance, &plan, &author, &to);
 	reconcile_free(&plan);
+	warn_of_shadow(instance);
 	/* an adopted pair goes on with what it has; a new one must be whole before it is shown */
 	return failed && fresh ? WEIR_ECONFIG : 0;
 }
@@ -357,6 +376,7 @@ static int apply(struct instance *instance, const char *by, uint64_t uid,
 	if (plan.count == 0)
 		change_say(reply, LOG_INFO, by, "read again: no difference");
 	reconcile_free(&plan);
+	warn_of_shadow(instance);
 	return failed ? WEIR_EROWS : 0;
 }
 

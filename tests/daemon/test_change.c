@@ -205,6 +205,7 @@ static void test_reload_shadow(void **state)
 				       "endpoint api: shadow no -> yes, class batch none -> leave "
 				       "50 % (file, by SIGHUP)"));
 	assert_true(fixture_has_logged(&scene->fixture, "pattern shared/*: class batch none"));
+	assert_true(fixture_has_logged(&scene->fixture, "2 of 3 rules are in shadow mode"));
 	assert_levels(scene, 8, 7, 30);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(weir_acquire(scene->api, 5, NULL), WEIR_ADMIT);
