@@ -14,14 +14,14 @@ int32_t weigh(const struct attempt *attempt, uint64_t ahead_ticks, uint64_t *wai
 	struct class_leave of_class = {attempt->class_name, 0};
 	struct line line;
 	uint64_t now = line_read_class(binding->row, &binding->time, &line, &of_class);
-	uint64_t burst = line.shadow.burst_units;
-	uint64_t leave = 0;
 
 	if (!(line.flags & LINE_BESIDE))
 		return WEIR_REASON_NONE;
-	if (attempt->class_name && of_class.leave)
-		leave = class_leave_units(of_class.leave, burst, line.k);
 
+	uint64_t burst = line.shadow.burst_units;
+	uint64_t leave = attempt->class_name && of_class.leave
+				 ? class_leave_units(of_class.leave, burst, line.k)
+				 : 0;
 	uint64_t room = leave < burst ? burst - leave : 0;
 	uint64_t limit = leave ? room : shadow_limit(&line, now, ahead_ticks);
 
