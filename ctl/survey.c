@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lock.h"
 #include "members.h"
 
 #define CLOSINGS_MODULUS 128
@@ -55,7 +56,7 @@ static void attach(struct survey *survey)
 		look_close(&survey->look);
 		survey->look = next;
 	} else {
-		survey->look.alive = segment_is_locked(survey->place, &survey->look.daemon);
+		survey->look.alive = lock_is_taken(survey->place, &survey->look.daemon);
 	}
 	standing->alive = survey->look.alive;
 	standing->daemon = survey->look.daemon;
