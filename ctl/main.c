@@ -31,11 +31,11 @@ const struct command commands[] = {
 	{"show", "NAME", "which rule a name falls under and why, and how it stands",
 	 "NAME may also be the text of a pattern, or '*' for the rule of [default].", 0, 1, 1,
 	 false, command_show},
-	{"set", "NAME [KEY=VALUE]... [--keep WHAT]",
+	{"set",
+	 "NAME [rate=R] [burst=B] [initial=I] [max_wait=D] [shadow=yes|no] [shadow_rate=R] "
+	 "[shadow_burst=B] ['class NAME=VALUE']... [--keep WHAT]",
 	 "change a limit, in force at every worker's next call",
-	 "The keys are rate, burst, initial, max_wait, shadow, shadow_rate, shadow_burst and\n"
-	 "'class NAME', the values as in weir.ini: rate=5000/h burst=100 'class batch=leave 20 "
-	 "%'.\n"
+	 "The values are those of weir.ini: rate=5000/h burst=100 'class batch=leave 20 %'.\n"
 	 "What is not given stays. A name without a rule of its own gets one; '*' is [default].\n"
 	 "--keep says what becomes of the level: what was used stays used, the level stays, its\n"
 	 "share of the burst stays, or it is reset to full.",

@@ -377,7 +377,7 @@ static void test_sizes(void **state)
 	console_expect(&theatre->console, name);
 	console_expect(&theatre->console, "WAIT/S");
 	console_expect(&theatre->console, "CLOSED");
-	console_expect(&theatre->console, "5K/h");
+	console_expect(&theatre->console, "5000/h");
 	console_resize(&theatre->console, 60, 24);
 	console_expect_gone(&theatre->console, "HISTORY");
 	console_expect(&theatre->console, "LEVEL/BURST");
