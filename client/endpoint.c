@@ -202,8 +202,7 @@ static void level_fill(const struct binding *binding, const struct line *line, u
 		out->wait_ns = out->closed_ns;
 }
 
-static void counts_fill(const struct binding *binding, const struct line *line,
-			struct weir_level *out)
+static void counts_fill(const struct binding *binding, struct weir_level *out)
 {
 	struct shadow_sum shadow;
 	struct tally_sum sum;
@@ -215,8 +214,8 @@ static void counts_fill(const struct binding *binding, const struct line *line,
 	shadow_read(binding->bucket, &shadow);
 	out->shadow_passed = shadow.counts[SHADOW_PASSED_CALLS];
 	out->shadow_refused = shadow.counts[SHADOW_REFUSED_CALLS];
-	out->granted_tokens = ldexp((double)sum.counters[COUNT_GRANTED_UNITS], -(int)line->k);
-	out->returned_tokens = ldexp((double)sum.counters[COUNT_RETURNED_UNITS], -(int)line->k);
+	out->granted_tokens = sum.tokens[COUNT_GRANTED_UNITS];
+	out->returned_tokens = sum.tokens[COUNT_RETURNED_UNITS];
 }
 
 int weir_peek(struct weir_endpoint *endpoint, struct weir_level *out)
@@ -236,7 +235,7 @@ int weir_peek(struct weir_endpoint *endpoint, struct weir_level *out)
 	uint64_t now = line_read(binding->row, &binding->attachment->segment.time, &line);
 
 	level_fill(binding, &line, now, &level);
-	counts_fill(binding, &line, &level);
+	counts_fill(binding, &level);
 	/* a program built against an older header has a shorter struct */
 	size_t size = out->size < sizeof(level) ? out->size : sizeof(level);
 

@@ -33,10 +33,10 @@ static long double count_of(const struct view *view, enum meter_count count)
 	switch (count) {
 	case METER_GRANTED:
 		/* shadow mode lets pass what the limit does not grant */
-		return tokens_between(view->shadow.counts[SHADOW_PASSED_UNITS],
-				      counters[COUNT_GRANTED_UNITS], view);
+		return view->tally.tokens[COUNT_GRANTED_UNITS] -
+		       tokens(view->shadow.counts[SHADOW_PASSED_UNITS], view);
 	case METER_RETURNED:
-		return tokens(counters[COUNT_RETURNED_UNITS], view);
+		return view->tally.tokens[COUNT_RETURNED_UNITS];
 	case METER_GRANTED_CALLS:
 		return (long double)counters[COUNT_GRANTED_CALLS];
 	case METER_REFUSED_CALLS:

@@ -180,23 +180,20 @@ static void add_terms(const struct view *view, struct page *page)
 	page_count(page, "unit_k", NULL, view->line.k);
 }
 
-static void add_calls(const struct view *view, struct page *page, const char *label, uint64_t count,
-		      uint64_t units)
+static void add_calls(struct page *page, const char *label, uint64_t count, double tokens)
 {
-	char tokens[TEXT_BYTES], text[2 * TEXT_BYTES + 32];
+	char amount[TEXT_BYTES], text[2 * TEXT_BYTES + 32];
 
-	text_tokens(view_tokens(view, units), tokens);
+	text_tokens(tokens, amount);
 	snprintf(text, sizeof(text), "%llu call%s, %s token%s", (unsigned long long)count,
-		 count == 1 ? "" : "s", tokens, strcmp(tokens, "1") == 0 ? "" : "s");
+		 count == 1 ? "" : "s", amount, strcmp(amount, "1") == 0 ? "" : "s");
 	page_text(page, NULL, label, text);
 }
 
 static void add_count(const struct view *view, struct page *page, const char *label,
 		      enum counter calls)
 {
-	const uint64_t *counters = view->tally.counters;
-
-	add_calls(view, page, label, counters[calls], counters[calls + 1]);
+	add_calls(page, label, view->tally.counters[calls], view->tally.tokens[calls + 1]);
 }
 
 static void add_shadow_counts(const struct view *view, struct page *page)
@@ -204,11 +201,11 @@ static void add_shadow_counts(const struct view *view, struct page *page)
 	const uint64_t *counts = view->shadow.counts;
 
 	if (view_is_shadow(view) || counts[SHADOW_PASSED_CALLS])
-		add_calls(view, page, "shadow passed", counts[SHADOW_PASSED_CALLS],
-			  counts[SHADOW_PASSED_UNITS]);
+		add_calls(page, "shadow passed", counts[SHADOW_PASSED_CALLS],
+			  view_tokens(view, counts[SHADOW_PASSED_UNITS]));
 	if (view_has_shadow(view) || counts[SHADOW_REFUSED_CALLS])
-		add_calls(view, page, "shadow refused", counts[SHADOW_REFUSED_CALLS],
-			  counts[SHADOW_REFUSED_UNITS]);
+		add_calls(page, "shadow refused", counts[SHADOW_REFUSED_CALLS],
+			  view_tokens(view, counts[SHADOW_REFUSED_UNITS]));
 }
 
 static void add_counts(const struct view *view, struct page *page)
@@ -220,7 +217,7 @@ static void add_counts(const struct view *view, struct page *page)
 	add_count(view, page, "granted", COUNT_GRANTED_CALLS);
 	add_count(view, page, "refused", COUNT_REFUSED_CALLS);
 	add_count(view, page, "waited", COUNT_WAITED_CALLS);
-	text_tokens(view_tokens(view, view->tally.counters[COUNT_RETURNED_UNITS]), tokens);
+	text_tokens(view->tally.tokens[COUNT_RETURNED_UNITS], tokens);
 	snprintf(text, sizeof(text), "%s token%s", tokens, strcmp(tokens, "1") == 0 ? "" : "s");
 	page_text(page, NULL, "given back", text);
 	add_shadow_counts(view, page);

@@ -116,7 +116,7 @@ static struct counts counts_of(const struct view *view)
 	const uint64_t *counters = view->tally.counters;
 
 	return (struct counts){
-		.tokens = ldexpl((long double)counters[COUNT_GRANTED_UNITS], -(int)view->line.k),
+		.tokens = view->tally.tokens[COUNT_GRANTED_UNITS],
 		.granted = counters[COUNT_GRANTED_CALLS],
 		.refused = counters[COUNT_REFUSED_CALLS],
 		.waited = counters[COUNT_WAITED_CALLS],

@@ -277,25 +277,6 @@ int move_finish(struct segment *successor, const struct segment *old)
 
 /* ---- counts ---- */
 
-static const bool counter_is_units[LAYOUT_COUNTERS] = {
-	[COUNT_GRANTED_UNITS] = true,
-	[COUNT_REFUSED_UNITS] = true,
-	[COUNT_WAITED_UNITS] = true,
-	[COUNT_RETURNED_UNITS] = true,
-};
-
-static void sum_add(struct tally_sum *sum, const struct tally_sum *part, unsigned from_k,
-		    unsigned to_k)
-{
-	for (int i = 0; i < LAYOUT_COUNTERS; i++) {
-		uint64_t by = part->counters[i];
-
-		if (counter_is_units[i])
-			by = to_k >= from_k ? by << (to_k - from_k) : by >> (from_k - to_k);
-		sum->counters[i] += by;
-	}
-}
-
 void move_tally(const struct segment *segment, uint32_t row, uint32_t bucket, struct tally_sum *out)
 {
 	struct tally_sum sum;
@@ -304,7 +285,7 @@ void move_tally(const struct segment *segment, uint32_t row, uint32_t bucket, st
 	uint32_t at = row;
 
 	line_read(&segment->rows[row], &segment->time, &line);
-	tally_read(&segment->tallies, bucket, &sum);
+	tally_read(&segment->tallies, bucket, line.k, &sum);
 	/* rows only come from earlier ones, so the chain ends */
 	for (uint32_t hop = 0; bucket == at && hop < segment->row_count; hop++) {
 		struct origin origin = origin_of(segment, at, bucket);
@@ -313,8 +294,8 @@ void move_tally(const struct segment *segment, uint32_t row, uint32_t bucket, st
 		    origin.bucket_plus_1 > segment->bucket_count)
 			break;
 		bucket = origin.bucket_plus_1 - 1;
-		tally_read(&segment->tallies, bucket, &part);
-		sum_add(&sum, &part, origin.k, line.k);
+		tally_read(&segment->tallies, bucket, origin.k, &part);
+		tally_join(&sum, &part);
 		at = bucket;
 		if (at >= segment->row_count)
 			break;
@@ -326,19 +307,15 @@ static void carry_bucket(const struct segment *successor, const struct segment *
 			 uint32_t bucket, uint32_t old_row)
 {
 	struct origin origin = origin_of(successor, row, bucket);
-	struct tally_sum scaled = {{0}};
 	struct tally_sum sum;
-	struct line line;
 
 	if (!origin.elsewhere || !origin.bucket_plus_1 || origin.bucket_plus_1 > old->bucket_count)
 		return;
 
 	uint32_t from = origin.bucket_plus_1 - 1;
 
-	line_read(&successor->rows[row], &successor->time, &line);
 	move_tally(old, from < old->row_count ? from : old_row, from, &sum);
-	sum_add(&scaled, &sum, origin.k, line.k);
-	tally_carry(&successor->tallies, bucket, &scaled);
+	tally_carry(&successor->tallies, bucket, &sum);
 }
 
 void move_carry(const struct segment *successor, const struct segment *old)

@@ -50,7 +50,7 @@ int move_finish(struct segment *successor, const struct segment *old);
 /* Publisher: carries the counts of `old` over into `successor`, absolutely; may be repeated. */
 void move_carry(const struct segment *successor, const struct segment *old);
 
-/* Counts of a bucket with those of the buckets it came from, scaled to the row's unit. */
+/* Counts of a bucket with those of the buckets it came from. */
 void move_tally(const struct segment *segment, uint32_t row, uint32_t bucket,
 		struct tally_sum *out);
 

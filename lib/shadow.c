@@ -97,12 +97,6 @@ static void set_once(_Atomic uint64_t *word, uint64_t value)
 						memory_order_relaxed);
 }
 
-static uint64_t rescaled(uint64_t units, const struct shadow_source *source)
-{
-	return source->to_k >= source->from_k ? units << (source->to_k - source->from_k)
-					      : units >> (source->from_k - source->to_k);
-}
-
 void shadow_follow(struct bucket *to, const struct bucket *from, const struct shadow_source *source)
 {
 	uint64_t mark = atomic_load_explicit(&from->shadow, memory_order_relaxed);
@@ -111,7 +105,8 @@ void shadow_follow(struct bucket *to, const struct bucket *from, const struct sh
 	shadow_read(from, &sum);
 	for (unsigned i = 0; i < LAYOUT_SHADOW_COUNTS; i++)
 		set_once(&to->shadow_counts[i],
-			 i % 2 ? rescaled(sum.counts[i], source) : sum.counts[i]);
+			 i % 2 ? line_rescale(sum.counts[i], source->from_k, source->to_k)
+			       : sum.counts[i]);
 	/* as move.c translates marks: V is 1 at a row's birth */
 	if (source->units && base_of(mark, source->units) == mark)
 		set_once(&to->shadow,

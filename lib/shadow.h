@@ -63,7 +63,8 @@ void shadow_reset(struct bucket *bucket);
 /*
  * `to` continues `from`, whose clock of the shadow limit said `units` (0: there was none) in units
  * of 2^-from_k when the row of `to` began. Before `to` has its mark; helpers may repeat it. Counts
- * that are being added to `from` meanwhile stay behind.
+ * that are being added to `from` meanwhile stay behind; tokens are counted on from 2^61 units at
+ * most.
  */
 struct shadow_source {
 	uint64_t units;

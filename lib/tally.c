@@ -1,6 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tally.h"
 
+#include <math.h>
+
+static const bool counter_is_units[LAYOUT_COUNTERS] = {
+	[COUNT_GRANTED_UNITS] = true,
+	[COUNT_REFUSED_UNITS] = true,
+	[COUNT_WAITED_UNITS] = true,
+	[COUNT_RETURNED_UNITS] = true,
+};
+
 static _Atomic uint64_t *counter_at(const struct tallies *tallies, uint32_t lane, uint32_t bucket,
 				    enum counter counter)
 {
@@ -15,25 +24,52 @@ void tally_add_shared(const struct tallies *tallies, uint32_t bucket, enum count
 				  memory_order_relaxed);
 }
 
-void tally_read(const struct tallies *tallies, uint32_t bucket, struct tally_sum *out)
+/* relaxed: as in tally_add_shared() */
+static uint64_t lane_read(const struct tallies *tallies, uint32_t lane, uint32_t bucket,
+			  int counter)
 {
-	struct tally_sum sum = {{0}};
-	uint32_t lanes = layout_lanes(tallies->cpu_lanes);
+	return atomic_load_explicit(counter_at(tallies, lane, bucket, (enum counter)counter),
+				    memory_order_relaxed);
+}
 
-	for (uint32_t lane = 0; lane < lanes; lane++)
-		for (int i = 0; i < LAYOUT_COUNTERS; i++)
-			/* relaxed: as in tally_add_shared() */
-			sum.counters[i] += atomic_load_explicit(
-				counter_at(tallies, lane, bucket, (enum counter)i),
-				memory_order_relaxed);
+void tally_read(const struct tallies *tallies, uint32_t bucket, unsigned k, struct tally_sum *out)
+{
+	struct tally_sum sum = {.counters = {0}};
+	uint32_t carried = layout_lanes(tallies->cpu_lanes) - 1;
+
+	for (int i = 0; i < LAYOUT_COUNTERS; i++) {
+		uint64_t earlier = lane_read(tallies, carried, bucket, i);
+
+		for (uint32_t lane = 0; lane < carried; lane++)
+			sum.counters[i] += lane_read(tallies, lane, bucket, i);
+		if (counter_is_units[i])
+			sum.tokens[i] = ldexp((double)sum.counters[i], -(int)k) +
+					(double)earlier / TALLY_CARRIED_PER_TOKEN;
+		else
+			sum.counters[i] += earlier;
+	}
 	*out = sum;
+}
+
+void tally_join(struct tally_sum *sum, const struct tally_sum *earlier)
+{
+	for (int i = 0; i < LAYOUT_COUNTERS; i++) {
+		sum->tokens[i] += earlier->tokens[i];
+		if (!counter_is_units[i])
+			sum->counters[i] += earlier->counters[i];
+	}
 }
 
 void tally_carry(const struct tallies *tallies, uint32_t bucket, const struct tally_sum *sum)
 {
 	uint32_t carried = layout_lanes(tallies->cpu_lanes) - 1;
 
-	for (int i = 0; i < LAYOUT_COUNTERS; i++)
-		atomic_store_explicit(counter_at(tallies, carried, bucket, (enum counter)i),
-				      sum->counters[i], memory_order_relaxed);
+	for (int i = 0; i < LAYOUT_COUNTERS; i++) {
+		uint64_t count = counter_is_units[i]
+					 ? (uint64_t)(sum->tokens[i] * TALLY_CARRIED_PER_TOKEN)
+					 : sum->counters[i];
+
+		atomic_store_explicit(counter_at(tallies, carried, bucket, (enum counter)i), count,
+				      memory_order_relaxed);
+	}
 }

@@ -23,10 +23,17 @@ struct tallies {
 	uint32_t shared_lane; /* this member's shared lane, an index among all lanes */
 };
 
-/* One bucket's counts, summed over all lanes. */
+/*
+ * One bucket's counts, summed over all lanes. What was carried over was counted in other units,
+ * which may be far coarser; so sums of tokens are doubles.
+ */
 struct tally_sum {
-	uint64_t counters[LAYOUT_COUNTERS];
+	uint64_t counters[LAYOUT_COUNTERS]; /* those of units: what was counted here alone */
+	double tokens[LAYOUT_COUNTERS];	    /* of the counters of units: with what was carried */
 };
+
+/* Tokens of the carried lane are whole sixteenths: 10^9/s for ten years fits. */
+#define TALLY_CARRIED_PER_TOKEN 16
 
 /* Adds to one counter by fetch_add on a shared lane. Lock-free. */
 void tally_add_shared(const struct tallies *tallies, uint32_t bucket, enum counter counter,
@@ -49,8 +56,11 @@ static inline void tally_count(const struct tallies *tallies, uint32_t bucket, e
 	tally_add(tallies, bucket, (enum counter)(calls + 1), units);
 }
 
-/* Sums; each counter is exact at some moment during the call. */
-void tally_read(const struct tallies *tallies, uint32_t bucket, struct tally_sum *out);
+/* Sums, of units of 2^-k token; each counter is exact at some moment during the call. */
+void tally_read(const struct tallies *tallies, uint32_t bucket, unsigned k, struct tally_sum *out);
+
+/* Adds the calls, times and tokens of a bucket that this one continues. */
+void tally_join(struct tally_sum *sum, const struct tally_sum *earlier);
 
 /* Writes the lane of what was carried over, absolutely. Publisher only. */
 void tally_carry(const struct tallies *tallies, uint32_t bucket, const struct tally_sum *sum);

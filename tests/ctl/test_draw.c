@@ -62,7 +62,7 @@ static uint64_t counted(struct stage *stage, const char *name, enum counter coun
 	struct resolution at = stage_resolve(stage, name);
 	struct tally_sum sum;
 
-	tally_read(&stage->segment.tallies, at.bucket, &sum);
+	tally_read(&stage->segment.tallies, at.bucket, 0, &sum);
 	return sum.counters[counter];
 }
 

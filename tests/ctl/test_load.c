@@ -97,7 +97,7 @@ static void await_grants(struct stage *stage, const char *name, uint64_t wanted)
 	for (int i = 0; i < 4000; i++) {
 		struct tally_sum sum;
 
-		tally_read(&stage->segment.tallies, at.bucket, &sum);
+		tally_read(&stage->segment.tallies, at.bucket, 0, &sum);
 		if (sum.counters[COUNT_GRANTED_CALLS] >= wanted)
 			return;
 		pause_ms(5);

@@ -319,7 +319,7 @@ static void grant(struct entry *entry, unsigned calls, unsigned refused)
 	const struct counts counts = {.tokens = calls, .granted = calls, .refused = refused};
 
 	entry->view.tally.counters[COUNT_GRANTED_CALLS] = calls;
-	entry->view.tally.counters[COUNT_GRANTED_UNITS] = (uint64_t)calls << UNIT_K;
+	entry->view.tally.tokens[COUNT_GRANTED_UNITS] = calls;
 	history_step(&entry->history, &counts, SECOND);
 }
 
@@ -331,7 +331,7 @@ static void test_facts(void **state)
 	assert_true(isnan(entry_line(&entry)));
 	/* eight calls of two tokens each */
 	entry.view.tally.counters[COUNT_GRANTED_CALLS] = 50;
-	entry.view.tally.counters[COUNT_GRANTED_UNITS] = 100 << UNIT_K;
+	entry.view.tally.tokens[COUNT_GRANTED_UNITS] = 100;
 	assert_true(entry_line(&entry) == 8);
 	entry.view.level_units = -15 * (1 << UNIT_K);
 	assert_true(entry_line(&entry) == 8);

@@ -443,7 +443,7 @@ static inline void race_count(const struct race_stage *stage, struct race_accoun
 	const struct segment *segment = &stage->scene.segment;
 	struct tally_sum sum;
 
-	tally_read(&segment->tallies, stage->race->row, &sum);
+	tally_read(&segment->tallies, stage->race->row, stage->race->k, &sum);
 	account->taken = RACE_SUM(stage, taken);
 	account->charged = RACE_SUM(stage, charged);
 	account->returned = sum.counters[COUNT_RETURNED_UNITS];

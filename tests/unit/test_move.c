@@ -620,6 +620,7 @@ static void test_carry_is_absolute(void **state)
 		move_carry(&next, old);
 		move_tally(&next, row, row, &sum);
 		assert_int_equal(sum.counters[COUNT_GRANTED_CALLS], 5 + late);
+		assert_true(sum.tokens[COUNT_GRANTED_UNITS] == 5);
 		tally_add(&old->tallies, row, COUNT_GRANTED_CALLS, 1);
 	}
 	weir_endpoint_close(x);

@@ -120,7 +120,7 @@ static bool hammer_all(void)
 	const struct tallies *tallies = &binding->tallies;
 	struct tally_sum sum;
 
-	tally_read(tallies, binding->bucket_index, &sum);
+	tally_read(tallies, binding->bucket_index, 0, &sum);
 	assert_int_equal(weir_peek(endpoint, &level), 0);
 	assert_int_equal(atomic_load(&hammer->admitted), BURST);
 	assert_int_equal(level.granted, BURST);
@@ -191,6 +191,12 @@ static void test_without(void **state)
 
 /* ---- reading and carrying ---- */
 
+static bool counter_is_units(int counter)
+{
+	return counter == COUNT_GRANTED_UNITS || counter == COUNT_REFUSED_UNITS ||
+	       counter == COUNT_WAITED_UNITS || counter == COUNT_RETURNED_UNITS;
+}
+
 static void test_lanes_are_summed(void **state)
 {
 	struct segment_shape shape = scene_shape;
@@ -207,24 +213,33 @@ static void test_lanes_are_summed(void **state)
 			atomic_store(
 				&tallies->lanes[(size_t)lane * tallies->buckets + 3].counters[i],
 				(uint64_t)(i + 1) << (4 * lane));
-	tally_read(tallies, 3, &sum);
+	tally_read(tallies, 3, 2, &sum);
 	for (int i = 0; i < LAYOUT_COUNTERS; i++) {
+		uint64_t carried = (uint64_t)(i + 1) << (4 * (lanes - 1));
 		uint64_t expected = 0;
 
-		for (uint32_t lane = 0; lane < lanes; lane++)
+		for (uint32_t lane = 0; lane + 1 < lanes; lane++)
 			expected += (uint64_t)(i + 1) << (4 * lane);
+		if (counter_is_units(i))
+			assert_true(sum.tokens[i] == (double)expected / 4 + (double)carried / 16);
+		else
+			expected += carried;
 		assert_int_equal(sum.counters[i], expected);
 	}
-	tally_read(tallies, 2, &sum);
+	tally_read(tallies, 2, 2, &sum);
 	for (int i = 0; i < LAYOUT_COUNTERS; i++)
 		assert_int_equal(sum.counters[i], 0);
 	segment_detach(&segment);
 }
 
+/* Far more tokens than 64 bits hold of this bucket's units; sixteenths are what is left. */
 static void test_carried_lane(void **state)
 {
 	struct segment_shape shape = scene_shape;
-	struct tally_sum carried = {{1, 2, 3, 4, 5, 6, 7, 8}};
+	const struct tally_sum carried = {
+		.counters = {[COUNT_GRANTED_CALLS] = 1, [COUNT_REFUSED_CALLS] = 3},
+		.tokens = {[COUNT_REFUSED_UNITS] = 4e12, [COUNT_RETURNED_UNITS] = 8.2},
+	};
 	struct segment segment;
 	struct tally_sum sum;
 
@@ -236,14 +251,38 @@ static void test_carried_lane(void **state)
 	}
 	tally_carry(&segment.tallies, 5, &carried);
 	tally_carry(&segment.tallies, 5, &carried); /* absolute */
-	tally_read(&segment.tallies, 5, &sum);
+	tally_read(&segment.tallies, 5, 44, &sum);
 	assert_int_equal(sum.counters[COUNT_GRANTED_CALLS], 201);
-	assert_int_equal(sum.counters[COUNT_RETURNED_UNITS], 8);
-	tally_count(&segment.tallies, 5, COUNT_REFUSED_CALLS, 7);
-	tally_read(&segment.tallies, 5, &sum);
+	assert_true(sum.tokens[COUNT_RETURNED_UNITS] == 8.1875);
+	tally_count(&segment.tallies, 5, COUNT_REFUSED_CALLS, 7ull << 42);
+	tally_read(&segment.tallies, 5, 44, &sum);
 	assert_int_equal(sum.counters[COUNT_REFUSED_CALLS], 4);
-	assert_int_equal(sum.counters[COUNT_REFUSED_UNITS], 11);
+	assert_true(sum.tokens[COUNT_REFUSED_UNITS] == 4e12 + 1.75);
 	segment_detach(&segment);
+}
+
+/* Two million tokens are more than 64 bits of the units that a token a day is counted in. */
+static void test_counts_outlive_their_unit(void **state)
+{
+	static const char text[] = "[endpoint api]\nrate = 1000/s\nburst = 1000\n";
+	struct weir_level level = {.size = sizeof(level)};
+	struct weir_endpoint *api;
+	struct weir *weir;
+
+	(void)state;
+	assert_int_equal(weir_host(&weir, text, WEIR_CLOCK_MANUAL, NULL, NULL, 0), 0);
+	api = scene_endpoint(weir, "api");
+	for (unsigned i = 0; i < 2000; i++) {
+		assert_int_equal(weir_acquire(api, 1000, NULL), WEIR_ADMIT);
+		assert_int_equal(weir_clock_advance(weir, WEIR_SECOND), 0);
+	}
+	assert_int_equal(weir_update(weir, "api", "1/d", "10", WEIR_KEEP_USED), 0);
+	assert_int_equal(weir_acquire(api, 1, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_peek(api, &level), 0);
+	assert_int_equal(level.granted, 2001);
+	assert_true(level.granted_tokens == 2000001);
+	weir_endpoint_close(api);
+	weir_close(weir);
 }
 
 int main(int argc, char **argv)
@@ -253,6 +292,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_exact_without_rseq),
 		cmocka_unit_test(test_lanes_are_summed),
 		cmocka_unit_test(test_carried_lane),
+		cmocka_unit_test(test_counts_outlive_their_unit),
 	};
 	const struct CMUnitTest without[] = {cmocka_unit_test(test_without)};
 
