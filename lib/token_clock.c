@@ -325,10 +325,15 @@ uint64_t line_publish(struct rule_row *row, const struct time_source *time, cons
 		&old.shadow);
 	do {
 		uint64_t generation = atomic_load_explicit(&row->generation, memory_order_relaxed);
-		uint64_t origin = time_source_ticks(time) + publish_margin(time);
-		line_set_origin(&line, origin, line_value_wide(&old, origin) + lift);
-		line_set_shadow_origin(&line, origin, shadow_value_wide(&old.shadow, origin));
-		copy_fill(&row->copies[(generation + 1) & 1], &line, terms, author);
+		uint64_t origin;
+
+		do { /* again, if held up in it: nobody has seen it yet */
+			origin = time_source_ticks(time) + publish_margin(time);
+			line_set_origin(&line, origin, line_value_wide(&old, origin) + lift);
+			line_set_shadow_origin(&line, origin,
+					       shadow_value_wide(&old.shadow, origin));
+			copy_fill(&row->copies[(generation + 1) & 1], &line, terms, author);
+		} while (time_source_ticks(time) > origin && ++attempts < 100);
 		generation_advance(row, generation);
 		/* held up beyond the margin: readers may have seen the old line go further */
 		stored = time_source_ticks(time);

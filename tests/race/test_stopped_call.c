@@ -3,7 +3,8 @@
  * A client is stopped between any two instructions of a call, for up to an hour of the manual
  * clock; meanwhile the others go on, rates change, the endpoint is closed, reset or moved. Then it
  * goes on with what it had read before. What all were granted together is what the limit allows
- * whichever side of the stop the call belongs to, to the token.
+ * whichever side of the stop the call belongs to, to the token. So is a publisher, while others
+ * draw.
  */
 #include "segment_fixture.h"
 
@@ -19,6 +20,8 @@ enum {
 	PLACES_MAX = 150, /* of one call; sanitizers make calls longer than that */
 	FRESH_NAMES = 1024,
 	HOUR_S = 3600,
+	AROUND_STORE = 1000, /* the last instructions of a publication */
+	STORE_MAX = 100,     /* of them, from reading the time to the store, with room */
 };
 
 /* What the stopped call works on and came to, in memory that both processes share. */
@@ -26,6 +29,8 @@ struct victim {
 	char name[24]; /* of a bucket that nobody has used */
 	struct weir_endpoint *target;
 	struct weir_reservation reservation;
+	uint32_t row;	/* of api */
+	bool published; /* terms of its own */
 	unsigned taken; /* tokens, by the call and before it */
 	unsigned used;	/* of them, in the end */
 };
@@ -41,6 +46,7 @@ struct world {
 	bool changed; /* the rule must be set back */
 	bool moved;   /* and to the unit it had */
 	unsigned long places;
+	unsigned long filled_twice; /* stops in which a bucket was filled once too often */
 };
 
 static struct world world;
@@ -155,6 +161,29 @@ static void call_close(void *context)
 	weir_gate_close(world.victim->target, WEIR_SECOND);
 }
 
+/* As the publisher. */
+static void publish(uint64_t per_second)
+{
+	struct segment *held = &atomic_load(&world.weir->current)->segment;
+	const struct terms terms = scene_terms(per_second, BURST);
+	const struct terms_author author = {.origin = ORIGIN_OPERATOR};
+
+	world.victim->published = true;
+	rules_change(held, world.victim->row, &terms, &author, RULES_KEEP_USED);
+}
+
+static void call_publish_cut(void *context)
+{
+	(void)context;
+	publish(1);
+}
+
+static void call_publish_raise(void *context)
+{
+	(void)context;
+	publish(500);
+}
+
 /* ---- what happens meanwhile ---- */
 
 /* All that is there, a token at a time. */
@@ -190,6 +219,13 @@ static void nothing(void)
 static void an_hour(void)
 {
 	advance(HOUR_S);
+}
+
+static void a_second(void)
+{
+	drain();
+	advance(1);
+	drain();
 }
 
 static void drained_an_hour(void)
@@ -324,6 +360,11 @@ static const struct call settle_more = {"settle, to more", prepare_reserved, cal
 					finish_none, false};
 static const struct call gate_closing = {"close", prepare_look, call_close, finish_none, false};
 
+static const struct call publish_cut = {"publish a tenth of the rate", prepare_none,
+					call_publish_cut, finish_none, false};
+static const struct call publish_raise = {"publish fifty times the rate", prepare_none,
+					  call_publish_raise, finish_none, false};
+
 /*
  * What all have used together when everything is drawn that is there: from the full bucket, by
  * the call, during the stop and after it. Where both sides of the stop come to the same, it is
@@ -419,6 +460,23 @@ static const struct tale gates[] = {
 	TALE(gate_closing, drained_closed_open, 0, 10),
 };
 
+static const struct tale publications[] = {
+	TALE(publish_cut, nothing, 10, 10),
+	TALE(publish_cut, an_hour, 10, 10),
+	TALE(publish_cut, drained_an_hour, 20, 20),
+	/*
+	 * Where the new line is there and its publisher has not looked at the time since, or has
+	 * looked for the last time before it is, V jumps when he goes on, to where the faster one
+	 * of both would be: that fills a bucket once more at most.
+	 */
+	TALE(publish_cut, drained_an_hour_drained, 20, 30),
+	TALE(publish_cut, a_second, 11, 30),
+	TALE(publish_raise, nothing, 10, 10),
+	TALE(publish_raise, an_hour, 10, 10),
+	TALE(publish_raise, drained_an_hour_drained, 20, 30),
+	TALE(publish_raise, a_second, 20, 30),
+};
+
 /* ---- one place ---- */
 
 static struct weir_level level_now(void)
@@ -434,9 +492,9 @@ static void renew(const struct call *call)
 {
 	if (world.moved) /* a coarse unit is good enough for a slow rate, a fine one for none */
 		change("1/100d", NULL, WEIR_KEEP_USED);
-	if (world.changed)
+	if (world.changed || world.victim->published)
 		change("10/s", "10", WEIR_KEEP_USED);
-	world.changed = world.moved = false;
+	world.changed = world.moved = world.victim->published = false;
 	if (world.target != world.api)
 		weir_endpoint_close(world.target);
 	world.target = world.api;
@@ -449,6 +507,7 @@ static void renew(const struct call *call)
 		snprintf(world.victim->name, sizeof(world.victim->name), "fresh %u", world.names++);
 		assert_int_equal(weir_endpoint(world.weir, world.victim->name, &world.target), 0);
 	}
+	world.victim->row = endpoint_binding(world.api)->row_index;
 	world.before = level_now();
 	world.drawn = 0;
 	world.victim->taken = world.victim->used = 0;
@@ -466,6 +525,7 @@ static void check_after(const struct tale *tale, size_t instructions)
 		fail_msg("%s, %s: stopped after %zu instructions, all used %u tokens, not %u to "
 			 "%u",
 			 tale->call->name, tale->name, instructions, used, tale->least, tale->most);
+	world.filled_twice += used > 2 * BURST;
 	/* the counts are exact, as nobody was killed */
 	assert_true(after.granted_tokens - world.before.granted_tokens ==
 		    world.drawn + world.victim->taken);
@@ -504,6 +564,7 @@ static void world_begin(void)
 	world = (struct world){
 		.victim = scene_shared(sizeof(*world.victim)),
 		.places = world.places,
+		.filled_twice = world.filled_twice,
 	};
 	assert_int_equal(weir_host(&world.weir, ini, WEIR_CLOCK_MANUAL, NULL, NULL, 0), 0);
 	assert_int_equal(weir_endpoint(world.weir, "api", &world.api), 0);
@@ -530,7 +591,8 @@ static void stepper_begin(struct race_stepper *stepper, struct race_call *call,
 	renew(tale->call);
 }
 
-static void stop_everywhere(const struct tale *tale)
+/* Between the last instructions of the call, or with 0 all of it, at so many places at most. */
+static void stop_over(const struct tale *tale, size_t last, size_t places_max)
 {
 	struct race_call call;
 	struct race_stepper stepper;
@@ -540,7 +602,8 @@ static void stop_everywhere(const struct tale *tale)
 	world_begin();
 	stepper_begin(&stepper, &call, tale);
 	race_stepper_record(&stepper);
-	for (size_t i = 0; i < stepper.count; i += race_stride(&stepper, PLACES_MAX)) {
+	for (size_t i = last && last < stepper.count ? stepper.count - last : 0; i < stepper.count;
+	     i += race_stride(&stepper, places_max)) {
 		stepped += stop_at(&stepper, tale, i);
 		places_stopped++;
 	}
@@ -552,6 +615,11 @@ static void stop_everywhere(const struct tale *tale)
 	world.places += places_stopped;
 	race_stepper_end(&stepper);
 	world_end();
+}
+
+static void stop_everywhere(const struct tale *tale)
+{
+	stop_over(tale, 0, PLACES_MAX);
 }
 
 /*
@@ -661,6 +729,30 @@ static void test_gates(void **state)
 	RUN(gates);
 }
 
+static void test_publications(void **state)
+{
+	(void)state;
+	RUN(publications);
+}
+
+/* V jumps only between the publisher's last looks at the time and his store: that is narrow. */
+static void test_publication_at_its_store(void **state)
+{
+	static const struct tale tales[] = {
+		TALE(publish_cut, drained_an_hour_drained, 20, 30),
+		TALE(publish_raise, drained_an_hour_drained, 20, 30),
+	};
+
+	(void)state;
+	skip_unavailable();
+	world.filled_twice = 0;
+	for (int i = 0; i < 2; i++)
+		stop_over(&tales[i], AROUND_STORE, SIZE_MAX);
+	printf("a bucket was filled twice at %lu of %d places\n", world.filled_twice,
+	       2 * AROUND_STORE);
+	assert_true(world.filled_twice <= 2 * STORE_MAX);
+}
+
 static void test_resolving(void **state)
 {
 	static const struct tale tale = TALE(acquire_resolving, moved_to_finer_unit, 10, 10);
@@ -673,8 +765,12 @@ static void test_resolving(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_takes),	   cmocka_unit_test(test_places),
-		cmocka_unit_test(test_give_backs), cmocka_unit_test(test_gates),
+		cmocka_unit_test(test_takes),
+		cmocka_unit_test(test_places),
+		cmocka_unit_test(test_give_backs),
+		cmocka_unit_test(test_gates),
+		cmocka_unit_test(test_publications),
+		cmocka_unit_test(test_publication_at_its_store),
 		cmocka_unit_test(test_resolving),
 	};
 
