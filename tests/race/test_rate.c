@@ -8,6 +8,8 @@
 enum {
 	CHANGES = 700,
 	MOVES = 300,
+	STORM_MS = 4000,
+	STOP_MS = 2000,
 };
 
 static void change_rates(struct race_stage *stage)
@@ -57,6 +59,56 @@ static void test_give_back(void **state)
 
 	(void)state;
 	run(roles, sizeof(roles) / sizeof(roles[0]));
+}
+
+/* ---- processes that are stopped for as long as seconds, wherever they are ---- */
+
+/* Each stop ends after a random time of up to STOP_MS; nobody knows in which call it began. */
+static void stop_and_change(struct race_stage *stage)
+{
+	uint64_t until[RACE_CREW] = {0}; /* 0: it runs */
+	uint64_t random = 44;
+	uint64_t publish = 45;
+	unsigned stops = 0;
+
+	for (uint64_t now = 1; now < STORM_MS; now++) {
+		size_t i = scene_random(&random) % stage->count;
+
+		scene_sleep_ms(1);
+		race_publish_any(stage->race, &stage->scene.segment, &publish);
+		if (until[i] == 0 && now + STOP_MS < STORM_MS && scene_random(&random) % 4 == 0) {
+			until[i] = now + 1 + scene_random(&random) % STOP_MS;
+			assert_int_equal(kill(stage->pids[i], SIGSTOP), 0);
+			stops++;
+		}
+		for (i = 0; i < stage->count; i++)
+			if (until[i] && until[i] <= now) {
+				assert_int_equal(kill(stage->pids[i], SIGCONT), 0);
+				until[i] = 0;
+			}
+	}
+	for (size_t i = 0; i < stage->count; i++)
+		assert_int_equal(kill(stage->pids[i], SIGCONT), 0);
+	printf("%u stops of up to %d ms: ", stops, STOP_MS);
+}
+
+static void test_stopped(void **state)
+{
+	struct race_stage stage;
+
+	(void)state;
+	race_begin(&stage, 4);
+	for (size_t i = 0; i < 4; i++)
+		race_join(&stage, race_greedy);
+	race_join(&stage, race_reserve_now);
+	race_join(&stage, race_reserve_ahead);
+	race_join(&stage, race_wait);
+	race_ready(&stage);
+	race_go(&stage);
+	stop_and_change(&stage);
+	race_finish(&stage);
+	race_check(&stage);
+	race_end(&stage);
 }
 
 /* ---- a burst that one call may take whole: two at once would be one too many ---- */
@@ -211,10 +263,9 @@ static void test_moving(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_greedy),
-		cmocka_unit_test(test_give_back),
-		cmocka_unit_test(test_small_burst),
-		cmocka_unit_test(test_moving),
+		cmocka_unit_test(test_greedy),	    cmocka_unit_test(test_give_back),
+		cmocka_unit_test(test_small_burst), cmocka_unit_test(test_moving),
+		cmocka_unit_test(test_stopped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
