@@ -214,8 +214,8 @@ static void counts_fill(const struct binding *binding, struct weir_level *out)
 	shadow_read(binding->bucket, &shadow);
 	out->shadow_passed = shadow.counts[SHADOW_PASSED_CALLS];
 	out->shadow_refused = shadow.counts[SHADOW_REFUSED_CALLS];
-	out->granted_tokens = sum.tokens[COUNT_GRANTED_UNITS];
-	out->returned_tokens = sum.tokens[COUNT_RETURNED_UNITS];
+	out->granted_tokens = (double)sum.tokens[COUNT_GRANTED_UNITS];
+	out->returned_tokens = (double)sum.tokens[COUNT_RETURNED_UNITS];
 }
 
 int weir_peek(struct weir_endpoint *endpoint, struct weir_level *out)

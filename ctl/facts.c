@@ -8,7 +8,7 @@ double entry_line(const struct entry *entry)
 	const uint64_t *counters = entry->view.tally.counters;
 	double queue = view_queue(&entry->view);
 	double calls = (double)counters[COUNT_GRANTED_CALLS];
-	double tokens = entry->view.tally.tokens[COUNT_GRANTED_UNITS];
+	double tokens = (double)entry->view.tally.tokens[COUNT_GRANTED_UNITS];
 
 	if (queue <= 0)
 		return 0;

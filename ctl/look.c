@@ -426,7 +426,7 @@ static void add_units(const struct view *view, struct page *page, const char *ke
 	if (view->kind == VIEW_DEFAULT)
 		page_none(page, key, NULL);
 	else
-		page_tokens(page, key, NULL, view->tally.tokens[counter]);
+		page_tokens(page, key, NULL, (double)view->tally.tokens[counter]);
 }
 
 void view_add_counts(const struct view *view, struct page *page, bool titles)

@@ -193,7 +193,7 @@ static void add_calls(struct page *page, const char *label, uint64_t count, doub
 static void add_count(const struct view *view, struct page *page, const char *label,
 		      enum counter calls)
 {
-	add_calls(page, label, view->tally.counters[calls], view->tally.tokens[calls + 1]);
+	add_calls(page, label, view->tally.counters[calls], (double)view->tally.tokens[calls + 1]);
 }
 
 static void add_shadow_counts(const struct view *view, struct page *page)
@@ -217,7 +217,7 @@ static void add_counts(const struct view *view, struct page *page)
 	add_count(view, page, "granted", COUNT_GRANTED_CALLS);
 	add_count(view, page, "refused", COUNT_REFUSED_CALLS);
 	add_count(view, page, "waited", COUNT_WAITED_CALLS);
-	text_tokens(view->tally.tokens[COUNT_RETURNED_UNITS], tokens);
+	text_tokens((double)view->tally.tokens[COUNT_RETURNED_UNITS], tokens);
 	snprintf(text, sizeof(text), "%s token%s", tokens, strcmp(tokens, "1") == 0 ? "" : "s");
 	page_text(page, NULL, "given back", text);
 	add_shadow_counts(view, page);

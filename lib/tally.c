@@ -43,8 +43,8 @@ void tally_read(const struct tallies *tallies, uint32_t bucket, unsigned k, stru
 		for (uint32_t lane = 0; lane < carried; lane++)
 			sum.counters[i] += lane_read(tallies, lane, bucket, i);
 		if (counter_is_units[i])
-			sum.tokens[i] = ldexp((double)sum.counters[i], -(int)k) +
-					(double)earlier / TALLY_CARRIED_PER_TOKEN;
+			sum.tokens[i] = ldexpl((long double)sum.counters[i], -(int)k) +
+					(long double)earlier / TALLY_CARRIED_PER_TOKEN;
 		else
 			sum.counters[i] += earlier;
 	}

@@ -25,11 +25,12 @@ struct tallies {
 
 /*
  * One bucket's counts, summed over all lanes. What was carried over was counted in other units,
- * which may be far coarser; so sums of tokens are doubles.
+ * which may be far coarser; so sums of tokens are floating: all 64 bits of what was counted here,
+ * where a long double has them.
  */
 struct tally_sum {
-	uint64_t counters[LAYOUT_COUNTERS]; /* those of units: what was counted here alone */
-	double tokens[LAYOUT_COUNTERS];	    /* of the counters of units: with what was carried */
+	uint64_t counters[LAYOUT_COUNTERS];  /* those of units: what was counted here alone */
+	long double tokens[LAYOUT_COUNTERS]; /* of the counters of units: with what was carried */
 };
 
 /* Tokens of the carried lane are whole sixteenths: 10^9/s for ten years fits. */

@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -41,12 +43,16 @@ static struct sockaddr_un address_of(const char *path)
 	return address;
 }
 
-void fixture_begin(struct fixture *fixture)
+static void make_folder(struct fixture *fixture)
+{
+	*fixture = (struct fixture){.dir = "/tmp/weir-daemon-XXXXXX", .program = WEIRD_PROGRAM};
+	assert_non_null(mkdtemp(fixture->dir));
+}
+
+static void furnish_folder(struct fixture *fixture)
 {
 	struct sockaddr_un address;
 
-	*fixture = (struct fixture){.dir = "/tmp/weir-daemon-XXXXXX", .program = WEIRD_PROGRAM};
-	assert_non_null(mkdtemp(fixture->dir));
 	/* others may look for the socket: whether it lets them in is what is tested */
 	assert_int_equal(chmod(fixture->dir, 0755), 0);
 	snprintf(fixture->config, sizeof(fixture->config), "%s/weir.ini", fixture->dir);
@@ -58,6 +64,28 @@ void fixture_begin(struct fixture *fixture)
 	assert_true(fixture->notify_fd >= 0);
 	assert_int_equal(bind(fixture->notify_fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	fixture_clear_log(fixture);
+}
+
+void fixture_begin(struct fixture *fixture)
+{
+	make_folder(fixture);
+	furnish_folder(fixture);
+}
+
+int fixture_begin_small(struct fixture *fixture, const char *size)
+{
+	char options[32];
+	int error = 0;
+
+	make_folder(fixture);
+	snprintf(options, sizeof(options), "size=%s", size);
+	fixture->is_mounted = unshare(CLONE_NEWNS) == 0 &&
+			      mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+			      mount("weir", fixture->dir, "tmpfs", 0, options) == 0;
+	if (!fixture->is_mounted)
+		error = -errno;
+	furnish_folder(fixture);
+	return error;
 }
 
 static int remove_entry(const char *path, const struct stat *found, int kind, struct FTW *walk)
@@ -75,6 +103,8 @@ void fixture_end(struct fixture *fixture)
 		waitpid(fixture->daemon, NULL, 0);
 	}
 	close(fixture->notify_fd);
+	if (fixture->is_mounted)
+		umount2(fixture->dir, MNT_DETACH);
 	nftw(fixture->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }
 

@@ -28,10 +28,13 @@ struct fixture {
 	const char *program;
 	const char *fault; /* WEIR_FAULT of the next start, or NULL */
 	const char *watchdog_usec;
+	bool is_mounted;
 	bool saves; /* the configuration has a `state_file`, DIR/levels */
 };
 
 void fixture_begin(struct fixture *fixture);
+/* On a tmpfs of so many bytes ("12m"), in a mount namespace of this process; or -errno. */
+int fixture_begin_small(struct fixture *fixture, const char *size);
 void fixture_end(struct fixture *fixture);
 
 /* cmocka's set-up and tear-down: *state is a struct fixture. */
