@@ -144,31 +144,35 @@ const char *stepper_unavailable(void)
 bool stepper_record(const struct stepper_call *call, struct stepper_trace *out)
 {
 	uint64_t *addresses = malloc(STEPS_MAX * sizeof(*addresses));
+	bool *changes = calloc(STEPS_MAX, sizeof(*changes));
 	pid_t child = start_child(call);
 	size_t count = 0;
 	bool ended = false;
 
-	if (!addresses)
+	if (!addresses || !changes)
 		give_up("a reference run");
 	while (count < STEPS_MAX && !ended) {
 		addresses[count++] = registers_of(child).rip;
 		if (!make_step(child))
 			give_up("a child that dies of itself");
+		changes[count - 1] = call->changed && call->changed(call->context);
 		ended = stopped_by_int3(child);
 	}
 	kill_child(child);
 	if (!ended) {
 		free(addresses);
+		free(changes);
 		return false;
 	}
 	/* the last address, beyond the count, is that of the int3 behind the call */
-	*out = (struct stepper_trace){addresses, count - 1};
+	*out = (struct stepper_trace){addresses, changes, count - 1};
 	return true;
 }
 
 void stepper_free(struct stepper_trace *trace)
 {
 	free(trace->addresses);
+	free(trace->changes);
 	*trace = (struct stepper_trace){0};
 }
 

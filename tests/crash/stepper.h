@@ -20,11 +20,14 @@ struct stepper_call {
 	void (*prepare)(void *context);
 	void (*call)(void *context);
 	void *context;
+	/* of the parent, after each instruction of the reference run: did shared bytes change? */
+	bool (*changed)(void *context); /* NULL: nobody looks */
 };
 
 /* The instructions of one call, in order; addresses hold in every child of this process. */
 struct stepper_trace {
 	uint64_t *addresses;
+	bool *changes; /* whether the instruction changed shared bytes */
 	size_t count;
 };
 
