@@ -29,6 +29,7 @@ static struct world {
 	struct weir_endpoint *own_api;
 	void *copies[2]; /* of the state objects, as they were an instruction ago */
 	unsigned long places;
+	unsigned long ended; /* children that died behind their call */
 	bool all;
 } world;
 
@@ -203,7 +204,10 @@ static void check_after(const struct subject *subject, size_t instructions)
 	weir_close(weir);
 }
 
-/* Returns whether it took stepping. */
+/*
+ * Returns whether it took stepping. System calls, and sequences that are restarted, make the way
+ * longer at times: a child that was to die in its last instructions may have come to the end.
+ */
 static bool kill_at(const struct subject *subject, const struct stepper_trace *trace,
 		    size_t instructions)
 {
@@ -215,8 +219,7 @@ static bool kill_at(const struct subject *subject, const struct stepper_trace *t
 	if (stepped) {
 		world_end();
 		world_begin(subject);
-		if (!stepper_kill_stepping(&call, instructions))
-			fail_msg("%s takes another way each time", subject->name);
+		world.ended += !stepper_kill_stepping(&call, instructions);
 	}
 	check_after(subject, instructions);
 	world_end();
@@ -335,6 +338,8 @@ int main(int argc, char **argv)
 	}
 	world.all = argc > 1 && strcmp(argv[1], "all") == 0;
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	printf("killed at %lu places in all\n", world.places);
+	printf("killed at %lu places in all, at %lu of them behind the call\n", world.places,
+	       world.ended);
+	failed += world.ended * 20 > world.places;
 	return failed;
 }
