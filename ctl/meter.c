@@ -26,6 +26,12 @@ static long double level_of(const struct view *view)
 	return view->level_units > 0 ? tokens((uint64_t)view->level_units, view) : 0;
 }
 
+/* What is spoken for beyond the burst: granted already, by reservations, and not yet minted. */
+static long double debt_of(const struct view *view)
+{
+	return view->level_units < 0 ? tokens((uint64_t)-view->level_units, view) : 0;
+}
+
 static long double count_of(const struct view *view, enum meter_count count)
 {
 	const uint64_t *counters = view->tally.counters;
@@ -78,7 +84,10 @@ static void read_clock(const struct look *look, struct view *view)
 	view->v = line_value(&view->line, view->now);
 }
 
-/* What an operator did to the level: a larger burst, and resets, each of which fills one. */
+/*
+ * What an operator did to the level: a larger burst, and resets, each of which fills one. The
+ * first of them wipes out what was spoken for.
+ */
 static void add_raises(struct meter *meter, const struct view *to, uint64_t resets)
 {
 	long double before = burst_of(&meter->view);
@@ -86,6 +95,7 @@ static void add_raises(struct meter *meter, const struct view *to, uint64_t rese
 	long double larger = after > before ? after : before;
 
 	meter->raised += larger - before + (long double)resets * larger;
+	meter->raised += resets ? debt_of(&meter->view) : 0;
 }
 
 /*
@@ -113,9 +123,11 @@ static void step_over(struct meter *meter, const struct view *to, const struct v
 	meter->moves++;
 	meter->minted += tokens_between(meter->view.v, old->v, old);
 	meter->minted += tokens_between(line_value(&to->line, then), to->v, to);
-	/* a bucket that nobody has followed so far may hold what it likes */
 	add_raises(meter, to, continues ? to->resets : 0);
-	meter->raised += continues ? 0 : level_of(to);
+	if (!continues) { /* a bucket that nobody has followed so far may hold what it likes */
+		meter->raised += debt_of(&meter->view) + level_of(to);
+		meter->breaks++;
+	}
 	add_counts(meter, to, continues);
 }
 
@@ -175,10 +187,8 @@ long double meter_allowed(const struct meter *meter)
 
 long double meter_excess(const struct meter *meter)
 {
-	long double ahead = meter->view.level_units < 0
-				    ? tokens((uint64_t)-meter->view.level_units, &meter->view)
-				    : 0;
-	long double excess = meter->sums[METER_GRANTED] - meter_allowed(meter) - ahead;
+	long double excess =
+		meter->sums[METER_GRANTED] - meter_allowed(meter) - debt_of(&meter->view);
 
 	return excess > 0 && !meter->unlimited ? excess : 0;
 }

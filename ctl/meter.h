@@ -40,6 +40,7 @@ struct meter {
 	long double bases[METER_COUNTS]; /* what the tallies said when the sums were 0 */
 	bool unlimited;			 /* it was, for a time: nothing to hold against */
 	unsigned moves;			 /* to another row or pair */
+	unsigned breaks; /* of them to a bucket that does not continue the one before */
 };
 
 /* Begins. Takes some milliseconds. Returns 0, or what look_name() says. */

@@ -183,6 +183,49 @@ static void test_reset(void **state)
 	assert_true(excess(fixture) == 0);
 }
 
+/* What was reserved ahead was granted already; a reset has all who come later begin anew. */
+static void test_reset_of_a_queue(void **state)
+{
+	struct fixture *fixture = *state;
+	struct resolution at = stage_resolve(&fixture->stage, "api");
+
+	take_all(fixture, "api");
+	begin(fixture, "api");
+	stage_charge(&fixture->stage, "api", 10);
+	forge_grant(fixture, "api", 10);
+	meter_step(&fixture->meter);
+	rules_reset(&fixture->stage.segment, at.row, at.bucket);
+	take_all(fixture, "api");
+	meter_step(&fixture->meter);
+	assert_true(granted(fixture) == 30);
+	assert_true(allowed(fixture) == 30);
+	assert_true(excess(fixture) == 0);
+}
+
+/* Its rule is removed: it falls under [default], with a bucket that does not know the queue. */
+static void test_removed_rule(void **state)
+{
+	struct fixture *fixture = *state;
+	struct resolution at = stage_resolve(&fixture->stage, "api");
+
+	take_all(fixture, "api");
+	begin(fixture, "api");
+	stage_charge(&fixture->stage, "api", 10);
+	forge_grant(fixture, "api", 10);
+	meter_step(&fixture->meter);
+	rules_remove(&fixture->stage.segment, at.row);
+	stage_take(&fixture->stage, "api", 1); /* before anybody has looked */
+	meter_step(&fixture->meter);
+	take_all(fixture, "api");
+	meter_step(&fixture->meter);
+	assert_int_equal(fixture->meter.breaks, 1);
+	assert_true(granted(fixture) == 10 + 9);
+	assert_true(excess(fixture) == 0);
+	forge_grant(fixture, "api", 1);
+	meter_step(&fixture->meter);
+	assert_true(excess(fixture) == 1);
+}
+
 static void test_given_back(void **state)
 {
 	struct fixture *fixture = *state;
@@ -313,10 +356,18 @@ static void test_unlimited(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_exact),	  CASE(test_unused), CASE(test_rate_changes),
-		CASE(test_burst_changes), CASE(test_reset),  CASE(test_given_back),
-		CASE(test_queues),	  CASE(test_moves),  CASE(test_successor),
+		CASE(test_exact),
+		CASE(test_unused),
+		CASE(test_rate_changes),
+		CASE(test_burst_changes),
+		CASE(test_reset),
+		CASE(test_given_back),
+		CASE(test_queues),
+		CASE(test_moves),
+		CASE(test_successor),
 		CASE(test_unlimited),
+		CASE(test_reset_of_a_queue),
+		CASE(test_removed_rule),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

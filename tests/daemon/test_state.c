@@ -119,7 +119,8 @@ static void test_golden(void **state)
 		"instance default\n"
 		"saved 1763892000.5\n"
 		"boot 0123456789abcdef0123456789abcdef 4711.25\n"
-		"endpoint rate=5000/h burst=100 used=37.5 closed=29.5s name=POST api.example.com/*\n"
+		"endpoint rate=5000/h burst=100 used=37.5 closed=29.5s name=POST "
+		"api.example.com/*\n"
 		"name rate=unlimited burst=1 used=0 closed=forever name=name=x\n"
 		"rest rate=0 burst=10 used=2305843009213693952\n"
 		"operator rate=5/2s burst=10 initial=2.5 max_wait=30s uid=1000 name=*\n";

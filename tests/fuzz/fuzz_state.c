@@ -17,7 +17,7 @@
 /* The bytes with a newline, if they end without one, and the last line. */
 static char *seal(const uint8_t *data, size_t size, size_t *bytes)
 {
-	char *text = malloc(size + 64);
+	char *text = calloc(1, size + 64);
 
 	if (!text)
 		abort();

@@ -18,6 +18,7 @@ const char *const worker_names[] = {"a", "b", "come and go", "p/1", "p/2", "x", 
 struct worker {
 	const struct fixture *fixture;
 	struct worker_counts *counts;
+	struct worker_slot *slot;
 	struct weir *weir;
 	struct weir_endpoint *endpoints[WORKER_NAMES];
 	uint64_t random;
@@ -41,6 +42,21 @@ static void check(struct worker *worker, bool holds, int line)
 }
 
 #define CHECK(worker, holds) check(worker, holds, __LINE__)
+
+/* Nothing is under way in it when it changes hands. */
+static void find_slot(struct worker *worker)
+{
+	for (struct worker_slot *slot = worker->counts->slots;; slot++) {
+		int32_t nobody = 0;
+
+		if (slot == worker->counts->slots + WORKER_SLOTS)
+			slot = worker->counts->slots;
+		if (!atomic_compare_exchange_strong(&slot->pid, &nobody, getpid()))
+			continue;
+		worker->slot = slot;
+		return;
+	}
+}
 
 /* The instance may be gone for a moment, or in the middle of being replaced. */
 static void attach(struct worker *worker)
@@ -77,9 +93,9 @@ static void count(struct worker *worker, enum weir_verdict verdict,
 	CHECK(worker, verdict == WEIR_ADMIT || answer->reason != WEIR_REASON_NONE);
 }
 
-static struct weir_endpoint *any(struct worker *worker)
+static unsigned any(struct worker *worker)
 {
-	return worker->endpoints[draw(worker) % WORKER_NAMES];
+	return (unsigned)(draw(worker) % WORKER_NAMES);
 }
 
 static unsigned cost(struct worker *worker)
@@ -87,57 +103,90 @@ static unsigned cost(struct worker *worker)
 	return 1 + (unsigned)(draw(worker) % COST_MAX);
 }
 
+static void begin_draw(struct worker *worker, unsigned name, unsigned tokens)
+{
+	atomic_fetch_add(&worker->slot->draws_begun[name], tokens);
+}
+
+static void end_draw(struct worker *worker, unsigned name, unsigned tokens)
+{
+	atomic_fetch_add(&worker->slot->draws_ended[name], tokens);
+}
+
 static void take(struct worker *worker)
 {
+	unsigned name = any(worker), tokens = cost(worker);
 	struct weir_answer answer;
 
-	count(worker, weir_acquire(any(worker), cost(worker), &answer), &answer);
+	begin_draw(worker, name, tokens);
+	count(worker, weir_acquire(worker->endpoints[name], tokens, &answer), &answer);
+	end_draw(worker, name, tokens);
 }
 
 static void sleep_in_line(struct worker *worker)
 {
 	uint64_t patience = draw(worker) % (20 * WEIR_MILLISECOND);
+	unsigned name = any(worker), tokens = cost(worker);
 	struct weir_answer answer;
 
-	count(worker, weir_wait(any(worker), cost(worker), patience, &answer), &answer);
+	begin_draw(worker, name, tokens);
+	count(worker, weir_wait(worker->endpoints[name], tokens, patience, &answer), &answer);
+	end_draw(worker, name, tokens);
 }
 
 static void take_several(struct worker *worker)
 {
+	static const unsigned names[] = {0, 5};
 	const struct weir_want wants[] = {
-		{.endpoint = worker->endpoints[0], .cost = cost(worker)},
-		{.endpoint = worker->endpoints[5], .cost = cost(worker)},
+		{.endpoint = worker->endpoints[names[0]], .cost = cost(worker)},
+		{.endpoint = worker->endpoints[names[1]], .cost = cost(worker)},
 	};
 	struct weir_answer answer;
 
+	for (int i = 0; i < 2; i++)
+		begin_draw(worker, names[i], (unsigned)wants[i].cost);
 	count(worker, weir_acquire_all(wants, 2, &answer), &answer);
+	for (int i = 0; i < 2; i++)
+		end_draw(worker, names[i], (unsigned)wants[i].cost);
+}
+
+static void give_back(struct worker *worker, unsigned name, struct weir_reservation *place,
+		      unsigned tokens)
+{
+	struct weir_endpoint *endpoint = worker->endpoints[name];
+
+	atomic_fetch_add(&worker->slot->returns_begun[name], tokens);
+	if (draw(worker) % 2)
+		CHECK(worker, weir_settle(endpoint, place, (double)(draw(worker) % tokens)) == 0);
+	else
+		CHECK(worker, weir_cancel(endpoint, place, NULL) == 0);
+	atomic_fetch_add(&worker->slot->returns_ended[name], tokens);
 }
 
 /* What is settled is less than was reserved, so that nothing is charged beyond the limit. */
 static void reserve(struct worker *worker)
 {
 	uint64_t ahead = draw(worker) % (RESERVED_AHEAD_MS * WEIR_MILLISECOND);
-	struct weir_endpoint *endpoint = any(worker);
-	unsigned tokens = cost(worker);
+	unsigned name = any(worker), tokens = cost(worker);
 	struct weir_reservation place;
 	struct weir_answer answer;
-	enum weir_verdict verdict = weir_reserve(endpoint, tokens, ahead, &place, &answer);
+	enum weir_verdict verdict;
 
+	begin_draw(worker, name, tokens);
+	verdict = weir_reserve(worker->endpoints[name], tokens, ahead, &place, &answer);
 	count(worker, verdict, &answer);
-	if (verdict != WEIR_ADMIT)
-		return;
-	if (draw(worker) % 2)
-		CHECK(worker, weir_settle(endpoint, &place, (double)(draw(worker) % tokens)) == 0);
-	else if (draw(worker) % 4)
-		CHECK(worker, weir_cancel(endpoint, &place, NULL) == 0);
+	end_draw(worker, name, tokens);
+	if (verdict == WEIR_ADMIT && draw(worker) % 8)
+		give_back(worker, name, &place, tokens);
 }
 
 static void shut(struct worker *worker)
 {
 	if (draw(worker) % 2)
-		weir_gate_close(any(worker), draw(worker) % (5 * WEIR_MILLISECOND));
+		weir_gate_close(worker->endpoints[any(worker)],
+				draw(worker) % (5 * WEIR_MILLISECOND));
 	else
-		weir_gate_open(any(worker));
+		weir_gate_open(worker->endpoints[any(worker)]);
 }
 
 static void attach_anew(struct worker *worker)
@@ -162,7 +211,9 @@ static void fork_one(struct worker *worker)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		worker->is_child = true;
 		worker->random ^= (uint64_t)getpid() << 32;
+		find_slot(worker);
 		do_deeds(worker, CHILD_DEEDS);
+		atomic_store(&worker->slot->pid, 0);
 		_exit(0);
 	}
 	if (child < 0)
@@ -200,6 +251,7 @@ void worker_run(const struct fixture *fixture, struct worker_counts *counts, uin
 {
 	struct worker worker = {.fixture = fixture, .counts = counts, .random = seed | 1};
 
+	find_slot(&worker);
 	attach(&worker);
 	for (;;)
 		do_deeds(&worker, 1000);

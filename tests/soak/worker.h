@@ -15,10 +15,24 @@ extern const char *const worker_names[];
 enum {
 	WORKER_RULES = 4,
 	WORKER_NAMES = 7,
+	WORKER_SLOTS = 256, /* processes at a time, with the children of workers */
+};
+
+/*
+ * What a process is about, for each name: tokens, which only grow. A bucket's mark moves before its
+ * tallies count, so what has begun and not ended may be in one and not in the other.
+ */
+struct worker_slot {
+	_Atomic int32_t pid; /* 0: nobody's */
+	_Atomic uint64_t draws_begun[WORKER_NAMES];
+	_Atomic uint64_t draws_ended[WORKER_NAMES];
+	_Atomic uint64_t returns_begun[WORKER_NAMES];
+	_Atomic uint64_t returns_ended[WORKER_NAMES];
 };
 
 /* What all workers count, in memory that they share. Who is killed has not counted its last. */
 struct worker_counts {
+	struct worker_slot slots[WORKER_SLOTS];
 	_Atomic uint64_t calls;
 	_Atomic uint64_t admitted;
 	_Atomic uint64_t forks;
