@@ -188,6 +188,13 @@ static void level_fill(const struct binding *binding, const struct line *line, u
 	uint64_t one = line->burst_units < 1ull << line->k ? line->burst_units : 1ull << line->k;
 	int scale = -(int)line->k;
 
+	/* the first call after a closure will find the bucket empty as of the opening */
+	if (!gate_is_settled(gate) && !gate_is_closed(gate, now)) {
+		uint64_t empty = line_value(line, gate & GATE_UNTIL) + line->burst_units;
+		int64_t opened = bucket_level(empty, v, line->burst_units, 0);
+
+		level = opened < level ? opened : level;
+	}
 	out->level = ldexp((double)level, scale);
 	out->burst =
 		line->flags & LINE_UNLIMITED ? INFINITY : ldexp((double)line->burst_units, scale);

@@ -180,6 +180,7 @@ static int64_t update_locked(struct weir *weir, const char *name, const char *ra
 	struct terms_author author;
 	uint64_t changed_ns;
 	struct terms terms;
+	struct terms was;
 
 	if (!segment)
 		return WEIR_EHOST;
@@ -192,11 +193,14 @@ static int64_t update_locked(struct weir *weir, const char *name, const char *ra
 	if (from < 0)
 		return from;
 	line_read_terms(&segment->rows[from], &terms, &author, &changed_ns);
+	was = terms;
 	if (terms_update(&terms, rate, burst))
 		return WEIR_EVALUE;
 	author = (struct terms_author){ORIGIN_OPERATOR, getuid()};
+	/* a level that is kept is the one under the rule so far */
 	if (row < 0)
-		row = row_of_its_own(segment, name, &terms, &author);
+		row = row_of_its_own(segment, name, keep == WEIR_KEEP_USED ? &terms : &was,
+				     &author);
 	if (row < 0)
 		return row;
 	return rules_change(segment, (uint32_t)row, &terms, &author, (enum rules_keep)keep);

@@ -25,7 +25,7 @@ void place_take(const struct attempt *attempt, struct place_in_line *out)
 		.bucket = binding->bucket_index,
 		.k = attempt->line.k,
 		.held = 1,
-		.unpaid = attempt->unpaid_units != 0,
+		.unpaid = attempt->unpaid_units != 0 || attempt->line.flags & LINE_UNLIMITED,
 	};
 }
 
@@ -80,10 +80,13 @@ static int place_move(struct weir_endpoint *endpoint, struct place_in_line *plac
 	place->bucket = to->bucket_index;
 	place->k = line.k;
 
-	/* a closure that came along, or came since, still has to be weighed */
+	/* a closure that came along, or came since, still has to be weighed; and a reset that came
+	 * since, for the count of resets came along: gate_inherit() */
 	uint64_t gate = gate_load(to->bucket);
 
-	place->gate = gate_is_settled(gate) ? gate : gate ^ 0x100;
+	if (!gate_is_settled(gate))
+		gate = gate_before_closing(gate);
+	place->gate = (gate & ~GATE_RESETS) | (place->gate & GATE_RESETS);
 	return 0;
 }
 
@@ -226,7 +229,9 @@ static uint64_t place_wait_ns(struct weir_endpoint *endpoint, struct place_in_li
 
 	const struct segment *segment = &binding->attachment->segment;
 	uint64_t now = line_read(binding->row, &segment->time, &line);
-	uint64_t ticks = line_ticks_until(&line, now, place->position - line.burst_units);
+	uint64_t ticks = line.flags & LINE_UNLIMITED
+				 ? 0
+				 : line_ticks_until(&line, now, place->position - line.burst_units);
 	uint64_t gate = gate_load(binding->bucket);
 
 	if (gate_is_closed(gate, now) && (gate & GATE_UNTIL) - now > ticks)
@@ -236,21 +241,33 @@ static uint64_t place_wait_ns(struct weir_endpoint *endpoint, struct place_in_li
 
 /* A voided place is replaced by a new one, for the same units, at the end of the line. */
 static enum attempt_result place_renew(struct weir_endpoint *endpoint, struct place_in_line *place,
-				       uint64_t deadline, int *fault)
+				       uint64_t deadline, struct attempt *attempt)
 {
 	const struct segment *segment = &endpoint_binding(endpoint)->attachment->segment;
 	struct ask ask = ask_for(endpoint, (double)place->units / (double)(1ull << place->k));
-	struct attempt attempt;
 	enum attempt_result result;
 
 	/* it was admitted once: a class need not leave anything for it again */
 	ask.class_name = 0;
-	result = attempt_take(endpoint, &ask, ticks_left(segment, deadline), &attempt);
+	result = attempt_take(endpoint, &ask, ticks_left(segment, deadline), attempt);
 
 	if (result == ATTEMPT_ADMITTED)
-		place_take(&attempt, place);
-	*fault = attempt.fault;
+		place_take(attempt, place);
 	return result;
+}
+
+/* No new place before the deadline: the wait is that of the new one, for the old one is none. */
+static enum weir_verdict refused_anew(struct weir_endpoint *endpoint,
+				      struct weir_reservation *reservation,
+				      const struct place_in_line *place,
+				      const struct attempt *attempt, struct weir_answer *answer)
+{
+	const struct segment *segment = &attempt->binding->attachment->segment;
+
+	place_store(reservation, place);
+	answer_place(endpoint, ticks_to_ns(segment, attempt->wait_ticks), 0, WEIR_REASON_DEADLINE,
+		     answer);
+	return WEIR_REFUSE;
 }
 
 enum weir_verdict weir_reservation_wait(struct weir_endpoint *endpoint,
@@ -262,19 +279,18 @@ enum weir_verdict weir_reservation_wait(struct weir_endpoint *endpoint,
 	uint64_t deadline = deadline_after(segment, timeout_ns);
 	uint64_t from_ns = segment_now_ns(segment);
 	enum wait_result result;
+	struct attempt attempt;
 	int fault = 0;
 
 	if (!place.held)
 		return answer_fault(endpoint, WEIR_ESPENT, answer);
 	while ((result = place_wait(endpoint, &place, deadline, &fault)) == WAIT_VOID) {
-		enum attempt_result renewed = place_renew(endpoint, &place, deadline, &fault);
+		enum attempt_result renewed = place_renew(endpoint, &place, deadline, &attempt);
 
 		if (renewed == ATTEMPT_FAULT)
-			return answer_fault(endpoint, fault, answer);
-		if (renewed == ATTEMPT_REFUSED) {
-			result = WAIT_LATE;
-			break;
-		}
+			return answer_fault(endpoint, attempt.fault, answer);
+		if (renewed == ATTEMPT_REFUSED)
+			return refused_anew(endpoint, reservation, &place, &attempt, answer);
 	}
 	place_store(reservation, &place);
 	if (result == WAIT_FAULT)

@@ -106,7 +106,7 @@ void gate_inherit(struct bucket *to, uint64_t gate)
 
 	/* seq_cst, as everywhere on the gate; if it is not 0 any more it has a history of its own
 	 */
-	if (!gate_is_settled(gate))
+	if (gate)
 		atomic_compare_exchange_strong_explicit(&to->gate, &never, gate,
 							memory_order_seq_cst, memory_order_seq_cst);
 }

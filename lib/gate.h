@@ -25,6 +25,12 @@
 #define GATE_RESETS 0xffull
 #define GATE_UNTIL (~0xffffull)
 
+/* The word as one had it who took a place before the last closing. */
+static inline uint64_t gate_before_closing(uint64_t gate)
+{
+	return (gate & ~GATE_CLOSINGS) | ((gate - 0x100) & GATE_CLOSINGS);
+}
+
 /* Open, and nothing left to do about an opening. */
 static inline bool gate_is_settled(uint64_t gate)
 {
@@ -66,7 +72,10 @@ bool gate_settle(struct bucket *bucket, uint64_t gate, const struct line *line);
  */
 bool gate_voids(uint64_t then, uint64_t gate, uint64_t position, const struct line *line);
 
-/* Takes over a closure from the bucket that a mark comes from. */
+/*
+ * Takes over a closure from the bucket that a mark comes from, and the counts, so that a reset
+ * after the move is told from one before it.
+ */
 void gate_inherit(struct bucket *to, uint64_t gate);
 
 /*

@@ -163,41 +163,67 @@ static uint64_t keep_place(uint64_t mark, const void *data)
 	return v + (uint64_t)(after - level);
 }
 
-/* The buckets of a row: one, or all under [default]. Returns the first, and how many. */
-static struct bucket *buckets_of(const struct segment *segment, uint32_t row, uint32_t *count)
+/* The buckets of a row: its own, or those of all names under [default]. */
+static uint32_t buckets_of(const struct segment *segment, uint32_t row, struct bucket **first)
 {
 	bool is_default = row_kind(segment, row) == ROW_DEFAULT;
 
-	*count = is_default ? segment->name_count + 1 : 1;
-	return &segment->buckets[is_default ? segment->row_count : row];
+	*first = &segment->buckets[is_default ? segment->row_count : row];
+	return is_default ? segment->name_count + 1 : 1;
+}
+
+/*
+ * What an opening means for the level, if nobody has met it. Returns the present: a closure that
+ * is still in force at that time is no opening yet.
+ */
+static uint64_t meet_opening(const struct segment *segment, uint32_t row, struct bucket *bucket)
+{
+	struct line line;
+	uint64_t now = line_read(&segment->rows[row], &segment->time, &line);
+	uint64_t gate = gate_load(bucket);
+
+	if (!gate_is_settled(gate) && !gate_is_closed(gate, now))
+		gate_settle(bucket, gate, &line);
+	return now;
 }
 
 static void keep_apply(const struct keep_context *context)
 {
-	const struct segment *segment = context->segment;
-	uint32_t count;
-	struct bucket *buckets = buckets_of(segment, context->row, &count);
+	struct bucket *first;
+	uint32_t count = buckets_of(context->segment, context->row, &first);
 
 	if (context->keep == RULES_KEEP_USED)
 		return;
 	for (uint32_t i = 0; i < count; i++) {
-		gate_reset(&buckets[i], segment_now(segment), keep_place, context);
+		uint64_t now = meet_opening(context->segment, context->row, &first[i]);
+
+		gate_reset(&first[i], now, keep_place, context);
 		if (context->keep == RULES_KEEP_RESET)
-			shadow_reset(&buckets[i]);
+			shadow_reset(&first[i]);
 	}
+}
+
+/* By the line that was in force at the opening, as far as it still is. */
+static void keep_begin(const struct segment *segment, uint32_t row, enum rules_keep keep)
+{
+	struct bucket *first;
+	uint32_t count = buckets_of(segment, row, &first);
+
+	for (uint32_t i = 0; i < count && keep != RULES_KEEP_USED; i++)
+		meet_opening(segment, row, &first[i]);
 }
 
 /* A shadow limit that was not there begins full, whatever one before it has left. */
 static void shadow_begin(const struct segment *segment, uint32_t row, const struct line *before,
 			 const struct terms *terms)
 {
-	uint32_t count;
-	struct bucket *buckets = buckets_of(segment, row, &count);
+	struct bucket *first;
+	uint32_t count = buckets_of(segment, row, &first);
 
 	if (before->flags & LINE_BESIDE || terms->beside.period_ns == 0)
 		return;
 	for (uint32_t i = 0; i < count; i++)
-		shadow_reset(&buckets[i]);
+		shadow_reset(&first[i]);
 }
 
 void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket)
@@ -208,6 +234,9 @@ void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket)
 		.keep = RULES_KEEP_RESET,
 	};
 
+	/* what nobody has used has its initial level, which need not be full */
+	if (bucket_look(&segment->buckets[bucket]) == BUCKET_UNSET)
+		move_install(segment, NULL, row, bucket);
 	gate_reset(&segment->buckets[bucket], segment_now(segment), keep_place, &context);
 	shadow_reset(&segment->buckets[bucket]);
 	FAULT_POINT(reset_done);
@@ -225,6 +254,7 @@ static int64_t change_in_place(struct segment *segment, uint32_t row, const stru
 
 	if (status < 0)
 		return status;
+	keep_begin(segment, row, keep);
 
 	const struct keep_context context = {
 		.segment = segment,
@@ -272,6 +302,7 @@ static int64_t change_by_moving(struct segment *segment, uint32_t row, const str
 
 	if (moved < 0)
 		return moved;
+	keep_begin(segment, row, keep);
 	rules_remove(segment, row);
 	move_install(segment, NULL, (uint32_t)moved, (uint32_t)moved);
 

@@ -333,6 +333,42 @@ static void test_gate_goes_along(void **state)
 	stage_end(&stage);
 }
 
+/*
+ * A place that comes along behind a closure has still to be weighed, however often the endpoint is
+ * closed until its holder looks: here it lapses in the second of three closures.
+ */
+static void test_place_goes_along_closed(void **state)
+{
+	struct stage stage;
+	struct segment *segment = &stage.scene.segment;
+	struct weir_reservation place;
+
+	(void)state;
+	stage_begin(&stage);
+	uint32_t row = scene_add(segment, ROW_EXACT, "x", 1, 10);
+	struct weir_endpoint *x = scene_endpoint(stage.weir, "x");
+
+	draw(x, 10);
+	assert_int_equal(weir_gate_close(x, SCENE_SECOND / 10), 0);
+	advance(segment, SCENE_SECOND / 5);
+	assert_int_equal(weir_acquire(x, 1, NULL), WEIR_REFUSE); /* meets the opening */
+	assert_int_equal(weir_reserve(x, 5, WEIR_FOREVER, &place, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_gate_close(x, SCENE_SECOND), 0);
+	int64_t moved = change(&stage, row, 100000000, 10, RULES_KEEP_USED);
+
+	assert_int_equal(moved, row + 1);
+	assert_int_equal(weir_reservation_wait(x, &place, 0, NULL), WEIR_REFUSE);
+	advance(segment, 2 * SCENE_SECOND);
+	/* nothing more to be had, so that a lapsed place finds no other */
+	change(&stage, (uint32_t)moved, 0, 10, RULES_KEEP_USED);
+	assert_int_equal(weir_acquire(x, 1, NULL), WEIR_REFUSE);
+	assert_int_equal(weir_gate_close(x, SCENE_SECOND), 0);
+	advance(segment, 2 * SCENE_SECOND);
+	assert_int_equal(weir_reservation_wait(x, &place, 0, NULL), WEIR_REFUSE);
+	weir_endpoint_close(x);
+	stage_end(&stage);
+}
+
 /* Closed while it had a row of its own: it stays closed without, and what is over stays over. */
 static void test_gate_comes_back(void **state)
 {
@@ -993,6 +1029,7 @@ int main(void)
 		cmocka_unit_test(test_own_row_of_another_kind),
 		cmocka_unit_test(test_removal_repeated),
 		cmocka_unit_test(test_gate_goes_along),
+		cmocka_unit_test(test_place_goes_along_closed),
 		cmocka_unit_test(test_gate_comes_back),
 		cmocka_unit_test(test_recover_finishes_moves),
 		cmocka_unit_test(test_recover_removes_twins),
