@@ -17,6 +17,19 @@
 #define UNDER_THREAD_SANITIZER 0
 #endif
 
+/* The same of ThreadSanitizer and AddressSanitizer, which are slow and make system calls. */
+#if defined(__SANITIZE_ADDRESS__)
+#define UNDER_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define UNDER_SANITIZER 1
+#endif
+#endif
+
+#ifndef UNDER_SANITIZER
+#define UNDER_SANITIZER UNDER_THREAD_SANITIZER
+#endif
+
 /* What a test returns that was skipped: SKIP_RETURN_CODE of its CMakeLists.txt. */
 #define TEST_SKIPPED 77
 
