@@ -82,10 +82,9 @@ struct place_in_line {
 	uint32_t row;
 	uint32_t bucket;
 	uint32_t k;
-	uint32_t held;	 /* 1 until it is used, settled or cancelled */
-	uint32_t unpaid; /* 1: `unlimited` or shadow mode let it pass; nothing was taken,
-			    nothing goes back */
-	uint32_t reserved32;
+	uint32_t held;	    /* 1 until it is used, settled or cancelled */
+	uint32_t unpaid;    /* 1: shadow mode let it pass; nothing was taken, nothing goes back */
+	uint32_t uncharged; /* 1: taken under `unlimited`, so that nothing may go back */
 	uint64_t reserved;
 };
 

@@ -25,7 +25,8 @@ void place_take(const struct attempt *attempt, struct place_in_line *out)
 		.bucket = binding->bucket_index,
 		.k = attempt->line.k,
 		.held = 1,
-		.unpaid = attempt->unpaid_units != 0 || attempt->line.flags & LINE_UNLIMITED,
+		.unpaid = attempt->unpaid_units != 0,
+		.uncharged = attempt->line.flags & LINE_UNLIMITED ? 1 : 0,
 	};
 }
 
@@ -144,7 +145,7 @@ static double give_back(struct weir_endpoint *endpoint, struct place_in_line *pl
 {
 	double tokens = 0;
 
-	for (int tries = 0; tries < CALL_TRIES && !place->unpaid; tries++) {
+	for (int tries = 0; tries < CALL_TRIES && !place->unpaid && !place->uncharged; tries++) {
 		struct binding *binding;
 		unsigned k = place->k;
 
