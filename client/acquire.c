@@ -167,17 +167,26 @@ static enum attempt_result refused(struct attempt *attempt, int32_t reason, uint
 	return ATTEMPT_REFUSED;
 }
 
+/* How far ahead of V the call's own tokens may reach when it is admitted. */
+static uint64_t limit_now(const struct attempt *attempt)
+{
+	uint64_t burst = attempt->line.burst_units;
+
+	return attempt->leave < burst ? burst - attempt->leave : 0;
+}
+
 /* A gate that is not settled: closed, or to be settled by draining the bucket. */
-static enum attempt_result attempt_gate(struct weir_endpoint *endpoint, struct attempt *attempt)
+static enum attempt_result attempt_gate(struct weir_endpoint *endpoint, uint64_t before,
+					struct attempt *attempt)
 {
 	struct binding *binding = attempt->binding;
 
 	if (gate_is_closed(attempt->gate, attempt->now)) {
 		attempt->mark.mark = bucket_look(binding->bucket);
 		return refused(attempt, WEIR_REASON_CLOSED,
-			       (attempt->gate & GATE_UNTIL) == GATE_UNTIL
-				       ? UINT64_MAX
-				       : (attempt->gate & GATE_UNTIL) - attempt->now);
+			       gate_wait_ticks(attempt->gate, attempt->mark.mark, &attempt->line,
+					       attempt->now, before + attempt->units,
+					       limit_now(attempt)));
 	}
 	if (gate_settle(binding->bucket, attempt->gate, &attempt->line))
 		return ATTEMPT_AGAIN;
@@ -209,14 +218,6 @@ static uint64_t limit_ahead(const struct attempt *attempt, uint64_t ahead_ticks)
 	uint64_t limit = line->burst_units + (line_value(line, at) - attempt->v);
 
 	return limit < line->reach_units ? limit : line->reach_units;
-}
-
-/* How far ahead of V the call's own tokens may reach when it is admitted. */
-static uint64_t limit_now(const struct attempt *attempt)
-{
-	uint64_t burst = attempt->line.burst_units;
-
-	return attempt->leave < burst ? burst - attempt->leave : 0;
 }
 
 static enum attempt_result attempt_refused(struct attempt *attempt, uint64_t limit)
@@ -255,14 +256,14 @@ static enum attempt_result attempt_cold(struct weir_endpoint *endpoint, const st
 	if (attempt->line.flags & LINE_UNLIMITED) {
 		/* an unlimited endpoint can be closed as well */
 		if (!gate_is_settled(attempt->gate))
-			return attempt_gate(endpoint, attempt);
+			return attempt_gate(endpoint, 0, attempt);
 		attempt->mark.mark = attempt->v;
 		attempt->pieces = ask->most;
 		attempt->units = units_times(attempt->unit, ask->most);
 		return ATTEMPT_ADMITTED;
 	}
 	if (attempt->units + ask->before <= attempt->line.burst_units)
-		return attempt_gate(endpoint, attempt);
+		return attempt_gate(endpoint, ask->before, attempt);
 	attempt->mark.mark = bucket_look(attempt->binding->bucket);
 	if (attempt->line.flags & LINE_SHADOW)
 		return refused(attempt, WEIR_REASON_NEVER, UINT64_MAX);

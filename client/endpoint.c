@@ -200,13 +200,14 @@ static void level_fill(const struct binding *binding, const struct line *line, u
 		line->flags & LINE_UNLIMITED ? INFINITY : ldexp((double)line->burst_units, scale);
 	out->rate_per_s = rate_per_s(line, segment_hz(segment));
 	out->unit = ldexp(1.0, scale);
-	if (gate_is_closed(gate, now))
+	if (gate_is_closed(gate, now)) {
 		out->closed_ns = ticks_to_ns(segment, (gate & GATE_UNTIL) - now);
-	if (!(line->flags & LINE_UNLIMITED) && level < (int64_t)one)
+		out->wait_ns = ticks_to_ns(
+			segment, gate_wait_ticks(gate, mark, line, now, one, line->burst_units));
+	} else if (!(line->flags & LINE_UNLIMITED) && level < (int64_t)one) {
 		out->wait_ns =
 			ticks_to_ns(segment, line_wait_ticks(line, now, one - (uint64_t)level));
-	if (out->closed_ns > out->wait_ns)
-		out->wait_ns = out->closed_ns;
+	}
 }
 
 static void counts_fill(const struct binding *binding, struct weir_level *out)

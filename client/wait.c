@@ -207,7 +207,8 @@ static const struct segment *segment_of(struct weir_endpoint *endpoint)
 	return &endpoint_binding(endpoint)->attachment->segment;
 }
 
-/* Behind a closed gate: sleeps until it may have opened; false if that is after the deadline. */
+/* Behind a closed gate: sleeps until it may have opened; false if it cannot pass by the deadline.
+ */
 static bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *attempt,
 			  uint64_t deadline)
 {
@@ -219,7 +220,8 @@ static bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *
 	/* a binding that is none any more: its gate moved, and nobody opens it here */
 	if (!gate_is_closed(gate, now) || !binding_is_current(attempt->binding))
 		return true;
-	if ((gate & GATE_UNTIL) > deadline)
+	if (deadline != UINT64_MAX &&
+	    (attempt->wait_ticks > deadline - attempt->now || attempt->now > deadline))
 		return false;
 	weir_report(endpoint->weir, WEIR_EVENT_CLOSED, 0, endpoint->name,
 		    ticks_to_ns(segment, (gate & GATE_UNTIL) - now));

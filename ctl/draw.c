@@ -99,7 +99,7 @@ const char *draw_refusal(const struct draw *draw, char out[DRAW_SENTENCE_BYTES])
 		if (draw->answer.wait_ns == WEIR_NEVER)
 			snprintf(out, DRAW_SENTENCE_BYTES, "closed until somebody opens it");
 		else
-			snprintf(out, DRAW_SENTENCE_BYTES, "closed, opens in %s", wait);
+			snprintf(out, DRAW_SENTENCE_BYTES, "closed, passes in %s", wait);
 		break;
 	case WEIR_REASON_DEADLINE:
 		snprintf(out, DRAW_SENTENCE_BYTES,

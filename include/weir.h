@@ -102,7 +102,7 @@ enum weir_verdict {
 enum weir_reason {
 	WEIR_REASON_NONE = 0,	  /* admitted */
 	WEIR_REASON_LEVEL = 1,	  /* not enough tokens yet */
-	WEIR_REASON_CLOSED = 2,	  /* the endpoint is closed until wait_ns from now */
+	WEIR_REASON_CLOSED = 2,	  /* closed; wait_ns includes that it opens empty */
 	WEIR_REASON_DEADLINE = 3, /* it could not pass before the deadline */
 	WEIR_REASON_NEVER = 4,	  /* no wait helps: the cost is above the burst, or the rate is 0 */
 	WEIR_REASON_QUEUE = 5,	  /* the queue reaches further than the rule's max_wait */

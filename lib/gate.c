@@ -100,6 +100,23 @@ bool gate_voids(uint64_t then, uint64_t gate, uint64_t position, const struct li
 	return (int64_t)(position - line->burst_units - opened) <= 0;
 }
 
+uint64_t gate_wait_ticks(uint64_t gate, uint64_t mark, const struct line *line, uint64_t now,
+			 uint64_t units, uint64_t limit)
+{
+	uint64_t until = gate & GATE_UNTIL;
+	uint64_t base, ticks;
+
+	if (until == GATE_UNTIL)
+		return UINT64_MAX;
+	if (line->flags & LINE_UNLIMITED)
+		return until - now;
+	if (units > limit)
+		return UINT64_MAX;
+	base = bucket_base(mark, line_value(line, until) + line->burst_units);
+	ticks = line_ticks_until(line, now, base + units - limit);
+	return ticks > until - now ? ticks : until - now;
+}
+
 void gate_inherit(struct bucket *to, uint64_t gate)
 {
 	uint64_t never = 0;

@@ -237,7 +237,7 @@ static void test_close_and_open(void **state)
 	DO(0, "close", "api", "--for", "1h");
 	expect_text(outcome.out, "endpoint api: closed for 1h");
 	DO(1, "acquire", "api");
-	expect_text(outcome.out, "refused: closed, opens in ");
+	expect_text(outcome.out, "refused: closed, passes in ");
 	DO(0, "list");
 	expect_text(outcome.out, "closed ");
 	DO(0, "open", "api");

@@ -163,7 +163,7 @@ static void test_acquire_reasons(void **state)
 	close_for(stage, "api", 30 * SECOND);
 	stage_run(stage, &outcome, (const char *const[]){"acquire", "api", NULL});
 	expect_status(&outcome, 1);
-	expect_text(outcome.out, "refused: closed, opens in 30");
+	expect_text(outcome.out, "refused: closed, passes in 30");
 	close_for(stage, "api", UINT64_MAX);
 	REFUSED("refused: closed until somebody opens it\n", "acquire", "api");
 }

@@ -265,6 +265,7 @@ static uint64_t close_for(struct theatre *theatre, unsigned tokens, const char *
 
 	uint64_t until = gate_load(bucket_of(theatre)) & GATE_UNTIL;
 	uint64_t now = line_now(theatre, &line);
+	struct weir_level level = {.size = sizeof(level)};
 	struct weir_answer answer;
 
 	while (theatre->count < SLEEPERS)
@@ -275,7 +276,9 @@ static uint64_t close_for(struct theatre *theatre, unsigned tokens, const char *
 	pass_behind_gate(theatre, until - 1 - line_now(theatre, &line));
 	assert_int_equal(weir_acquire(theatre->api, 1, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.reason, WEIR_REASON_CLOSED);
-	assert_int_equal(answer.wait_ns, 1);
+	assert_int_equal(weir_peek(theatre->api, &level), 0);
+	assert_int_equal(level.closed_ns, 1);
+	assert_true(answer.wait_ns > 1); /* it opens empty */
 	assert_int_equal(served(theatre), before);
 	assert_int_equal(weir_clock_advance(theatre->weir, 1), 0);
 

@@ -90,6 +90,21 @@ void life_check_level(struct life *life, double level)
 	LIFE_CHECK(level == right);
 }
 
+/* Until one token could be taken, or the burst if that is less. */
+static void check_peeked_wait(struct life *life, uint64_t wait_ns)
+{
+	const struct model *model = &life->model;
+	uint64_t whole = 1ull << model->row.k;
+	uint64_t one = whole < model->row.burst ? whole : model->row.burst;
+
+	if (model_closed(model))
+		LIFE_CHECK(model_wait_behind_is_right(model, model_target_behind(model, one),
+						      wait_ns));
+	else
+		LIFE_CHECK(model_wait_is_right(
+			model, model_v(model) + one - (uint64_t)model_level(model), wait_ns));
+}
+
 static void check_peek(struct life *life)
 {
 	const struct model *model = &life->model;
@@ -101,17 +116,13 @@ static void check_peek(struct life *life)
 	LIFE_CHECK(level.closed_ns == closed_ns);
 	life_check_level(life, level.level);
 	if (model->row.unlimited) {
-		LIFE_CHECK(isinf(level.burst) && level.wait_ns == closed_ns);
+		LIFE_CHECK(isinf(level.burst));
+		LIFE_CHECK(model_closed(model) ? model_wait_behind_is_right(model, 0, level.wait_ns)
+					       : level.wait_ns == 0);
 		return;
 	}
 	LIFE_CHECK(level.burst == life_in_tokens(life, model->row.burst));
-	if (level.wait_ns != closed_ns || closed_ns == 0) {
-		uint64_t whole = 1ull << model->row.k;
-		uint64_t one = whole < model->row.burst ? whole : model->row.burst;
-		uint64_t less = one - (uint64_t)model_level(model);
-
-		LIFE_CHECK(model_wait_is_right(model, model_v(model) + less, level.wait_ns));
-	}
+	check_peeked_wait(life, level.wait_ns);
 }
 
 void life_look_around(struct life *life)
@@ -129,7 +140,6 @@ static void check_refusal(struct life *life, const struct model_answer *expected
 			  const struct weir_answer *answer)
 {
 	const struct model *model = &life->model;
-	const struct model_gate *gate = &model->row.gate;
 
 	LIFE_CHECK(answer->fault == expected->fault);
 	LIFE_CHECK(answer->reason == expected->reason);
@@ -141,12 +151,10 @@ static void check_refusal(struct life *life, const struct model_answer *expected
 	}
 	/* what is there behind a closure is of no use to anybody */
 	life_check_level(life, answer->level);
-	if (!expected->until_opens)
-		LIFE_CHECK(model_wait_is_right(model, expected->target, answer->wait_ns));
-	else if (gate->opens_ns + 0x10000 == 0)
-		LIFE_CHECK(answer->wait_ns == WEIR_NEVER);
+	if (expected->until_opens)
+		LIFE_CHECK(model_wait_behind_is_right(model, expected->target, answer->wait_ns));
 	else
-		LIFE_CHECK(answer->wait_ns == gate->opens_ns - model->now_ns);
+		LIFE_CHECK(model_wait_is_right(model, expected->target, answer->wait_ns));
 }
 
 void life_check_answer(struct life *life, const struct model_answer *expected, bool admitted,
@@ -421,8 +429,8 @@ void life_probe_wait(struct life *life, double cost)
 
 	uint64_t wait_ns = life->last_wait_ns;
 
-	/* behind a closure the bucket will be empty; who lost a place will draw another */
-	if (life->last_reason == WEIR_REASON_CLOSED || life_somebody_will_draw(life))
+	/* who lost a place will draw another */
+	if (life_somebody_will_draw(life))
 		return;
 	LIFE_CHECK(wait_ns > 0);
 	life_advance(life, wait_ns - 1);

@@ -248,6 +248,27 @@ static struct model_answer take_from_bucket(struct model *model, uint64_t units,
 	return answer;
 }
 
+uint64_t model_target_behind(const struct model *model, uint64_t units)
+{
+	const struct model_row *row = &model->row;
+
+	return later(row->mark, row_value(row, row->gate.opens_ns) + row->burst) + units -
+	       row->burst;
+}
+
+bool model_wait_behind_is_right(const struct model *model, uint64_t target, uint64_t wait_ns)
+{
+	uint64_t opens_ns = model->row.gate.opens_ns;
+
+	if (opens_ns + 0x10000 == 0)
+		return wait_ns == WEIR_NEVER;
+	if (model->row.unlimited)
+		return wait_ns == opens_ns - model->now_ns;
+	if (wait_ns == opens_ns - model->now_ns)
+		return (int64_t)(target - model_value(model, opens_ns)) <= 0;
+	return wait_ns > opens_ns - model->now_ns && model_wait_is_right(model, target, wait_ns);
+}
+
 struct model_answer model_take(struct model *model, uint64_t units, uint64_t max_wait_ns)
 {
 	const struct model_row *row = &model->row;
@@ -256,7 +277,9 @@ struct model_answer model_take(struct model *model, uint64_t units, uint64_t max
 	if (units > row->burst && !row->unlimited)
 		return (struct model_answer){.fault = WEIR_EBURST, .reason = WEIR_REASON_NEVER};
 	if (model_closed(model))
-		return (struct model_answer){.reason = WEIR_REASON_CLOSED, .until_opens = true};
+		return (struct model_answer){.reason = WEIR_REASON_CLOSED,
+					     .until_opens = true,
+					     .target = model_target_behind(model, units)};
 	meet_opening(model);
 	if (row->unlimited)
 		return (struct model_answer){

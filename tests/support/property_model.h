@@ -111,7 +111,7 @@ struct model_answer {
 	bool admitted;
 	int fault;
 	int reason;	   /* enum weir_reason */
-	bool until_opens;  /* the wait is until the opening; else until V is `target` */
+	bool until_opens;  /* the wait is until V is `target`, and at least until the opening */
 	uint64_t target;   /* also of one who is admitted and must wait */
 	uint64_t position; /* admitted: the mark afterwards */
 };
@@ -124,6 +124,11 @@ struct model_answer model_take(struct model *model, uint64_t units, uint64_t max
  * does. WEIR_NEVER where no wait helps.
  */
 bool model_wait_is_right(const struct model *model, uint64_t target, uint64_t wait_ns);
+/* Where V lets so many units pass behind a closure: it opens empty, or with what is spoken for. */
+uint64_t model_target_behind(const struct model *model, uint64_t units);
+
+/* The same for who is refused by a closure. */
+bool model_wait_behind_is_right(const struct model *model, uint64_t target, uint64_t wait_ns);
 
 /* The first use of a bucket gives it its initial level. */
 void model_use(struct model *model);

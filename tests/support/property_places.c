@@ -88,7 +88,7 @@ static bool renew(struct life *life, struct life_held *held, const struct model_
 		LIFE_CHECK(answer->fault == again.fault && answer->wait_ns == WEIR_NEVER);
 		held->place = *was; /* the reservation stays as it was */
 	} else if (again.until_opens) {
-		LIFE_CHECK(answer->wait_ns >= model->row.gate.opens_ns - model->now_ns);
+		LIFE_CHECK(model_wait_behind_is_right(model, again.target, answer->wait_ns));
 	} else {
 		LIFE_CHECK(model_wait_is_right(model, again.target, answer->wait_ns));
 	}
