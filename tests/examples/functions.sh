@@ -1,0 +1,206 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# functions.sh - every function that weir.h declares is exported and has a manual page: with the
+# sections and guarantees that all of them have, the header's own prototype, codes that exist and
+# all that the header names, and an example that compiles. No page is of anything else.
+. "$(dirname "$0")/stage.sh"
+
+man=$SOURCE/doc/man
+header=$SOURCE/include/weir.h
+
+# The declarations of weir.h as lines "FUNCTION TAB PROTOTYPE TAB CODES": the prototype with
+# single blanks, and the WEIR_E codes of the comment that stands before it.
+declarations()
+{
+	awk '
+	function finish(text)
+	{
+		gsub(/\/\*[^*]*\*\//, "", text)
+		gsub(/[ \t]+/, " ", text)
+		gsub(/ ?\( ?/, "(", text)
+		gsub(/ ?\) ?/, ")", text)
+		gsub(/ ?\* ?/, " *", text)
+		gsub(/ ?\( ?\*/, "(*", text)
+		sub(/^ /, "", text)
+		sub(/;.*/, "", text)
+		name = text
+		sub(/\(.*/, "", name)
+		sub(/.*[ *]/, "", name)
+		print name "\t" text "\t" codes
+	}
+	/^\/\*/ { codes = ""; comment = 1 }
+	comment {
+		line = $0
+		while (match(line, /WEIR_E[A-Z]+/)) {
+			codes = codes " " substr(line, RSTART, RLENGTH)
+			line = substr(line, RSTART + RLENGTH)
+		}
+		if (/\*\//)
+			comment = 0
+		next
+	}
+	/^(typedef|struct [a-z_]+( \{|;)|enum [a-z_]+ \{|#|extern|\t|}|$)/ && !open { next }
+	{
+		open = 1
+		text = text " " $0
+		if (/;/) {
+			finish(text)
+			open = 0
+			text = ""
+		}
+	}' "$header" | grep '^weir_' || true
+}
+
+# The prototypes in the SYNOPSIS of a page, in the same form.
+synopsis()
+{
+	awk '
+	function argument(text)
+	{
+		gsub(/"/, "", text)
+		return text
+	}
+	function emit()
+	{
+		text = type " " name "(" arguments ")"
+		gsub(/ ?\* ?/, " *", text)
+		gsub(/ ?\( ?\*/, "(*", text)
+		print text
+	}
+	/^\.Sh/ { inside = $2 == "SYNOPSIS" }
+	!inside { next }
+	/^\.Ft/ { sub(/^\.Ft /, ""); type = $0 }
+	/^\.Fo/ { name = $2; arguments = "" }
+	/^\.Fa/ {
+		sub(/^\.Fa /, "")
+		arguments = arguments (arguments ? ", " : "") argument($0)
+	}
+	/^\.Fc/ { emit() }
+	/^\.Fn/ {
+		name = $2
+		sub(/^\.Fn [^ ]* /, "")
+		gsub(/" "/, ", ")
+		arguments = argument($0)
+		emit()
+	}' "$1"
+}
+
+# The lines of a section.
+section()
+{
+	awk -v title="$1" '
+		/^\.Sh / { inside = substr($0, 5) == title; next }
+		inside' "$2"
+}
+
+# The page of a function: its own, or the one that the installed link leads to.
+page_of()
+{
+	if [ -f "$man/$1.3" ]; then
+		echo "$man/$1.3"
+	elif [ -f "$BUILD/doc/man/$1.3" ]; then
+		echo "$man/$(sed -n 's|^\.so man3/||p' "$BUILD/doc/man/$1.3")"
+	fi
+}
+
+codes_of_header=" $(sed -n 's/^\tX(\(WEIR_E[A-Z]*\), .*/\1/p' "$header" | tr '\n' ' ')"
+
+check_page()
+{
+	page=$1
+	for title in NAME LIBRARY SYNOPSIS DESCRIPTION GUARANTEES 'RETURN VALUES' EXAMPLES ERRORS \
+		'SEE ALSO'; do
+		[ -n "$(section "$title" "$page")" ] || fail "$page: no section $title"
+	done
+	for word in Progress Blocking Memory Threads Forks Signals Killed; do
+		section GUARANTEES "$page" | awk -v word="$word" '
+			found && !/^\./ { said = 1 }
+			/^\.It/ { found = $2 == word }
+			/^\.(Xr|Fn)/ && found { said = 1 }
+			END { exit !said }' || fail "$page: GUARANTEES says nothing under $word"
+	done
+	for code in $(grep -v '^\.Dt' "$page" | grep -o 'WEIR_E[A-Z]*'); do
+		case $code in
+		WEIR_EVENT*) continue ;;
+		esac
+		case $codes_of_header in
+		*" $code "*) ;;
+		*) fail "$page: weir.h has no $code" ;;
+		esac
+	done
+}
+
+# The examples of a page, as the inside of a function that has a weir and an endpoint api.
+compile_examples()
+{
+	name=$(basename "$1" .3)
+	{
+		cat <<'END'
+#include <stdint.h>
+#include <stdio.h>
+#include <weir.h>
+
+void call_the_api(void);
+void do_something_else(void);
+double ask_the_model(void);
+unsigned call_and_read_retry_after(void);
+int send_request(void *context);
+int example(struct weir *weir, struct weir_endpoint *api);
+
+int example(struct weir *weir, struct weir_endpoint *api)
+{
+	(void)weir;
+	(void)api;
+END
+		section EXAMPLES "$1" | awk '
+			/^\.Bd -literal/ { print "\t{"; inside = 1; next }
+			/^\.Ed/ { print "\t}"; inside = 0; next }
+			inside' | sed 's/\\e/\\/g'
+		printf '\treturn 0;\n}\n'
+	} >"$stage/$name.c"
+	grep -q weir_ "$stage/$name.c" || fail "$1 has no example"
+	$CC -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only \
+		-I"$SOURCE/include" "$stage/$name.c" || fail "$1: its example does not compile"
+}
+
+declarations >"$stage/declarations"
+total=$(grep -c . "$stage/declarations" || true)
+[ "$total" -ge 20 ] || fail "only $total functions found in weir.h"
+same 'declarations as many as weir_ names before a parenthesis, less the macros' "$total" \
+	"$(sed 's|/\*.*\*/||' "$header" | grep -v '^ \*\|^/\*\|^#\|^\t' |
+		grep -c '[ *]weir_[a-z_]*(' || true)"
+
+# what is exported is declared, and the other way round
+cut -f1 "$stage/declarations" | sort >"$stage/declared"
+sed -n 's/^\t\(weir_[a-z_]*\);/\1/p' "$SOURCE/client/libweir.map" | sort >"$stage/exported"
+same 'functions of weir.h, and of libweir.map' "$(cat "$stage/declared")" "$(cat "$stage/exported")"
+
+tab=$(printf '\t')
+while IFS=$tab read -r function prototype codes; do
+	page=$(page_of "$function")
+	[ -n "$page" ] && [ -f "$page" ] || fail "$function has no manual page"
+	section NAME "$page" | grep -q "^\.Nm $function\( ,\)\?\$" ||
+		fail "$page does not have $function in its NAME"
+	synopsis "$page" | grep -Fqx "$prototype" || fail "$page, SYNOPSIS:
+$(synopsis "$page")
+weir.h:
+$prototype"
+	for code in $codes; do
+		section ERRORS "$page" | grep -q "^\.It Er .*$code" ||
+			fail "$page, ERRORS: no $code, which weir.h names at $function"
+	done
+	grep -q "^\.It Xr $function 3\$" "$man/libweir.3" ||
+		fail "libweir(3) does not lead to $function"
+done <"$stage/declarations"
+
+pages=0
+for page in "$man"/weir_*.3; do
+	check_page "$page"
+	compile_examples "$page"
+	for function in $(section NAME "$page" | sed -n 's/^\.Nm \([a-z_]*\).*/\1/p'); do
+		grep -qx "$function" "$stage/declared" || fail "$page: weir.h has no $function"
+	done
+	pages=$((pages + 1))
+done
+echo "$total functions on $pages pages, all with the header's prototypes and codes"
