@@ -9,49 +9,6 @@
 man=$SOURCE/doc/man
 header=$SOURCE/include/weir.h
 
-# The declarations of weir.h as lines "FUNCTION TAB PROTOTYPE TAB CODES": the prototype with
-# single blanks, and the WEIR_E codes of the comment that stands before it.
-declarations()
-{
-	awk '
-	function finish(text)
-	{
-		gsub(/\/\*[^*]*\*\//, "", text)
-		gsub(/[ \t]+/, " ", text)
-		gsub(/ ?\( ?/, "(", text)
-		gsub(/ ?\) ?/, ")", text)
-		gsub(/ ?\* ?/, " *", text)
-		gsub(/ ?\( ?\*/, "(*", text)
-		sub(/^ /, "", text)
-		sub(/;.*/, "", text)
-		name = text
-		sub(/\(.*/, "", name)
-		sub(/.*[ *]/, "", name)
-		print name "\t" text "\t" codes
-	}
-	/^\/\*/ { codes = ""; comment = 1 }
-	comment {
-		line = $0
-		while (match(line, /WEIR_E[A-Z]+/)) {
-			codes = codes " " substr(line, RSTART, RLENGTH)
-			line = substr(line, RSTART + RLENGTH)
-		}
-		if (/\*\//)
-			comment = 0
-		next
-	}
-	/^(typedef|struct [a-z_]+( \{|;)|enum [a-z_]+ \{|#|extern|\t|}|$)/ && !open { next }
-	{
-		open = 1
-		text = text " " $0
-		if (/;/) {
-			finish(text)
-			open = 0
-			text = ""
-		}
-	}' "$header" | grep '^weir_' || true
-}
-
 # The prototypes in the SYNOPSIS of a page, in the same form.
 synopsis()
 {
@@ -65,6 +22,7 @@ synopsis()
 	{
 		text = type " " name "(" arguments ")"
 		gsub(/ ?\* ?/, " *", text)
+		gsub(/\* \*/, "**", text)
 		gsub(/ ?\( ?\*/, "(*", text)
 		print text
 	}
@@ -164,7 +122,7 @@ END
 		-I"$SOURCE/include" "$stage/$name.c" || fail "$1: its example does not compile"
 }
 
-declarations >"$stage/declarations"
+awk -f "$SOURCE/tests/support/declarations.awk" "$header" >"$stage/declarations"
 total=$(grep -c . "$stage/declarations" || true)
 [ "$total" -ge 20 ] || fail "only $total functions found in weir.h"
 same 'declarations as many as weir_ names before a parenthesis, less the macros' "$total" \

@@ -38,15 +38,6 @@ case $PREFIX in
 esac
 same 'completion of zsh' "$("$root$PREFIX/bin/weirctl" completion zsh)" "$(cat "$zsh/_weirctl")"
 
-# the library needs nothing but the C library and its loader
-if command -v readelf >/dev/null; then
-	needed=$(readelf -d "$root$LIBDIR"/libweir.so.0 | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
-		grep -v '^libc\.so\|^ld-linux' || true)
-	same 'what libweir.so needs beside libc' '' "$needed"
-else
-	echo "not checked: what libweir.so needs (no readelf)"
-fi
-
 # find_package(weir)
 mkdir "$stage/project"
 cat >"$stage/project/CMakeLists.txt" <<END
