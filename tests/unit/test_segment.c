@@ -904,7 +904,7 @@ static void test_lock_whose_name_is_taken_away(void **state)
 
 static int mount_folder(char dir[], const char *options)
 {
-	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0)
 		return -1;
 	return mkdtemp(dir) ? mount("weir", dir, "tmpfs", 0, options) : -1;
 }
