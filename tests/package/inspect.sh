@@ -1,0 +1,112 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# inspect.sh - what is in the packages: all that is installed, each file in one package, in the
+# one it belongs to; dependencies that are right; nothing that lintian complains of.
+. "$(dirname "$0")/stage.sh"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+one()
+{
+	set -- "$DEBS/$1"_*.deb
+	[ $# -eq 1 ] && [ -f "$1" ] || fail "not one package: $*"
+	echo "$1"
+}
+
+field()
+{
+	dpkg-deb -f "$(one "$1")" "$2"
+}
+
+for package in libweir0 libweir-dev weird weirctl; do
+	dpkg-deb -c "$(one $package)" | awk '$1 !~ /^d/ { print $6 }' | sed 's/^\.//' \
+		>"$work/$package"
+	cat "$work/$package" >>"$work/all"
+	for file in copyright changelog.Debian.gz; do
+		grep -qx "/usr/share/doc/$package/$file" "$work/$package" ||
+			fail "$package has no $file"
+	done
+done
+same 'files that are in two packages' '' "$(sort "$work/all" | uniq -d)"
+
+# has PACKAGE PATTERN...
+has()
+{
+	package=$1
+	shift
+	for pattern in "$@"; do
+		grep -q "^$pattern\$" "$work/$package" || fail "$package has no $pattern"
+	done
+}
+has libweir0 '/usr/lib/[^/]*/libweir\.so\.0'
+has libweir-dev /usr/include/weir.h '/usr/lib/[^/]*/libweir\.so' '/usr/lib/.*/weir\.pc' \
+	'/usr/lib/.*/weir-config\.cmake' /usr/share/man/man3/libweir.3.gz \
+	/usr/share/doc/weir/examples/acquire.c
+has weird /usr/sbin/weird /etc/weir/weir.ini /usr/lib/systemd/system/weird.service \
+	/usr/lib/sysusers.d/weir.conf /usr/lib/tmpfiles.d/weir.conf \
+	/usr/share/man/man8/weird.8.gz /usr/share/man/man5/weir.ini.5.gz \
+	/usr/share/man/man5/weir-segment.5.gz /usr/share/man/man7/weir.7.gz
+has weirctl /usr/bin/weirctl /usr/share/man/man1/weirctl.1.gz \
+	/usr/share/bash-completion/completions/weirctl /usr/share/zsh/vendor-completions/_weirctl
+for function in $(sed -n 's/^\t\(weir_[a-z_]*\);/\1/p' "$SOURCE/client/libweir.map"); do
+	has libweir-dev "/usr/share/man/man3/$function.3.gz"
+done
+for page in "$SOURCE"/doc/man/*.[1-8]; do
+	grep -q "/$(basename "$page").gz\$" "$work/all" || fail "no package has $page"
+done
+same 'libweir0: files outside of the library and its notices' '' \
+	"$(grep -v '^/usr/lib/[^/]*/libweir\.so\|^/usr/share/doc/libweir0/' "$work/libweir0" || true)"
+
+version=$(field weird Version)
+for package in libweir0 libweir-dev weird weirctl; do
+	same "$package: version" "$version" "$(field $package Version)"
+	same "$package: architecture" "$(dpkg --print-architecture)" "$(field $package Architecture)"
+done
+# depends PACKAGE PATTERN...: each is one of its dependencies
+depends()
+{
+	package=$1
+	shift
+	for pattern in "$@"; do
+		field "$package" Depends | tr ',' '\n' | sed 's/^ *//' | grep -qx "$pattern" ||
+			fail "$package does not depend on $pattern: $(field "$package" Depends)"
+	done
+}
+depends libweir0 'libc6 (>= [0-9.]*)'
+same 'libweir0: dependencies' 1 "$(field libweir0 Depends | tr ',' '\n' | wc -l)"
+depends libweir-dev "libweir0 (= $version)"
+depends weird 'libc6 (>= [0-9.]*)' 'libuv1 (>= [0-9.]*)' 'systemd | .*systemd-sysusers'
+depends weirctl 'libc6 (>= [0-9.]*)' "libweir0 (= $version)" 'libjansson4 (>= [0-9.]*)' \
+	'libtinfo6 (>= [0-9.]*)'
+same 'libweir0: shlibs' "libweir 0 libweir0 (>= ${version%-*})" \
+	"$(dpkg-deb -I "$(one libweir0)" shlibs)"
+same 'weird: conffiles' /etc/weir/weir.ini "$(dpkg-deb -I "$(one weird)" conffiles)"
+for script in postinst prerm postrm; do
+	dpkg-deb -I "$(one weird)" "$script" | sh -n || fail "weird: $script"
+done
+
+# stripped, and what Debian hardens is hardened
+for package in libweir0 weird weirctl; do
+	dpkg-deb -x "$(one $package)" "$work/root"
+done
+for object in "$work"/root/usr/sbin/weird "$work"/root/usr/bin/weirctl \
+	"$work"/root/usr/lib/*/libweir.so.0.*; do
+	file "$object" | grep -q ', stripped' || fail "$object is not stripped"
+	readelf -dW "$object" | grep -q 'BIND_NOW\|Flags: .*NOW' || fail "$object binds lazily"
+	! readelf -dW "$object" | grep 'RPATH\|RUNPATH' || fail "$object names a library path"
+done
+
+if command -v lintian >/dev/null; then
+	# the first: this is no upload to Debian; the second: cpack always writes the calls
+	complaints=$(lintian --allow-root --suppress-tags \
+		initial-upload-closes-no-bugs,maintscript-calls-ldconfig "$DEBS"/*.deb) ||
+		fail "lintian: $complaints"
+	same 'what lintian says' '' "$complaints"
+	echo "lintian has no complaint"
+else
+	echo "not checked: what lintian says (it is not there)"
+fi
+echo "$(wc -l <"$work/all") files in 4 packages, version $version"
