@@ -46,8 +46,11 @@ static void reopen_all(struct weir *weir)
 
 static void after_fork_in_child(void)
 {
-	for (struct weir *weir = watched; weir; weir = weir->next)
+	for (struct weir *weir = watched; weir; weir = weir->next) {
 		reopen_all(weir);
+		/* where the kernel did not wipe the page, as under qemu's user emulation */
+		atomic_store_explicit(weir->fork_mark, 0, memory_order_relaxed);
+	}
 	after_fork_in_parent();
 }
 

@@ -87,8 +87,8 @@ uint64_t gate_wait_ticks(uint64_t gate, uint64_t mark, const struct line *line, 
 void gate_inherit(struct bucket *to, uint64_t gate);
 
 /*
- * Sets the mark by `place(mark, context)` and voids every place in line, in an order that lets no
- * place taken in between survive: weirctl reset, --keep. Returns the bucket_result of the last try.
+ * Sets the mark by `place(mark, context)` and voids every place in line, by one exchange of both
+ * words: weirctl reset, --keep. Returns the bucket_result of the last try.
  */
 enum bucket_result gate_reset(struct bucket *bucket, uint64_t now,
 			      uint64_t (*place)(uint64_t mark, const void *context),

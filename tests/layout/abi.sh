@@ -91,7 +91,7 @@ measurer()
 structs()
 {
 	measurer >"$stage/measure.c"
-	"$cc" -std=c11 -w -I"$source/include" -o "$stage/measure" "$stage/measure.c"
+	"$cc" ${SYSROOT:+--sysroot="$SYSROOT"} -std=c11 -w -I"$source/include" -o "$stage/measure" "$stage/measure.c"
 	${EMULATOR:+$EMULATOR} "$stage/measure" || fail "a member of weir.h was not understood"
 }
 

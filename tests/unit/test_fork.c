@@ -159,9 +159,34 @@ static void test_grandchildren(void **state)
 	weir_close(weir);
 }
 
+/* Emulators of user programs say yes to MADV_WIPEONFORK, and do nothing. */
+static bool pages_are_wiped(void)
+{
+	unsigned char *page =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(page != MAP_FAILED);
+	assert_int_equal(madvise(page, 4096, MADV_WIPEONFORK), 0);
+	*page = 1;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(*page);
+	int status = scene_wait(pid);
+
+	munmap(page, 4096);
+	return status == 0;
+}
+
 /* clone(2) by hand runs no fork handlers; the wiped page tells all the same. */
 static void test_fork_without_handlers(void **state)
 {
+	if (!pages_are_wiped()) {
+		print_message("SKIPPED: pages are not wiped on fork here (an emulator?)\n");
+		skip();
+	}
+
 	struct weir *weir = host_of("[default]\nrate = 10/s\nburst = 10\n");
 	struct weir_endpoint *endpoint = scene_endpoint(weir, "x");
 	uint32_t own = slot_of(weir);
@@ -316,7 +341,9 @@ static void test_fork_during_open(void **state)
 	unsigned alive = 0;
 
 	(void)state;
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	/* an emulator may not let it adopt its grandchildren; they end all the same */
+	bool adopts = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;
+
 	shape.members = OPENINGS + 1;
 	scene_begin(&scene, &shape);
 	opening->place = &scene.place;
@@ -326,7 +353,7 @@ static void test_fork_during_open(void **state)
 	atomic_store(&opening->over, 1);
 	print_message("%d openings, %u forks beside them\n", OPENINGS,
 		      (unsigned)atomic_load(&opening->lingering));
-	for (uint32_t i = 0; i < atomic_load(&opening->lingering); i++)
+	for (uint32_t i = 0; adopts && i < atomic_load(&opening->lingering); i++)
 		assert_int_equal(scene_wait((pid_t)atomic_load(&opening->pids[i])), 0);
 	assert_int_equal(alive, 0);
 	munmap(opening, sizeof(*opening));

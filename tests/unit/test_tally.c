@@ -164,6 +164,7 @@ static void test_exact_as_it_is(void **state)
 }
 
 #define WITHOUT "without-rseq"
+#define CANNOT_EXECUTE 77
 
 /* The same in a process to which glibc was told not to register any. */
 static int run_without(void *context)
@@ -173,13 +174,19 @@ static int run_without(void *context)
 	(void)context;
 	setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1);
 	execv(self, arguments);
-	return 127;
+	return errno == ENOEXEC ? CANNOT_EXECUTE : 127;
 }
 
 static void test_exact_without_rseq(void **state)
 {
 	(void)state;
-	assert_int_equal(scene_wait(scene_child(run_without, NULL)), 0);
+	int status = scene_wait(scene_child(run_without, NULL));
+
+	if (status == CANNOT_EXECUTE) {
+		print_message("SKIPPED: the kernel cannot execute this program (an emulator?)\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
 }
 
 static void test_without(void **state)
