@@ -172,6 +172,26 @@ double place_return(struct weir_endpoint *endpoint, struct place_in_line *place,
 	return give_back(endpoint, place, units, true);
 }
 
+/*
+ * What the policy admits holds no place: it gets one of no segment, for whole tokens, which its
+ * holder's wait replaces and for which nothing goes back.
+ */
+static enum weir_verdict answer_unplaced(struct weir_endpoint *endpoint, double cost, int fault,
+					 struct weir_reservation *out, struct weir_answer *answer)
+{
+	const struct place_in_line none = {
+		.units = cost_units(cost, 1),
+		.row = UINT32_MAX,
+		.bucket = UINT32_MAX,
+		.held = 1,
+	};
+	enum weir_verdict verdict = answer_fault(endpoint, fault, answer);
+
+	if (verdict == WEIR_ADMIT)
+		place_store(out, &none);
+	return verdict;
+}
+
 enum weir_verdict weir_reserve(struct weir_endpoint *endpoint, double cost, uint64_t max_wait_ns,
 			       struct weir_reservation *out, struct weir_answer *answer)
 {
@@ -189,7 +209,7 @@ enum weir_verdict weir_reserve(struct weir_endpoint *endpoint, double cost, uint
 		break;
 	case ATTEMPT_AGAIN:
 	case ATTEMPT_FAULT:
-		return answer_fault(endpoint, attempt.fault, answer);
+		return answer_unplaced(endpoint, cost, attempt.fault, out, answer);
 	}
 	place_take(&attempt, &place);
 	place_store(out, &place);
