@@ -238,6 +238,13 @@ enum wait_result wait_take(struct weir_endpoint *endpoint, const struct ask *ask
 			   struct attempt *attempt, struct place_in_line *place, bool *slept,
 			   int *fault);
 
+/*
+ * After an attempt that met a closed gate: sleeps until it may have opened; false, and no sleep, if
+ * it cannot pass by the deadline.
+ */
+bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *attempt,
+		   uint64_t deadline);
+
 /* Counts a call that slept. */
 void wait_count(const struct attempt *attempt, uint64_t slept_ns);
 

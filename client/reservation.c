@@ -271,24 +271,41 @@ static enum attempt_result place_renew(struct weir_endpoint *endpoint, struct pl
 	/* it was admitted once: a class need not leave anything for it again */
 	ask.class_name = 0;
 	result = attempt_take(endpoint, &ask, ticks_left(segment, deadline), attempt);
-
 	if (result == ATTEMPT_ADMITTED)
 		place_take(attempt, place);
 	return result;
 }
 
-/* No new place before the deadline: the wait is that of the new one, for the old one is none. */
-static enum weir_verdict refused_anew(struct weir_endpoint *endpoint,
-				      struct weir_reservation *reservation,
-				      const struct place_in_line *place,
-				      const struct attempt *attempt, struct weir_answer *answer)
+/*
+ * Sleeps in line, in a new place if the one it has is void. WAIT_LATE: *wait_ns is the wait of its
+ * place, or of the new one that it cannot have.
+ */
+static enum wait_result place_wait_or_renew(struct weir_endpoint *endpoint,
+					    struct place_in_line *place, uint64_t deadline,
+					    uint64_t *wait_ns, int *fault)
 {
-	const struct segment *segment = &attempt->binding->attachment->segment;
+	enum wait_result result;
+	struct attempt attempt;
 
-	place_store(reservation, place);
-	answer_place(endpoint, ticks_to_ns(segment, attempt->wait_ticks), 0, WEIR_REASON_DEADLINE,
-		     answer);
-	return WEIR_REFUSE;
+	while ((result = place_wait(endpoint, place, deadline, fault)) == WAIT_VOID) {
+		enum attempt_result renewed = place_renew(endpoint, place, deadline, &attempt);
+
+		if (renewed == ATTEMPT_ADMITTED)
+			continue;
+		if (renewed != ATTEMPT_REFUSED) {
+			*fault = attempt.fault;
+			return WAIT_FAULT;
+		}
+		/* where it is closed there are no places, until it opens */
+		if (attempt.reason == WEIR_REASON_CLOSED &&
+		    wait_for_gate(endpoint, &attempt, deadline))
+			continue;
+		*wait_ns = ticks_to_ns(&attempt.binding->attachment->segment, attempt.wait_ticks);
+		return WAIT_LATE;
+	}
+	if (result == WAIT_LATE)
+		*wait_ns = place_wait_ns(endpoint, place);
+	return result;
 }
 
 enum weir_verdict weir_reservation_wait(struct weir_endpoint *endpoint,
@@ -299,26 +316,18 @@ enum weir_verdict weir_reservation_wait(struct weir_endpoint *endpoint,
 	const struct segment *segment = &endpoint_binding(endpoint)->attachment->segment;
 	uint64_t deadline = deadline_after(segment, timeout_ns);
 	uint64_t from_ns = segment_now_ns(segment);
+	uint64_t wait_ns = WEIR_NEVER;
 	enum wait_result result;
-	struct attempt attempt;
 	int fault = 0;
 
 	if (!place.held)
 		return answer_fault(endpoint, WEIR_ESPENT, answer);
-	while ((result = place_wait(endpoint, &place, deadline, &fault)) == WAIT_VOID) {
-		enum attempt_result renewed = place_renew(endpoint, &place, deadline, &attempt);
-
-		if (renewed == ATTEMPT_FAULT)
-			return answer_fault(endpoint, attempt.fault, answer);
-		if (renewed == ATTEMPT_REFUSED)
-			return refused_anew(endpoint, reservation, &place, &attempt, answer);
-	}
+	result = place_wait_or_renew(endpoint, &place, deadline, &wait_ns, &fault);
 	place_store(reservation, &place);
 	if (result == WAIT_FAULT)
 		return answer_fault(endpoint, fault, answer);
 	if (result == WAIT_LATE) {
-		answer_place(endpoint, place_wait_ns(endpoint, &place), 0, WEIR_REASON_DEADLINE,
-			     answer);
+		answer_place(endpoint, wait_ns, 0, WEIR_REASON_DEADLINE, answer);
 		return WEIR_REFUSE;
 	}
 	answer_place(endpoint, segment_now_ns(segment) - from_ns, 0, WEIR_REASON_NONE, answer);

@@ -207,10 +207,7 @@ static const struct segment *segment_of(struct weir_endpoint *endpoint)
 	return &endpoint_binding(endpoint)->attachment->segment;
 }
 
-/* Behind a closed gate: sleeps until it may have opened; false if it cannot pass by the deadline.
- */
-static bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *attempt,
-			  uint64_t deadline)
+bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *attempt, uint64_t deadline)
 {
 	const struct segment *segment = &attempt->binding->attachment->segment;
 	struct watch watch = watch_begin(segment, attempt->binding->row);

@@ -467,6 +467,21 @@ static void test_updates(void **state)
 	stage_end(&stage);
 }
 
+/* An instance of somebody else's cannot be changed through a handle. */
+static void test_only_hosts_change(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	scene_begin(&scene, &scene_shape);
+	struct weir *weir = scene_open(&scene.place);
+
+	assert_int_equal(weir_update(weir, "x", "1/s", NULL, WEIR_KEEP_USED), WEIR_EHOST);
+	assert_int_equal(weir_reset(weir, "x"), WEIR_EHOST);
+	weir_close(weir);
+	scene_end(&scene);
+}
+
 /* ---- who sleeps while things change ---- */
 
 struct sleeper {
@@ -728,6 +743,58 @@ static void test_place_follows_a_move(void **state)
 	stage_end(&stage);
 }
 
+/* A reset voids a place also where the rule moved afterwards: the new mark knows nothing of it. */
+static void test_reset_before_a_move(void **state)
+{
+	struct weir_reservation place;
+	struct weir_answer answer;
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, "rate = 10/s\nburst = 10", WEIR_POLICY_CLOSED);
+	reserve_ahead(&stage, 5, &place);
+	assert_int_equal(weir_reset(stage.weir, "api"), 0);
+	assert_int_equal(weir_update(stage.weir, "api", "1000000000/s", "10", WEIR_KEEP_USED), 0);
+	assert_int_equal(weir_reservation_wait(stage.api, &place, 0, &answer), WEIR_ADMIT);
+	assert_near(peek(&stage).level, 5);
+	stage_end(&stage);
+}
+
+/* A closure that came along with the mark: its places are taken anew where it opens. */
+static void test_closure_before_a_move(void **state)
+{
+	struct weir_reservation place;
+	struct weir_answer answer;
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, "rate = 10/s\nburst = 10", WEIR_POLICY_CLOSED);
+	reserve_ahead(&stage, 5, &place);
+	assert_int_equal(weir_gate_close(stage.api, 10 * WEIR_SECOND), 0);
+	assert_int_equal(weir_update(stage.weir, "api", "1000000000/s", "10", WEIR_KEEP_USED), 0);
+	assert_int_equal(weir_reservation_wait(stage.api, &place, WEIR_SECOND, &answer),
+			 WEIR_REFUSE);
+	assert_int_equal(answer.reason, WEIR_REASON_DEADLINE);
+	assert_true(answer.wait_ns >= 10 * WEIR_SECOND && answer.wait_ns < 11 * WEIR_SECOND);
+
+	/* with the time to, it sleeps until the opening, and takes its new place then */
+	struct sleeper sleeper = {
+		.stage = &stage, .timeout_ns = WEIR_FOREVER, .place = &place, .cost = 5};
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, sleep_for_tokens, &sleeper), 0);
+	assert_true(scene_until(&stage.closures, 1));
+	assert_int_equal(atomic_load(&sleeper.over), 0);
+	while (!atomic_load(&sleeper.over)) {
+		weir_clock_advance(stage.weir, 100 * WEIR_MILLISECOND);
+		nanosleep(&(struct timespec){0, 1000000}, NULL);
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(sleeper.verdict, WEIR_ADMIT);
+	assert_true(sleeper.answer.wait_ns >= 10 * WEIR_SECOND);
+	stage_end(&stage);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -742,6 +809,7 @@ int main(void)
 		cmocka_unit_test(test_clocks),
 		cmocka_unit_test(test_host_says_what_is_wrong),
 		cmocka_unit_test(test_updates),
+		cmocka_unit_test(test_only_hosts_change),
 		cmocka_unit_test(test_turn_moves_beyond_the_deadline),
 		cmocka_unit_test(test_closed_beyond_the_deadline),
 		cmocka_unit_test(test_rules_break_under_a_sleeper),
@@ -751,6 +819,8 @@ int main(void)
 		cmocka_unit_test(test_renewed_place_does_not_fit),
 		cmocka_unit_test(test_reservation_behind_a_closure),
 		cmocka_unit_test(test_place_follows_a_move),
+		cmocka_unit_test(test_reset_before_a_move),
+		cmocka_unit_test(test_closure_before_a_move),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
