@@ -164,10 +164,7 @@ static enum scaled scale_number(const struct number *number, line_wide scale, ui
 		return SCALED_TOO_MUCH;
 	if (number->too_fine || part % power != 0)
 		return SCALED_TOO_FINE;
-	value += part / power;
-	if (value > max)
-		return SCALED_TOO_MUCH;
-	*out = (uint64_t)value;
+	*out = (uint64_t)(value + part / power);
 	return SCALED;
 }
 
