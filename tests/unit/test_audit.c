@@ -16,6 +16,7 @@
 
 #include "audit.h"
 #include "bucket.h"
+#include "class.h"
 #include "gate.h"
 #include "members.h"
 #include "move.h"
@@ -364,6 +365,44 @@ static void test_terms(void **state)
 	RUN(bench, spoils);
 }
 
+/* What a line has beside its limit. */
+static void test_extras(void **state)
+{
+	const struct rule rule = {
+		.kind = ROW_EXACT,
+		.text = "with extras",
+		.terms = {.rate_micro = 10 * TERMS_MICRO,
+			  .period_ns = 1000000000u,
+			  .burst_micro = 20 * TERMS_MICRO,
+			  .initial_micro = 20 * TERMS_MICRO,
+			  .beside = {TERMS_MICRO, 1000000000u, 5 * TERMS_MICRO},
+			  .classes = {{class_number("a"), TERMS_MICRO},
+				      {class_number("b"), CLASS_SHARE | 20 * CLASS_PERCENT}}},
+	};
+	struct bench *bench = *state;
+	int64_t row = rules_add(&bench->segment, &rule);
+
+	assert_true(row >= 0);
+	expect_healthy(bench);
+
+	struct line_copy *copy = copy_of(bench, row);
+	struct line_shadow *shadow = &copy->shadow;
+	uint64_t burst = atomic_load(&shadow->burst_units);
+	uint64_t slope = atomic_load(&shadow->slope);
+	const struct spoil spoils[] = {
+		SPOIL(shadow->burst_units, burst + 1, "row", row, "shadow limit's burst"),
+		SPOIL(shadow->slope, slope * 2, "row", row, "shadow limit's speed"),
+		SPOIL(shadow->burst_micro, 6 * TERMS_MICRO, "row", row, "shadow limit's burst"),
+		SPOIL(copy->classes[0].name, class_number("c"), "row", row, "in the order"),
+		SPOIL(copy->classes[1].name, class_number("a"), "row", row, "in the order"),
+		SPOIL(copy->classes[0].name, 0, "row", row, "in the order"),
+		SPOIL(copy->classes[1].name, UINT64_MAX, "row", row, "without a name"),
+		SPOIL(copy->classes[0].leave, 21 * TERMS_MICRO, "row", row, "more than the burst"),
+	};
+
+	RUN(bench, spoils);
+}
+
 static void test_rows(void **state)
 {
 	const struct bench *bench = *state;
@@ -682,6 +721,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_state_header, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_terms, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_extras, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_clock, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_buckets, setup, teardown),

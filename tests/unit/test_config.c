@@ -431,6 +431,9 @@ static const struct fault_case faults[] = {
 	{"[weir]\nclass e = leave 1\n[endpoint a]\nclass a = leave 1\nclass b = leave 1\n"
 	 "class c = leave 1\nclass d = leave 1\n",
 	 3, "[endpoint a]: with class e of [weir]", "at most 4"},
+	{"[weir]\nclass e = leave 1\n[default]\nclass a = leave 1\nclass b = leave 1\n"
+	 "class c = leave 1\nclass d = leave 1\n",
+	 3, "[default]: with class e of [weir]", "at most 4"},
 	{"[endpoint a]\nclas b = leave 1\n", 2, "[endpoint a] clas b", "unknown key"},
 	/* patterns */
 	{"[endpoint a]\nmatch =\n", 2, "[endpoint a] match", "1 to 127"},

@@ -7,6 +7,9 @@
 
 #include "calls_fixture.h"
 
+#include <math.h>
+#include <pthread.h>
+
 #define MS WEIR_MILLISECOND
 
 /* Three limits: fast, slow, and one for a crowd. */
@@ -443,6 +446,186 @@ static void looks_back_at_what_it_holds(void **state)
 	trio_end(&trio);
 }
 
+/* What happens to slow, whose place is held by now, while the call waits for fast. */
+static void (*behind_slow)(void);
+
+static void empty_fast_then(void)
+{
+	empty_fast();
+	stage->calls.on_wait = behind_slow;
+}
+
+/* Slow comes up in a second; fast, which others empty meanwhile, 100 ms after that. */
+static enum weir_verdict hold_slow(struct trio *trio, void (*happens)(void), uint64_t timeout_ns,
+				   struct weir_answer *answer)
+{
+	trio_begin(trio);
+	stage = trio;
+	assert_int_equal(weir_acquire(trio->slow, 5, NULL), WEIR_ADMIT);
+	behind_slow = happens;
+	trio->calls.on_wait = empty_fast_then;
+	return wait_two(trio, 1, 1, timeout_ns, answer);
+}
+
+static void close_held(void)
+{
+	stage->calls.on_wait = NULL;
+	assert_int_equal(weir_gate_close(stage->slow, WEIR_SECOND), 0);
+}
+
+static _Atomic bool clock_stops;
+
+static void *move_clock(void *context)
+{
+	struct calls *calls = context;
+
+	while (!atomic_load(&clock_stops)) {
+		nanosleep(&(struct timespec){0, 1000000}, NULL);
+		calls_advance(calls, 50 * MS);
+	}
+	return NULL;
+}
+
+static pthread_t clock_thread;
+
+static void close_held_and_go_on(void)
+{
+	close_held();
+	atomic_store(&clock_stops, false);
+	assert_int_equal(pthread_create(&clock_thread, NULL, move_clock, &stage->calls), 0);
+}
+
+/* A place that has come up before its endpoint was closed is kept, and used behind the closure. */
+static void waits_out_a_closure_of_what_it_holds(void **state)
+{
+	struct trio trio;
+	struct weir_answer answer;
+
+	(void)state;
+	assert_int_equal(hold_slow(&trio, close_held_and_go_on, WEIR_FOREVER, &answer), WEIR_ADMIT);
+	atomic_store(&clock_stops, true);
+	pthread_join(clock_thread, NULL);
+	assert_true(answer.wait_ns >= 2 * WEIR_SECOND);
+	assert_int_equal(calls_peek(trio.slow).granted, 2);
+	assert_int_equal(calls_peek(trio.slow).waited, 1);
+	assert_int_equal(calls_peek(trio.fast).waited, 1);
+	trio_end(&trio);
+}
+
+/* The closure lasts beyond the deadline: refused, and what is held of fast goes back. */
+static void gives_up_behind_a_closure_of_what_it_holds(void **state)
+{
+	struct trio trio;
+	struct weir_answer answer;
+
+	(void)state;
+	assert_int_equal(hold_slow(&trio, close_held, 1500 * MS, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.which, 0);
+	assert_int_equal(answer.reason, WEIR_REASON_CLOSED);
+	/* since the wait for fast has begun: 100 ms of it are over */
+	assert_in_range(answer.wait_ns, 900 * MS, 900 * MS + 2 * 65536);
+	assert_level(trio.fast, 1);
+	assert_int_equal(calls_peek(trio.slow).granted, 1);
+	trio_end(&trio);
+}
+
+static void reset_held(void)
+{
+	const struct segment *segment = &stage->calls.scene.segment;
+	uint32_t row = (uint32_t)names_exact_row(segment, "slow");
+
+	stage->calls.on_wait = NULL;
+	rules_reset(&stage->calls.scene.segment, row, row);
+}
+
+/* A place that a reset has voided while the next was waited for is taken anew. */
+static void takes_what_it_held_anew(void **state)
+{
+	struct trio trio;
+	struct weir_answer answer;
+
+	(void)state;
+	assert_int_equal(hold_slow(&trio, reset_held, 10 * WEIR_SECOND, &answer), WEIR_ADMIT);
+	assert_int_equal(answer.wait_ns, 1100 * MS);
+	assert_level(trio.slow, 4);
+	assert_level(trio.fast, 0);
+	trio_end(&trio);
+}
+
+/* Without [default] and rules of their own, names do not resolve any more. */
+static void remove_all(void)
+{
+	struct segment *segment = &stage->calls.scene.segment;
+
+	stage->calls.on_wait = NULL;
+	rules_remove(segment, (uint32_t)names_default_row(segment));
+	rules_remove(segment, (uint32_t)names_exact_row(segment, "fast"));
+}
+
+/* The rules break while the call sleeps: its policy answers, and what is held goes back. */
+static void rules_break_while_it_waits(void **state)
+{
+	struct trio trio;
+	struct weir_answer answer;
+
+	(void)state;
+	assert_int_equal(hold_slow(&trio, remove_all, 10 * WEIR_SECOND, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.fault, WEIR_EDAMAGED);
+	assert_int_equal(answer.reason, WEIR_REASON_FAULT);
+	assert_int_equal(answer.which, 1);
+	assert_true(trio.calls.faults > 0);
+	assert_true(fabs(calls_peek(trio.slow).level - 1.1) < 1e-6);
+	assert_int_equal(calls_peek(trio.slow).granted, 1);
+	trio_end(&trio);
+}
+
+static void rules_break_under_an_open_policy(void **state)
+{
+	struct trio trio;
+	struct weir_answer answer;
+
+	(void)state;
+	trio_begin(&trio);
+	stage = &trio;
+	struct weir *open = calls_open(&trio.calls, WEIR_POLICY_OPEN);
+	struct weir_endpoint *fast = scene_endpoint(open, "fast");
+	const struct weir_want wants[] = {
+		{.endpoint = trio.slow, .cost = 1},
+		{.endpoint = fast, .cost = 1},
+	};
+
+	assert_int_equal(weir_acquire(fast, 10, NULL), WEIR_ADMIT);
+	trio.calls.on_wait = remove_all;
+	/* the other is taken all the same */
+	assert_int_equal(weir_wait_all(wants, 2, WEIR_FOREVER, &answer), WEIR_ADMIT);
+	assert_int_equal(answer.fault, WEIR_EDAMAGED);
+	assert_int_equal(answer.which, 1);
+	assert_int_equal(calls_peek(trio.slow).granted, 1);
+	weir_endpoint_close(fast);
+	weir_close(open);
+	trio_end(&trio);
+}
+
+/* Whoever wants to know no more than the verdict. */
+static void answers_are_optional(void **state)
+{
+	struct trio trio;
+
+	(void)state;
+	trio_begin(&trio);
+	assert_int_equal(take_two(&trio, 10, 5, NULL), WEIR_ADMIT);
+	assert_int_equal(take_two(&trio, 1, 1, NULL), WEIR_REFUSE);
+	assert_int_equal(wait_two(&trio, 1, 1, 0, NULL), WEIR_REFUSE);
+	assert_int_equal(take_two(&trio, -1, 1, NULL), WEIR_REFUSE);
+	rules_remove(&trio.calls.scene.segment,
+		     (uint32_t)names_default_row(&trio.calls.scene.segment));
+	rules_remove(&trio.calls.scene.segment,
+		     (uint32_t)names_exact_row(&trio.calls.scene.segment, "fast"));
+	assert_int_equal(take_two(&trio, 1, 1, NULL), WEIR_REFUSE);
+	assert_int_equal(wait_two(&trio, 1, 1, WEIR_SECOND, NULL), WEIR_REFUSE);
+	trio_end(&trio);
+}
+
 static void reset_slow(void)
 {
 	stage->calls.on_wait = NULL;
@@ -598,6 +781,12 @@ int main(void)
 		cmocka_unit_test(waits_in_one_line_after_the_other),
 		cmocka_unit_test(gives_back_at_the_deadline),
 		cmocka_unit_test(looks_back_at_what_it_holds),
+		cmocka_unit_test(waits_out_a_closure_of_what_it_holds),
+		cmocka_unit_test(gives_up_behind_a_closure_of_what_it_holds),
+		cmocka_unit_test(takes_what_it_held_anew),
+		cmocka_unit_test(rules_break_while_it_waits),
+		cmocka_unit_test(rules_break_under_an_open_policy),
+		cmocka_unit_test(answers_are_optional),
 		cmocka_unit_test(takes_a_void_place_anew),
 		cmocka_unit_test(shadows_of_several),
 		cmocka_unit_test(takes_what_is_there),

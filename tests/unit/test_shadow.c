@@ -554,6 +554,24 @@ static void following_is_done_once(void **state)
 	assert_int_equal(atomic_load(&without.shadow_counts[SHADOW_PASSED_UNITS]), 3);
 }
 
+static void terms_are_compared_whole(void **state)
+{
+	const struct shadow_terms none = {0, 0, 0};
+	const struct shadow_terms terms = {TERMS_MICRO, SCENE_SECOND, 5 * TERMS_MICRO};
+	struct shadow_terms other[3] = {terms, terms, terms};
+
+	(void)state;
+	other[0].rate_micro++;
+	other[1].period_ns++;
+	other[2].burst_micro++;
+	assert_true(shadow_terms_equal(&terms, &terms));
+	assert_true(shadow_terms_equal(&none, &none));
+	assert_false(shadow_terms_equal(&none, &terms));
+	assert_false(shadow_terms_equal(&terms, &none));
+	for (int i = 0; i < 3; i++)
+		assert_false(shadow_terms_equal(&terms, &other[i]));
+}
+
 /* The unit of a row suits both limits; where none does, the rule says so. */
 static void the_unit_suits_both(void **state)
 {
@@ -596,6 +614,7 @@ int main(void)
 		cmocka_unit_test(it_moves_to_another_pair),
 		cmocka_unit_test(remnants_are_full),
 		cmocka_unit_test(following_is_done_once),
+		cmocka_unit_test(terms_are_compared_whole),
 		cmocka_unit_test(the_unit_suits_both),
 	};
 

@@ -306,6 +306,8 @@ struct going_on {
 	struct weir *weir;
 	struct weir_endpoint *endpoint;
 	long calls;
+	unsigned rejoins;
+	int code;
 };
 
 /* In a forked child: limits hold, whatever it lacks to become a member. */
@@ -329,6 +331,7 @@ static void test_forked(void **state)
 	int status;
 
 	(void)state;
+	failed = false;
 	scene_begin(&on.scene, &scene_shape);
 	scene_add(&on.scene.segment, ROW_EXACT, "x", 1000, 1000);
 	on.weir = scene_open(&on.scene.place);
@@ -342,6 +345,91 @@ static void test_forked(void **state)
 	weir_endpoint_close(on.endpoint);
 	weir_close(on.weir);
 	scene_end(&on.scene);
+}
+
+/* A fork whose handler cannot open the object anew: no slot, but the limit. */
+static int draw_without_descriptor(void *context)
+{
+	struct going_on *on = context;
+
+	CHILD_CHECK(failed);
+	CHILD_CHECK(on->weir->current->segment.state_fd < 0);
+	CHILD_CHECK(weir_acquire(on->endpoint, 1, NULL) == WEIR_ADMIT);
+	CHILD_CHECK(on->weir->current->slot == MEMBER_NONE);
+	CHILD_CHECK(on->rejoins == 1 && on->code == -EBADF);
+	weir_endpoint_close(on->endpoint);
+	weir_close(on->weir);
+	return 0;
+}
+
+/* There are no more slots than the parent's own: the same. */
+static int draw_without_slot(void *context)
+{
+	struct going_on *on = context;
+
+	CHILD_CHECK(weir_acquire(on->endpoint, 1, NULL) == WEIR_ADMIT);
+	CHILD_CHECK(on->weir->current->slot == MEMBER_NONE);
+	CHILD_CHECK(on->rejoins == 1 && on->code == WEIR_EMEMBERS);
+	return 0;
+}
+
+static void see_rejoins(void *context, const struct weir_event *event)
+{
+	struct going_on *on = context;
+
+	if (event->kind == WEIR_EVENT_REJOIN) {
+		on->rejoins++;
+		on->code = event->code;
+	}
+}
+
+static void test_forked_without_a_slot(void **state)
+{
+	static int (*const children[])(void *context) = {draw_without_descriptor,
+							 draw_without_slot};
+	struct segment_shape shape = scene_shape;
+	struct going_on on = {.calls = 0};
+	struct weir_options options;
+
+	(void)state;
+	shape.members = 1;
+	scene_begin(&on.scene, &shape);
+	options = scene_options(&on.scene.place);
+	options.trace = see_rejoins;
+	options.trace_context = &on;
+	assert_int_equal(weir_open(&on.weir, &options), 0);
+	on.endpoint = scene_endpoint(on.weir, "x");
+	for (int i = 0; i < 2; i++) {
+		failed = false;
+		/* the first call in the child is that of the fork handler */
+		passing = i == 0 ? 0 : -1;
+		pid_t pid = scene_child(children[i], &on);
+		passing = -1;
+		assert_int_equal(scene_wait(pid), 0);
+	}
+	assert_int_equal(scene_drain(on.endpoint), 8);
+	weir_endpoint_close(on.endpoint);
+	weir_close(on.weir);
+	scene_end(&on.scene);
+}
+
+/* What cannot be asked is not trusted: the kernel's own clock is good everywhere. */
+static void test_clock(void **state)
+{
+	enum clock_kind best = time_source_best();
+
+	(void)state;
+	assert_false(time_source_readable((enum clock_kind)77));
+	/* the file that names the kernel's clock: opening it, and reading it */
+	for (long calls = 0; best == CLOCK_KIND_TSC && calls < 2; calls++) {
+		failed = false;
+		passing = calls;
+		enum clock_kind found = time_source_best();
+		passing = -1;
+		assert_true(failed);
+		assert_int_equal(found, CLOCK_KIND_MONOTONIC);
+	}
+	assert_int_equal(time_source_best(), best);
 }
 
 /* The pair is replaced by one of the same shape; the old one is let go. */
@@ -407,9 +495,14 @@ static void test_following(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_creating),  cmocka_unit_test(test_lock),
-		cmocka_unit_test(test_attaching), cmocka_unit_test(test_settings),
-		cmocka_unit_test(test_forked),	  cmocka_unit_test(test_following),
+		cmocka_unit_test(test_creating),
+		cmocka_unit_test(test_lock),
+		cmocka_unit_test(test_attaching),
+		cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_forked_without_a_slot),
+		cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_forked),
+		cmocka_unit_test(test_following),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

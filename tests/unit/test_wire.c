@@ -121,6 +121,39 @@ static void test_all_settings_fit(void **state)
 			 WEIR_EWIRE);
 }
 
+/* One setting more than a message may have, in bytes that are right but for that. */
+static void test_one_setting_too_many(void **state)
+{
+	struct wire_message message = {.kind = WIRE_SET, .setting_count = WIRE_MAX_SETTINGS};
+	static const unsigned char more[] = {6, 0, 2, 0, 'k', 0, 7, 0, 2, 0, 'v', 0};
+	unsigned char bytes[WIRE_MAX_BYTES];
+	struct wire_message read;
+
+	(void)state;
+	for (unsigned i = 0; i < WIRE_MAX_SETTINGS; i++)
+		message.settings[i] = (struct wire_setting){"key", "value"};
+	size_t length = (size_t)wire_write(&message, bytes, sizeof(bytes));
+
+	memcpy(bytes + length, more, sizeof(more));
+	length += sizeof(more);
+	bytes[0] = (unsigned char)length;
+	bytes[1] = (unsigned char)(length >> 8);
+	assert_int_equal(wire_parse(&read, bytes, length), WEIR_EWIRE);
+}
+
+/* A setting is a key and a value. */
+static void test_half_a_setting(void **state)
+{
+	struct wire_message message = {.kind = WIRE_SET, .setting_count = 1};
+	unsigned char bytes[WIRE_MAX_BYTES];
+
+	(void)state;
+	message.settings[0] = (struct wire_setting){"key", NULL};
+	assert_int_equal(wire_write(&message, bytes, sizeof(bytes)), WEIR_EWIRE);
+	message.settings[0] = (struct wire_setting){NULL, "value"};
+	assert_int_equal(wire_write(&message, bytes, sizeof(bytes)), WEIR_EWIRE);
+}
+
 /* A message that fits into n bytes is refused by every smaller buffer, and nothing is written
  * past it. */
 static void test_write_into_little_room(void **state)
@@ -346,6 +379,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trips),
 		cmocka_unit_test(test_all_settings_fit),
+		cmocka_unit_test(test_one_setting_too_many),
+		cmocka_unit_test(test_half_a_setting),
 		cmocka_unit_test(test_write_into_little_room),
 		cmocka_unit_test(test_write_too_long),
 		cmocka_unit_test(test_truncations),
