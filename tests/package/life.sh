@@ -102,16 +102,20 @@ fi
 
 # an upgrade keeps what was changed: the settings, and the levels of the segment that is adopted
 echo '# changed here' >>/etc/weir/weir.ini
+sed -i 's|^# state_file = |state_file = |' /etc/weir/weir.ini
+mkdir -m 700 /var/lib/weir # under systemd its StateDirectory
 quiet dpkg --no-triggers -i --force-confdef ./*.deb
 grep -q '# changed here' /etc/weir/weir.ini || fail "the upgrade lost changes in weir.ini"
 start
 weirctl show api.example.com >out || fail "weirctl show: $(cat out)"
 grep -q '5/s' out || fail "the upgrade lost the limit that was set: $(cat out)"
 stop
+[ -s /var/lib/weir/default.state ] || fail "weird saved no levels"
 
 quiet dpkg --no-triggers --remove weird weirctl libweir-dev libweir0
 [ -f /etc/weir/weir.ini ] || fail "the removal took weir.ini away"
 [ -f /dev/shm/weir.default.state ] || fail "the removal took the limits away"
+[ -s /var/lib/weir/default.state ] || fail "the removal took the saved levels away"
 quiet dpkg --no-triggers --purge weird weirctl libweir-dev libweir0
 files >after
 diff before after >out || fail "the purge left, or took, files: $(cat out)"
