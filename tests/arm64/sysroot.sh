@@ -9,9 +9,9 @@ set -eu
 
 dir=${1:?usage: sysroot.sh DIR}
 packages='libc6-dev libgcc-12-dev libuv1-dev libinih-dev libxxhash-dev libjansson-dev
-	libcmocka-dev'
+	libcmocka-dev libncurses-dev'
 
-[ ! -e "$dir/complete" ] || exit 0
+[ "$(cat "$dir/complete" 2>/dev/null || true)" != "$packages" ] || exit 0
 rm -rf "$dir"
 mkdir -p "$dir/apt/lists/partial" "$dir/apt/archives/partial" "$dir/apt/sources"
 dir=$(CDPATH='' cd -- "$dir" && pwd)
@@ -37,4 +37,4 @@ for package in "$dir"/apt/archives/*.deb; do
 	dpkg-deb -x "$package" "$dir"
 done
 rm -rf "$dir/apt" "$dir/usr/share"
-: >"$dir/complete"
+echo "$packages" >"$dir/complete"

@@ -117,9 +117,11 @@ static void corpus_read(const char *folder)
 /* Makes room for `bytes` at `at`, as far as there is any. */
 static size_t open_gap(struct input *input, size_t at, size_t bytes)
 {
+	size_t behind = at < input->bytes ? input->bytes - at : 0;
+
 	if (bytes > INPUT_BYTES - input->bytes)
 		bytes = INPUT_BYTES - input->bytes;
-	memmove(input->at + at + bytes, input->at + at, input->bytes - at);
+	memmove(input->at + at + bytes, input->at + at, behind);
 	input->bytes += bytes;
 	return bytes;
 }

@@ -595,7 +595,7 @@ static void stepper_begin(struct race_stepper *stepper, struct race_call *call,
 static void stop_over(const struct tale *tale, size_t last, size_t places_max)
 {
 	struct race_call call;
-	struct race_stepper stepper;
+	struct race_stepper stepper = {.count = 0};
 	unsigned long places_stopped = 0;
 	unsigned long stepped = 0;
 
@@ -668,7 +668,7 @@ static void stop_resolving_at(const struct race_stepper *reference, const struct
 static void stop_resolving(const struct tale *tale)
 {
 	struct race_call call;
-	struct race_stepper reference;
+	struct race_stepper reference = {.count = 0};
 	unsigned long places_stopped = 0;
 
 	resolve_begin(&reference, &call, tale);
