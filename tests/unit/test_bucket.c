@@ -36,6 +36,7 @@ static void test_unset_and_frozen(void **state)
 		struct bucket_mark mark;
 
 		assert_int_equal(bucket_take(&bucket, 100, 1, 10, &mark), cases[i].result);
+		assert_int_equal(bucket_see(cases[i].mark, 100, 1, 10, &mark), cases[i].result);
 		assert_int_equal(bucket_charge(&bucket, 100, 1), cases[i].result);
 		assert_int_equal(bucket_drain(&bucket, 100), cases[i].result);
 		assert_int_equal(bucket_give_back(&bucket, 100, 10, 1, 7), 0);

@@ -289,6 +289,12 @@ static void check_faults(struct stage *stage, enum weir_verdict verdict)
 	assert_int_equal(atomic_load(&stage->faults), 3);
 	assert_int_equal(weir_execute(stage->api, 1, 0, count_up, &runs, NULL, NULL), verdict);
 	assert_int_equal(runs, verdict == WEIR_ADMIT);
+
+	/* all of what was asked for, or none */
+	uint64_t taken = 77;
+
+	assert_int_equal(weir_acquire_up_to(stage->api, 1, 2, 5, &taken, NULL), verdict);
+	assert_int_equal(taken, verdict == WEIR_ADMIT ? 5 : 77);
 	assert_int_equal(weir_peek(stage->api, &level), WEIR_EDAMAGED);
 	assert_int_equal(weir_gate_close(stage->api, WEIR_SECOND), WEIR_EDAMAGED);
 	assert_int_equal(weir_gate_open(stage->api), WEIR_EDAMAGED);

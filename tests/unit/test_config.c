@@ -547,6 +547,9 @@ static void faults_stay_within_their_buffer(void **state)
 		for (size_t i = bytes; i < sizeof(whole); i++)
 			assert_int_equal(whole[i], '#');
 	}
+	/* nor need anybody be told */
+	assert_int_equal(config_parse(&config, text, strlen(text), "f", NULL), WEIR_ECONFIG);
+	assert_int_equal(config_read(&config, "/nowhere/weir.ini", NULL), -ENOENT);
 }
 
 /* As many sections as any segment holds, and one more. */

@@ -335,6 +335,65 @@ static void what_was_taken_goes_back(void **state)
 	trio_end(&trio);
 }
 
+/* What was refused stays refused, though all of it would pass by the time it is looked at again. */
+static void a_refusal_stands(void **state)
+{
+	struct trio trio;
+	struct several several;
+
+	(void)state;
+	trio_begin(&trio);
+	const struct weir_want wants[] = {
+		{.endpoint = trio.fast, .cost = 2},
+		{.endpoint = trio.slow, .cost = 2},
+	};
+
+	assert_int_equal(weir_acquire(trio.slow, 4, NULL), WEIR_ADMIT);
+	assert_int_equal(several_begin(&several, wants, 2), 0);
+	assert_int_equal(several_take(&several), ATTEMPT_REFUSED);
+	uint64_t wait = several.worst->attempt.wait_ticks;
+
+	calls_advance(&trio.calls, WEIR_SECOND);
+	assert_int_equal(several_refused(&several), ATTEMPT_REFUSED);
+	assert_int_equal(several.worst->index, 1);
+	assert_true(several.worst->refused);
+	assert_true(several.worst->attempt.wait_ticks == wait);
+	trio_end(&trio);
+}
+
+/* The rules break behind the look: the policies answer there as well. */
+static void a_policy_answers_behind_the_look(void **state)
+{
+	struct trio trio;
+	struct several several;
+
+	(void)state;
+	trio_begin(&trio);
+	struct weir *open = calls_open(&trio.calls, WEIR_POLICY_OPEN);
+	struct weir_endpoint *excused = scene_endpoint(open, "name");
+	struct weir_endpoint *closed = calls_endpoint(&trio.calls, "name");
+	const struct weir_want wants[2][2] = {
+		{{.endpoint = trio.fast, .cost = 2}, {.endpoint = excused, .cost = 1}},
+		{{.endpoint = trio.fast, .cost = 2}, {.endpoint = closed, .cost = 1}},
+	};
+
+	rules_remove(&trio.calls.scene.segment,
+		     (uint32_t)names_default_row(&trio.calls.scene.segment));
+	assert_int_equal(several_begin(&several, wants[0], 2), 0);
+	assert_int_equal(several_take(&several), ATTEMPT_ADMITTED);
+	assert_int_equal(several.parts[1].excused, WEIR_EDAMAGED);
+	several_undo(&several);
+	assert_int_equal(several_begin(&several, wants[1], 2), 0);
+	assert_int_equal(several_take(&several), ATTEMPT_FAULT);
+	assert_int_equal(several.worst->index, 1);
+	assert_int_equal(several.faulty.fault, WEIR_EDAMAGED);
+	assert_level(trio.fast, 10);
+	weir_endpoint_close(excused);
+	weir_endpoint_close(closed);
+	weir_close(open);
+	trio_end(&trio);
+}
+
 /* ---- by a deadline ---- */
 
 static void waits_for_the_longest(void **state)
@@ -777,6 +836,8 @@ int main(void)
 		cmocka_unit_test(closed_and_never),
 		cmocka_unit_test(a_policy_answers_for_its_own),
 		cmocka_unit_test(what_was_taken_goes_back),
+		cmocka_unit_test(a_refusal_stands),
+		cmocka_unit_test(a_policy_answers_behind_the_look),
 		cmocka_unit_test(waits_for_the_longest),
 		cmocka_unit_test(waits_in_one_line_after_the_other),
 		cmocka_unit_test(gives_back_at_the_deadline),

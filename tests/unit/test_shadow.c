@@ -554,6 +554,27 @@ static void following_is_done_once(void **state)
 	assert_int_equal(atomic_load(&without.shadow_counts[SHADOW_PASSED_UNITS]), 3);
 }
 
+/* A class that the rule does not know is weighed as any call. */
+static void an_unknown_class_is_weighed_too(void **state)
+{
+	struct calls calls;
+	struct weir_answer answer;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "burst=10", "shadow_rate=1/s", "shadow_burst=5",
+		   "class known=leave 1");
+	struct weir_endpoint *api = calls_class(&calls, "api", "unknown");
+
+	assert_int_equal(weir_acquire(api, 5, &answer), WEIR_ADMIT);
+	assert_int_equal(answer.shadow, 0);
+	assert_int_equal(weir_acquire(api, 1, &answer), WEIR_ADMIT);
+	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
+	assert_int_equal(calls_peek(api).shadow_refused, 1);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
 static void terms_are_compared_whole(void **state)
 {
 	const struct shadow_terms none = {0, 0, 0};
@@ -614,6 +635,7 @@ int main(void)
 		cmocka_unit_test(it_moves_to_another_pair),
 		cmocka_unit_test(remnants_are_full),
 		cmocka_unit_test(following_is_done_once),
+		cmocka_unit_test(an_unknown_class_is_weighed_too),
 		cmocka_unit_test(terms_are_compared_whole),
 		cmocka_unit_test(the_unit_suits_both),
 	};

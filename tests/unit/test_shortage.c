@@ -413,6 +413,21 @@ static void test_forked_without_a_slot(void **state)
 	scene_end(&on.scene);
 }
 
+/* Who cannot be asked about counts as alive. */
+static void test_unknown_is_alive(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	scene_begin(&scene, &scene_shape);
+	assert_false(members_alive(&scene.segment, 3));
+	passing = 0;
+	bool alive = members_alive(&scene.segment, 3);
+	passing = -1;
+	assert_true(alive);
+	scene_end(&scene);
+}
+
 /* What cannot be asked is not trusted: the kernel's own clock is good everywhere. */
 static void test_clock(void **state)
 {
@@ -501,6 +516,7 @@ int main(void)
 		cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_forked_without_a_slot),
 		cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_unknown_is_alive),
 		cmocka_unit_test(test_forked),
 		cmocka_unit_test(test_following),
 	};
