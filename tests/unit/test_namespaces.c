@@ -44,8 +44,8 @@ static bool skipped(int status, const char *what)
 /* The folder under another name, in a mount namespace where its own name is gone. */
 static void move_folder(const struct guest *guest)
 {
-	CHILD_CHECK(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-	CHILD_CHECK(mount(guest->scene.place.dir, guest->dir, NULL, MS_BIND, NULL) == 0);
+	CHILD_CHECK(mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0);
+	CHILD_CHECK(mount(guest->scene.place.dir, guest->dir, "none", MS_BIND, NULL) == 0);
 	CHILD_CHECK(mount("none", guest->scene.place.dir, "tmpfs", 0, NULL) == 0);
 }
 
