@@ -278,21 +278,26 @@ static enum attempt_result place_renew(struct weir_endpoint *endpoint, struct pl
 
 /*
  * Sleeps in line, in a new place if the one it has is void. WAIT_LATE: *wait_ns is the wait of its
- * place, or of the new one that it cannot have.
+ * place, or of the new one that it cannot have. After a fault the place is as it was: in the unit
+ * of its own row, and not rounded to that of another one in which it is void.
  */
 static enum wait_result place_wait_or_renew(struct weir_endpoint *endpoint,
 					    struct place_in_line *place, uint64_t deadline,
 					    uint64_t *wait_ns, int *fault)
 {
+	struct place_in_line was = *place;
 	enum wait_result result;
 	struct attempt attempt;
 
 	while ((result = place_wait(endpoint, place, deadline, fault)) == WAIT_VOID) {
 		enum attempt_result renewed = place_renew(endpoint, place, deadline, &attempt);
 
-		if (renewed == ATTEMPT_ADMITTED)
+		if (renewed == ATTEMPT_ADMITTED) {
+			was = *place;
 			continue;
+		}
 		if (renewed != ATTEMPT_REFUSED) {
+			*place = was;
 			*fault = attempt.fault;
 			return WAIT_FAULT;
 		}

@@ -4,8 +4,9 @@
  * endpoint on the manual clock, every call of which is held to a model (property_model.h), and
  * every interval of which to the bound (property_ledger.h). I4 is in test_hot_path.c.
  *
- * The seeds are new in every run. A failure prints the sequence and its seed; WEIR_SEED=that runs
- * the one sequence again, aloud. WEIR_SEQUENCES=N runs so many of each kind.
+ * The seeds are the same in every run; WEIR_ANY_SEED=1 takes new ones, as the label soak does. A
+ * failure prints the sequence and its seed; WEIR_SEED=that runs the one sequence again, aloud.
+ * WEIR_SEQUENCES=N runs so many of each kind.
  */
 #include "property_life.h"
 
@@ -21,6 +22,9 @@
 #include "thread_sanitizer.h"
 
 /* Of each kind; the sanitizers are slow, and one thread is nothing to them. */
+/* Of a life in which a place was rounded by a call that failed: the first of its kind. */
+#define FIRST_SEED 0x1bd67643b85a64
+
 enum { SEQUENCES = UNDER_SANITIZER ? 500 : 1500, STEPS = 120 };
 
 /* The kind of a sequence is in its seed, so that the seed alone replays it. */
@@ -212,7 +216,7 @@ static void lives(void **state)
 {
 	enum kind kind = *(const enum kind *)*state;
 	uint64_t sequences = number_in("WEIR_SEQUENCES", SEQUENCES);
-	uint64_t seed = number_in("WEIR_SEED", new_seed());
+	uint64_t seed = getenv("WEIR_ANY_SEED") ? new_seed() : number_in("WEIR_SEED", FIRST_SEED);
 	unsigned long counts[LIFE_COUNTED] = {0};
 
 	if (getenv("WEIR_SEED")) {
