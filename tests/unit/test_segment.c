@@ -492,6 +492,45 @@ static int attach_as_nobody(void *context)
 	return 0;
 }
 
+/* Whether a file under /proc that stands for the rules' pages can be opened to write. */
+static bool opens_in_proc(const char *format, const void *at, size_t bytes)
+{
+	char path[80];
+	int fd;
+
+	snprintf(path, sizeof(path), format, (unsigned long)(uintptr_t)at,
+		 (unsigned long)(uintptr_t)at + bytes);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* By a fresh open, by the mapping's protection, by the mapping's file, by the process's memory. */
+static void try_to_write_rules(const struct place *place)
+{
+	struct segment segment;
+	char path[PLACE_PATH_BYTES];
+	uint64_t word = 0;
+	int memory;
+
+	CHILD_CHECK(segment_attach(&segment, place, SEGMENT_USE, (uid_t)-1) == 0);
+
+	void *rules = (void *)(uintptr_t)segment.rules;
+
+	path_of(place, "rules", path);
+	CHILD_CHECK(open(path, O_RDWR | O_CLOEXEC) < 0 && errno == EACCES);
+	CHILD_CHECK(chmod(path, 0666) < 0 && unlink(path) < 0 && truncate(path, 0) < 0);
+	CHILD_CHECK(mprotect(rules, segment.rules_bytes, PROT_READ | PROT_WRITE) < 0 &&
+		    errno == EACCES);
+	CHILD_CHECK(!opens_in_proc("/proc/self/map_files/%lx-%lx", rules, segment.rules_bytes));
+	memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	CHILD_CHECK(memory < 0 || pwrite(memory, &word, sizeof(word), (off_t)(uintptr_t)rules) < 0);
+	close(memory);
+	CHILD_CHECK(segment.rules->magic != 0);
+	segment_detach(&segment);
+}
+
 /* A member of the group: what the modes allow, and no more. */
 static int attach_as_group(void *context)
 {
@@ -500,6 +539,7 @@ static int attach_as_group(void *context)
 	CHILD_CHECK(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
 	CHILD_CHECK(attach(&scene->place) == 0);
 	CHILD_CHECK(attach_as(&scene->place, SEGMENT_PUBLISH) == -EACCES);
+	try_to_write_rules(&scene->place);
 
 	struct weir *weir = scene_open(&scene->place);
 	struct weir_endpoint *endpoint = scene_endpoint(weir, "x");
