@@ -545,6 +545,8 @@ static int attach_as_group(void *context)
 	struct weir_endpoint *endpoint = scene_endpoint(weir, "x");
 
 	CHILD_CHECK(endpoint && scene_drain(endpoint) == 10);
+	weir_endpoint_close(endpoint);
+	weir_close(weir);
 	return 0;
 }
 
