@@ -50,7 +50,7 @@ static void stage_begin(struct stage *stage, const char *rule, enum weir_policy 
 	char text[300];
 
 	*stage = (struct stage){.weir = NULL};
-	options.policy = policy;
+	options.policy = (int32_t)policy;
 	options.trace = see;
 	options.trace_context = stage;
 	snprintf(text, sizeof(text), "[endpoint api]\n%s\n", rule);
