@@ -132,6 +132,7 @@ struct stage {
 	struct weir *weir;
 	struct weir_endpoint *api;
 	_Atomic bool over;
+	uint64_t from_v; /* V before anybody drew */
 	struct worker workers[THREADS];
 	pthread_t threads[THREADS];
 };
@@ -154,6 +155,7 @@ static void begin(struct stage *stage)
 	assert_int_equal(weir_host(&stage->weir, ini, WEIR_CLOCK_BEST, NULL, NULL, 0), 0);
 	stage->api = scene_endpoint(stage->weir, "api");
 	assert_int_equal(weir_acquire(stage->api, 1, NULL), WEIR_ADMIT);
+	stage->from_v = value(stage);
 	for (unsigned i = 0; i < THREADS; i++) {
 		stage->workers[i] = (struct worker){
 			.weir = stage->weir,
@@ -204,7 +206,6 @@ static void test_rates(void **state)
 	begin(&stage);
 
 	const struct rule_row *row = endpoint_binding(stage.api)->row;
-	uint64_t from = value(&stage);
 
 	for (unsigned i = 0; i < CHANGES; i++) {
 		scene_sleep_ms(1);
@@ -212,12 +213,14 @@ static void test_rates(void **state)
 	}
 
 	struct worker sum = finish(&stage, &level);
-	double minted = (double)(value(&stage) - from) * level.unit;
+	double minted = (double)(value(&stage) - stage.from_v) * level.unit;
+	/* places that were cancelled in the middle of the line have not passed yet */
+	double ahead = level.level < 0 ? -level.level : 0;
 
 	assert_ptr_equal(endpoint_binding(stage.api)->row, row);
 	printf("%d threads, %d rates: granted %llu tokens, %.1f went back, of %.1f minted\n",
 	       THREADS, CHANGES, (unsigned long long)sum.taken, level.returned_tokens, minted);
-	assert_true((double)sum.taken - level.returned_tokens <= BURST + minted);
+	assert_true((double)sum.taken - level.returned_tokens <= BURST + minted + ahead);
 	end(&stage);
 }
 

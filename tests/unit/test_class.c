@@ -186,6 +186,34 @@ static void a_share_follows_the_burst(void **state)
 }
 
 /* A rule that moves to another row, for its unit, takes its classes along. */
+/* It opens empty, and what a class must leave has to be there as well. */
+static void a_class_behind_a_closure(void **state)
+{
+	struct calls calls;
+	struct weir_answer answer;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "burst=10", "class batch=leave 4");
+	struct weir_endpoint *batch = calls_class(&calls, "api", "batch");
+
+	assert_int_equal(weir_acquire(batch, 1, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_gate_close(batch, WEIR_SECOND), 0);
+	assert_int_equal(weir_acquire(batch, 2, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.reason, WEIR_REASON_CLOSED);
+	calls_advance(&calls, answer.wait_ns - 1);
+	assert_int_equal(weir_acquire(batch, 2, NULL), WEIR_REFUSE);
+	calls_advance(&calls, 1);
+	assert_int_equal(weir_acquire(batch, 2, NULL), WEIR_ADMIT);
+	/* more than a full bucket has for it */
+	assert_int_equal(weir_gate_close(batch, WEIR_SECOND), 0);
+	assert_int_equal(weir_acquire(batch, 7, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.reason, WEIR_REASON_CLOSED);
+	assert_true(answer.wait_ns == WEIR_NEVER);
+	weir_endpoint_close(batch);
+	calls_end(&calls);
+}
+
 static void a_class_moves_along(void **state)
 {
 	struct calls calls;
@@ -335,6 +363,7 @@ int main(void)
 		cmocka_unit_test(a_class_leaves_its_headroom),
 		cmocka_unit_test(a_share_follows_the_burst),
 		cmocka_unit_test(a_class_moves_along),
+		cmocka_unit_test(a_class_behind_a_closure),
 		cmocka_unit_test(a_waiting_class_takes_no_place),
 		cmocka_unit_test(a_waiting_class_is_behind_everybody),
 		cmocka_unit_test(a_class_is_an_ordinary_handle),
