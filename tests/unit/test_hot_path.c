@@ -169,6 +169,10 @@ static void skip_where_it_cannot_be_seen(void)
 		print_message("skipped: a sanitizer makes system calls of its own\n");
 		skip();
 	}
+#ifdef UNDER_EMULATOR
+	print_message("skipped: an emulator makes system calls of its own\n");
+	skip();
+#endif
 	if (run_hot(WEIR_CLOCK_MANUAL, OFFENCE_NONE) == CANNOT) {
 		print_message("skipped: no seccomp here\n");
 		skip();
