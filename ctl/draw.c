@@ -87,6 +87,16 @@ static void tokens_are(double cost, char out[DRAW_SENTENCE_BYTES])
 		 strcmp(tokens, "1") == 0 ? " is" : "s are");
 }
 
+/* Closed for ever; or what is behind the closure lets nothing pass either. */
+static const char *closed_for_good(const struct draw *draw)
+{
+	struct weir_level level = {.size = sizeof(level)};
+
+	if (weir_peek(draw->endpoint, &level) == 0 && level.rate_per_s == 0)
+		return "closed, and the rate is 0: no wait helps";
+	return draw->class_name ? "closed, and no wait helps" : "closed until somebody opens it";
+}
+
 const char *draw_refusal(const struct draw *draw, char out[DRAW_SENTENCE_BYTES])
 {
 	char wait[TEXT_BYTES], most[TEXT_BYTES], tokens[DRAW_SENTENCE_BYTES];
@@ -97,7 +107,7 @@ const char *draw_refusal(const struct draw *draw, char out[DRAW_SENTENCE_BYTES])
 	switch ((enum weir_reason)draw->answer.reason) {
 	case WEIR_REASON_CLOSED:
 		if (draw->answer.wait_ns == WEIR_NEVER)
-			snprintf(out, DRAW_SENTENCE_BYTES, "closed until somebody opens it");
+			snprintf(out, DRAW_SENTENCE_BYTES, "%s", closed_for_good(draw));
 		else
 			snprintf(out, DRAW_SENTENCE_BYTES, "closed, passes in %s", wait);
 		break;

@@ -157,6 +157,9 @@ static void test_acquire_reasons(void **state)
 	stage_take(stage, "stopped", 2);
 	REFUSED("refused: no wait helps: the rate is 0 and 1 token is not there\n", "acquire",
 		"stopped");
+	/* it opens in half a minute, which is of no use */
+	close_for(stage, "stopped", 30 * SECOND);
+	REFUSED("refused: closed, and the rate is 0: no wait helps\n", "acquire", "stopped");
 	stage_take(stage, "api", 10);
 	REFUSED("refused: 0.1 s until 1 token is there, longer than the 0.05 s to wait\n",
 		"acquire", "api", "--wait", "50ms");
