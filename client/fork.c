@@ -48,7 +48,8 @@ static void after_fork_in_child(void)
 {
 	for (struct weir *weir = watched; weir; weir = weir->next) {
 		reopen_all(weir);
-		/* where the kernel did not wipe the page, as under qemu's user emulation */
+		/* where the kernel did not wipe the page, as under qemu's user emulation; relaxed:
+		 * the child has one thread so far */
 		atomic_store_explicit(weir->fork_mark, 0, memory_order_relaxed);
 	}
 	after_fork_in_parent();
