@@ -167,12 +167,27 @@ static enum attempt_result refused(struct attempt *attempt, int32_t reason, uint
 	return ATTEMPT_REFUSED;
 }
 
-/* How far ahead of V the call's own tokens may reach when it is admitted. */
-static uint64_t limit_now(const struct attempt *attempt)
+/* The mark that a refusal met, for the level in its answer. */
+static void see_mark(struct attempt *attempt, uint64_t mark)
 {
-	uint64_t burst = attempt->line.burst_units;
+	attempt->mark.mark = mark;
+	if (attempt->line.flags & LINE_WINDOW)
+		windows_see(attempt);
+}
 
-	return attempt->leave < burst ? burst - attempt->leave : 0;
+/* Until the call would pass. A closure drains no window. */
+static uint64_t ticks_behind_gate(const struct attempt *attempt, uint64_t units)
+{
+	uint64_t until = attempt->gate & GATE_UNTIL;
+	uint64_t ticks;
+
+	if (!(attempt->line.flags & LINE_WINDOW))
+		return gate_wait_ticks(attempt->gate, attempt->mark.mark, &attempt->line,
+				       attempt->now, units, attempt_room(attempt));
+	if (until == GATE_UNTIL || units > attempt_room(attempt))
+		return UINT64_MAX;
+	ticks = windows_wait(attempt, units + attempt->leave);
+	return ticks > until - attempt->now ? ticks : until - attempt->now;
 }
 
 /* A gate that is not settled: closed, or to be settled by draining the bucket. */
@@ -182,11 +197,9 @@ static enum attempt_result attempt_gate(struct weir_endpoint *endpoint, uint64_t
 	struct binding *binding = attempt->binding;
 
 	if (gate_is_closed(attempt->gate, attempt->now)) {
-		attempt->mark.mark = bucket_look(binding->bucket);
+		see_mark(attempt, bucket_look(binding->bucket));
 		return refused(attempt, WEIR_REASON_CLOSED,
-			       gate_wait_ticks(attempt->gate, attempt->mark.mark, &attempt->line,
-					       attempt->now, before + attempt->units,
-					       limit_now(attempt)));
+			       ticks_behind_gate(attempt, before + attempt->units));
 	}
 	if (gate_settle(binding->bucket, attempt->gate, &attempt->line))
 		return ATTEMPT_AGAIN;
@@ -223,7 +236,7 @@ static uint64_t limit_ahead(const struct attempt *attempt, uint64_t ahead_ticks)
 static enum attempt_result attempt_refused(struct attempt *attempt, uint64_t limit)
 {
 	const struct line *line = &attempt->line;
-	uint64_t excess = attempt->mark.excess + (limit - limit_now(attempt));
+	uint64_t excess = attempt->mark.excess + (limit - attempt_room(attempt));
 	uint64_t wait = line_wait_ticks(line, attempt->now, excess);
 
 	if (wait == UINT64_MAX)
@@ -264,7 +277,7 @@ static enum attempt_result attempt_cold(struct weir_endpoint *endpoint, const st
 	}
 	if (attempt->units + ask->before <= attempt->line.burst_units)
 		return attempt_gate(endpoint, ask->before, attempt);
-	attempt->mark.mark = bucket_look(attempt->binding->bucket);
+	see_mark(attempt, bucket_look(attempt->binding->bucket));
 	if (attempt->line.flags & LINE_SHADOW)
 		return refused(attempt, WEIR_REASON_NEVER, UINT64_MAX);
 	return fault_of(attempt, WEIR_EBURST);
@@ -304,26 +317,35 @@ static enum bucket_result attempt_exchange(const struct ask *ask, uint64_t mark,
 	return result;
 }
 
+/* How far ahead of V the call may stand that is willing to wait so long. */
+static uint64_t limit_of(const struct attempt *attempt, uint64_t ahead_ticks)
+{
+	return ahead_ticks && !attempt->leave ? limit_ahead(attempt, ahead_ticks)
+					      : attempt_room(attempt);
+}
+
 /* Takes from the bucket; once more by a later time if another's exchange came first. */
 static enum attempt_result attempt_bucket(struct weir_endpoint *endpoint, const struct ask *ask,
 					  uint64_t mark, uint64_t ahead_ticks, struct attempt *out)
 {
 	for (bool again = false;; again = true) {
-		bool ahead = ahead_ticks && !out->leave;
-		uint64_t limit = ahead ? limit_ahead(out, ahead_ticks) : limit_now(out);
+		bool windows = out->line.flags & LINE_WINDOW;
+		uint64_t limit = windows ? attempt_room(out) : limit_of(out, ahead_ticks);
 		enum bucket_result result;
 
-		if (ask->before + out->units > limit_now(out)) {
-			out->mark.mark = mark & ~BUCKET_FROZEN;
+		if (ask->before + out->units > attempt_room(out)) {
+			see_mark(out, mark & ~BUCKET_FROZEN);
 			return refused(out, WEIR_REASON_NEVER, UINT64_MAX);
 		}
-		result = attempt_exchange(ask, mark, limit, out);
+		result = windows ? windows_exchange(ask, mark, ahead_ticks, out)
+				 : attempt_exchange(ask, mark, limit, out);
 		if (result == BUCKET_TAKEN)
 			return ATTEMPT_ADMITTED;
 		if (result != BUCKET_REFUSED)
 			return attempt_moved(endpoint, out, result);
 		if (!out->mark.lost || again)
-			return attempt_refused(out, limit);
+			return windows ? windows_refused(out, ahead_ticks)
+				       : attempt_refused(out, limit);
 		mark = bucket_load(out->binding->bucket);
 		attempt_read(ask, out);
 	}
@@ -372,7 +394,9 @@ static enum attempt_result attempt_decided(const struct ask *ask, enum attempt_r
 	out->unpaid_units = result == ATTEMPT_REFUSED ? whole : whole - out->units;
 	if (result == ATTEMPT_ADMITTED)
 		refused(out, WEIR_REASON_LEVEL,
-			line_wait_ticks(&out->line, out->now, out->unpaid_units));
+			out->line.flags & LINE_WINDOW
+				? windows_wait(out, out->unpaid_units)
+				: line_wait_ticks(&out->line, out->now, out->unpaid_units));
 	out->pieces = ask->most;
 	out->units = whole;
 	return ATTEMPT_ADMITTED;
@@ -463,11 +487,11 @@ enum weir_verdict weir_acquire(struct weir_endpoint *endpoint, double cost,
 	uint64_t seen = bucket_load(binding->bucket);
 	uint64_t units = units_of(cost, binding->units_per_token);
 	uint64_t now = line_read_short(binding->row, &binding->time, &line);
-	uint64_t v = line_value(&line, now);
+	uint64_t v = (uint64_t)(line_straight_wide(&line, now) >> 64);
 
 	if (__builtin_expect(units - 1 >= line.burst_units || seen == BUCKET_UNSET ||
 				     !gate_is_settled(gate_load(binding->bucket)) ||
-				     line.flags & (LINE_UNLIMITED | LINE_SHADOW | LINE_BESIDE),
+				     line.flags & LINE_COLD,
 			     0))
 		return acquire_cold(endpoint, cost, answer);
 	switch (bucket_take_from(binding->bucket, seen, v, units, line.burst_units, &mark)) {

@@ -174,24 +174,65 @@ static double rate_per_s(const struct line *line, uint64_t hz)
 {
 	if (line->flags & LINE_UNLIMITED)
 		return INFINITY;
+	if (line->flags & LINE_WINDOW)
+		return line->step_ticks ? ldexp((double)line->step_units, -(int)line->k) *
+						  (double)hz / (double)line->step_ticks
+					: 0;
 	return ldexp((double)line->slope * (double)hz, -(LINE_SLOPE_BITS + (int)line->k));
+}
+
+/* Until `one` could be taken, where it cannot now. */
+static uint64_t wait_ticks(const struct line *line, uint64_t now, uint64_t mark, int64_t level,
+			   uint64_t one)
+{
+	if (!(line->flags & LINE_WINDOW))
+		return line_wait_ticks(line, now, one - (uint64_t)level);
+
+	struct stand stand = window_stand(line, now, mark);
+
+	stand.ahead = line->burst_units - (uint64_t)level;
+	return window_wait(line, now, stand, one);
+}
+
+/* The same behind a closure, which drains no window. */
+static uint64_t closed_ticks(const struct line *line, uint64_t now, uint64_t mark, uint64_t gate,
+			     uint64_t one)
+{
+	uint64_t until = gate & GATE_UNTIL;
+	uint64_t ticks;
+
+	if (!(line->flags & LINE_WINDOW))
+		return gate_wait_ticks(gate, mark, line, now, one, line->burst_units);
+	if (until == GATE_UNTIL)
+		return UINT64_MAX;
+	ticks = window_wait(line, now, window_stand(line, now, mark), one);
+	return ticks > until - now ? ticks : until - now;
+}
+
+/* A window from first use that nobody has begun has no end yet. */
+static void window_fill(const struct segment *segment, const struct line *line, uint64_t now,
+			uint64_t mark, struct weir_level *out)
+{
+	struct stand stand = window_stand(line, now, mark);
+
+	if (line->flags & LINE_ALIGNED || stand.ahead)
+		out->renews_ns = ticks_to_ns(segment, window_ticks(line, now, stand.v, 1));
 }
 
 static void level_fill(const struct binding *binding, const struct line *line, uint64_t now,
 		       struct weir_level *out)
 {
 	const struct segment *segment = &binding->attachment->segment;
-	uint64_t v = line_value(line, now);
 	uint64_t mark = bucket_look(binding->bucket);
 	uint64_t gate = gate_load(binding->bucket);
-	int64_t level = bucket_level(mark, v, line->burst_units, line->initial_units);
+	int64_t level = line_level(line, now, mark);
 	uint64_t one = line->burst_units < 1ull << line->k ? line->burst_units : 1ull << line->k;
 	int scale = -(int)line->k;
 
 	/* the first call after a closure will find the bucket empty as of the opening */
-	if (!gate_is_settled(gate) && !gate_is_closed(gate, now)) {
+	if (!gate_is_settled(gate) && !gate_is_closed(gate, now) && !(line->flags & LINE_WINDOW)) {
 		uint64_t empty = line_value(line, gate & GATE_UNTIL) + line->burst_units;
-		int64_t opened = bucket_level(empty, v, line->burst_units, 0);
+		int64_t opened = bucket_level(empty, line_value(line, now), line->burst_units, 0);
 
 		level = opened < level ? opened : level;
 	}
@@ -202,12 +243,12 @@ static void level_fill(const struct binding *binding, const struct line *line, u
 	out->unit = ldexp(1.0, scale);
 	if (gate_is_closed(gate, now)) {
 		out->closed_ns = ticks_to_ns(segment, (gate & GATE_UNTIL) - now);
-		out->wait_ns = ticks_to_ns(
-			segment, gate_wait_ticks(gate, mark, line, now, one, line->burst_units));
+		out->wait_ns = ticks_to_ns(segment, closed_ticks(line, now, mark, gate, one));
 	} else if (!(line->flags & LINE_UNLIMITED) && level < (int64_t)one) {
-		out->wait_ns =
-			ticks_to_ns(segment, line_wait_ticks(line, now, one - (uint64_t)level));
+		out->wait_ns = ticks_to_ns(segment, wait_ticks(line, now, mark, level, one));
 	}
+	if (line->flags & LINE_WINDOW && !(line->flags & (LINE_UNLIMITED | LINE_NEVER)))
+		window_fill(segment, line, now, mark, out);
 }
 
 static void counts_fill(const struct binding *binding, struct weir_level *out)
@@ -224,6 +265,16 @@ static void counts_fill(const struct binding *binding, struct weir_level *out)
 	out->shadow_refused = shadow.counts[SHADOW_REFUSED_CALLS];
 	out->granted_tokens = (double)sum.tokens[COUNT_GRANTED_UNITS];
 	out->returned_tokens = (double)sum.tokens[COUNT_RETURNED_UNITS];
+}
+
+static uint64_t window_of(const struct rule_row *row)
+{
+	struct terms_author author;
+	struct terms terms;
+	uint64_t changed_ns;
+
+	line_read_terms(row, &terms, &author, &changed_ns);
+	return terms.window.length_ns;
 }
 
 int weir_peek(struct weir_endpoint *endpoint, struct weir_level *out)
@@ -243,6 +294,8 @@ int weir_peek(struct weir_endpoint *endpoint, struct weir_level *out)
 	uint64_t now = line_read(binding->row, &binding->attachment->segment.time, &line);
 
 	level_fill(binding, &line, now, &level);
+	if (line.flags & LINE_WINDOW)
+		level.window_ns = window_of(binding->row);
 	counts_fill(binding, &level);
 	/* a program built against an older header has a shorter struct */
 	size_t size = out->size < sizeof(level) ? out->size : sizeof(level);

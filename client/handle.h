@@ -195,6 +195,14 @@ struct attempt {
 enum attempt_result attempt_take(struct weir_endpoint *endpoint, const struct ask *ask,
 				 uint64_t ahead_ticks, struct attempt *out);
 
+/* How far ahead of V the call's own tokens may reach when it is admitted. */
+static inline uint64_t attempt_room(const struct attempt *attempt)
+{
+	uint64_t burst = attempt->line.burst_units;
+
+	return attempt->leave < burst ? burst - attempt->leave : 0;
+}
+
 /* Cost in units, rounded up; 0 when it is not a number above 0. Saturates at 2^62. */
 uint64_t cost_units(double cost, uint64_t units_per_token);
 
@@ -219,6 +227,24 @@ enum weir_verdict answer_admitted(const struct attempt *attempt, uint64_t wait_n
 
 /* Weighs a decided call by the shadow limit, and counts it; 0 or the reason of its refusal. */
 int32_t weigh(const struct attempt *attempt, uint64_t ahead_ticks, uint64_t *wait_ticks);
+
+/* ---- windows.c: the part of an attempt that takes, for a bucket with windows ---- */
+
+/*
+ * Everything else was found in order, and `mark` was loaded before out->now. Sets out->v and the
+ * mark as the bucket sees them; and of a refusal out->wait_ticks.
+ */
+enum bucket_result windows_exchange(const struct ask *ask, uint64_t mark, uint64_t ahead_ticks,
+				    struct attempt *out);
+
+/* Says why such an exchange was refused. */
+enum attempt_result windows_refused(struct attempt *attempt, uint64_t ahead_ticks);
+
+/* Ticks until so many units more could be taken behind the mark of the exchange. */
+uint64_t windows_wait(const struct attempt *attempt, uint64_t units);
+
+/* Sets V, and the mark that was met, as the bucket sees them: for an answer's level. */
+void windows_see(struct attempt *attempt);
 
 /* ---- wait.c ---- */
 

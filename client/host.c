@@ -5,6 +5,7 @@
 #include "handle.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -138,16 +139,81 @@ static struct segment *publisher(struct weir *weir)
 	return at->segment.publisher ? &at->segment : NULL;
 }
 
-static const char *terms_update(struct terms *terms, const char *rate, const char *burst)
-{
-	const char *fault = rate ? config_set_term(terms, "rate", rate) : NULL;
+/* What is to become of a rule's terms: two of them, or any, as in a section of weir.ini. */
+struct update {
+	const char *rate; /* NULL keeps, as burst */
+	const char *burst;
+	const char *settings;
+	char *message; /* the caller's, for what would be right; or NULL */
+	size_t message_bytes;
+};
 
-	if (!fault && burst)
-		fault = config_set_term(terms, "burst", burst);
-	/* an initial level that follows the burst goes on doing so */
-	if (!fault && terms->initial_micro > terms->burst_micro)
-		terms->initial_micro = terms->burst_micro;
-	return fault ? fault : config_finish_terms(terms, true, true);
+#define SETTING_BYTES 200
+
+/* Cuts the next line of settings into key and value; false: it is none, and not empty. */
+static bool next_setting(const char **text, char line[SETTING_BYTES], char **key, char **value)
+{
+	size_t bytes = strcspn(*text, "\n");
+	size_t end;
+
+	*key = *value = line;
+	if (bytes >= SETTING_BYTES)
+		return false;
+	memcpy(line, *text, bytes);
+	line[bytes] = '\0';
+	*text += bytes + ((*text)[bytes] == '\n');
+	*key += strspn(line, " \t\r");
+	if (**key == '\0')
+		return true;
+	*value = strchr(*key, '=');
+	if (!*value)
+		return false;
+	*(*value)++ = '\0';
+	*value += strspn(*value, " \t");
+	for (end = strlen(*key); end > 0 && strchr(" \t", (*key)[end - 1]); end--)
+		(*key)[end - 1] = '\0';
+	for (end = strlen(*value); end > 0 && strchr(" \t\r", (*value)[end - 1]); end--)
+		(*value)[end - 1] = '\0';
+	return true;
+}
+
+static const char *apply_settings(struct terms *terms, const char *settings, bool *burst_given,
+				  bool *initial_given)
+{
+	char line[SETTING_BYTES];
+	const char *fault = NULL;
+
+	while (!fault && *settings) {
+		char *key;
+		char *value;
+
+		if (!next_setting(&settings, line, &key, &value))
+			return "settings are lines of KEY = VALUE";
+		if (*key == '\0')
+			continue;
+		fault = config_set_term(terms, key, value);
+		*burst_given |= strcmp(key, "burst") == 0;
+		*initial_given |= strcmp(key, "initial") == 0;
+	}
+	return fault;
+}
+
+static const char *terms_update(struct terms *terms, const struct update *update)
+{
+	const struct terms from = *terms;
+	bool burst_given = update->burst != NULL;
+	bool initial_given = false;
+	const char *fault = update->rate ? config_set_term(terms, "rate", update->rate) : NULL;
+
+	if (!fault && update->burst)
+		fault = config_set_term(terms, "burst", update->burst);
+	if (!fault && update->settings)
+		fault = apply_settings(terms, update->settings, &burst_given, &initial_given);
+	if (!fault)
+		fault = config_update_terms(terms, &from, burst_given, initial_given);
+	if (fault && update->message)
+		snprintf(update->message, update->message_bytes, "%s", fault);
+	return fault;
 }
 
 /* The row a change is for: the name's own, the pattern of that text, or [default] for "*". */
@@ -160,7 +226,7 @@ static int64_t row_named(const struct segment *segment, const char *name)
 }
 
 static int64_t row_of_its_own(struct segment *segment, const char *name, const struct terms *terms,
-			      const struct terms_author *author)
+			      const struct terms_author *author, enum weir_keep keep)
 {
 	const struct rule rule = {
 		.kind = names_is_pattern(name) ? ROW_PATTERN : ROW_EXACT,
@@ -168,19 +234,19 @@ static int64_t row_of_its_own(struct segment *segment, const char *name, const s
 		.order = UINT32_MAX,
 		.terms = *terms,
 		.author = *author,
+		.keep = (enum rules_keep)keep,
 	};
 
 	return rules_add(segment, &rule);
 }
 
-static int64_t update_locked(struct weir *weir, const char *name, const char *rate,
-			     const char *burst, enum weir_keep keep)
+static int64_t update_locked(struct weir *weir, const char *name, const struct update *update,
+			     enum weir_keep keep)
 {
 	struct segment *segment = publisher(weir);
 	struct terms_author author;
 	uint64_t changed_ns;
 	struct terms terms;
-	struct terms was;
 
 	if (!segment)
 		return WEIR_EHOST;
@@ -193,26 +259,39 @@ static int64_t update_locked(struct weir *weir, const char *name, const char *ra
 	if (from < 0)
 		return from;
 	line_read_terms(&segment->rows[from], &terms, &author, &changed_ns);
-	was = terms;
-	if (terms_update(&terms, rate, burst))
+	if (terms_update(&terms, update))
 		return WEIR_EVALUE;
 	author = (struct terms_author){ORIGIN_OPERATOR, getuid()};
-	/* a level that is kept is the one under the rule so far */
 	if (row < 0)
-		row = row_of_its_own(segment, name, keep == WEIR_KEEP_USED ? &terms : &was,
-				     &author);
-	if (row < 0)
-		return row;
+		return row_of_its_own(segment, name, &terms, &author, keep);
 	return rules_change(segment, (uint32_t)row, &terms, &author, (enum rules_keep)keep);
+}
+
+static int change(struct weir *weir, const char *name, const struct update *wanted,
+		  enum weir_keep keep)
+{
+	pthread_mutex_lock(&weir->mutex);
+	int64_t row = update_locked(weir, name, wanted, keep);
+	pthread_mutex_unlock(&weir->mutex);
+	return row < 0 ? (int)row : 0;
 }
 
 int weir_update(struct weir *weir, const char *name, const char *rate, const char *burst,
 		enum weir_keep keep)
 {
-	pthread_mutex_lock(&weir->mutex);
-	int64_t row = update_locked(weir, name, rate, burst, keep);
-	pthread_mutex_unlock(&weir->mutex);
-	return row < 0 ? (int)row : 0;
+	return change(weir, name, &(struct update){.rate = rate, .burst = burst}, keep);
+}
+
+int weir_configure(struct weir *weir, const char *name, const char *settings, enum weir_keep keep,
+		   char *message, size_t message_bytes)
+{
+	const struct update wanted = {
+		.settings = settings,
+		.message = message_bytes ? message : NULL,
+		.message_bytes = message_bytes,
+	};
+
+	return change(weir, name, &wanted, keep);
 }
 
 int weir_reset(struct weir *weir, const char *name)

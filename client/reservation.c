@@ -129,8 +129,11 @@ static bool return_here(struct weir_endpoint *endpoint, const struct binding *bi
 	if (gate_voids(place->gate, gate_load(binding->bucket), place->position, &line))
 		return true;
 
-	uint64_t back = bucket_give_back(binding->bucket, line_value(&line, now), line.burst_units,
-					 units, place->position);
+	uint64_t back = line.flags & LINE_WINDOW
+				? bucket_give_back_window(binding->bucket, &line, now, units,
+							  place->position)
+				: bucket_give_back(binding->bucket, line_value(&line, now),
+						   line.burst_units, units, place->position);
 
 	if (back == 0 && bucket_load(binding->bucket) & BUCKET_FROZEN)
 		return endpoint_refresh(endpoint) < 0;
@@ -213,12 +216,10 @@ enum weir_verdict weir_reserve(struct weir_endpoint *endpoint, double cost, uint
 	}
 	place_take(&attempt, &place);
 	place_store(out, &place);
-	wait_ns =
-		attempt.line.flags & (LINE_UNLIMITED | LINE_SHADOW)
-			? 0
-			: ticks_to_ns(&attempt.binding->attachment->segment,
-				      line_ticks_until(&attempt.line, attempt.now,
-						       place.position - attempt.line.burst_units));
+	wait_ns = attempt.line.flags & (LINE_UNLIMITED | LINE_SHADOW)
+			  ? 0
+			  : ticks_to_ns(&attempt.binding->attachment->segment,
+					line_due_ticks(&attempt.line, attempt.now, place.position));
 	return answer_admitted(&attempt, wait_ns, ahead, answer);
 }
 
@@ -250,9 +251,8 @@ static uint64_t place_wait_ns(struct weir_endpoint *endpoint, struct place_in_li
 
 	const struct segment *segment = &binding->attachment->segment;
 	uint64_t now = line_read(binding->row, &segment->time, &line);
-	uint64_t ticks = line.flags & LINE_UNLIMITED
-				 ? 0
-				 : line_ticks_until(&line, now, place->position - line.burst_units);
+	uint64_t ticks =
+		line.flags & LINE_UNLIMITED ? 0 : line_due_ticks(&line, now, place->position);
 	uint64_t gate = gate_load(binding->bucket);
 
 	if (gate_is_closed(gate, now) && (gate & GATE_UNTIL) - now > ticks)
@@ -373,7 +373,7 @@ static int charge_more(struct weir_endpoint *endpoint, struct place_in_line *pla
 
 		if (line.flags & LINE_UNLIMITED)
 			return 0;
-		switch (bucket_charge(binding->bucket, line_value(&line, now), more)) {
+		switch (bucket_charge(binding->bucket, &line, now, more)) {
 		case BUCKET_TAKEN:
 			tally_add(&segment->tallies, binding->bucket_index, COUNT_GRANTED_UNITS,
 				  more);

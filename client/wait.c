@@ -153,10 +153,9 @@ static enum look_result look_at(struct look *look, struct place_in_line *place, 
 		return LOOK_VOID;
 	place->gate = look->gate;
 
-	uint64_t due = place->position - look->line.burst_units;
 	uint64_t ticks = look->line.flags & LINE_UNLIMITED
 				 ? 0
-				 : line_ticks_until(&look->line, look->now, due);
+				 : line_due_ticks(&look->line, look->now, place->position);
 
 	if (ticks == 0)
 		return LOOK_DUE;
@@ -273,8 +272,7 @@ static void give_up(struct weir_endpoint *endpoint, struct attempt *attempt,
 
 	place_undo(endpoint, place, place->units);
 	attempt->now = segment_now(&attempt->binding->attachment->segment);
-	attempt->wait_ticks =
-		line_ticks_until(line, attempt->now, attempt->mark.mark - line->burst_units);
+	attempt->wait_ticks = line_due_ticks(line, attempt->now, attempt->mark.mark);
 	attempt->reason = WEIR_REASON_DEADLINE;
 }
 
@@ -286,8 +284,7 @@ static enum wait_result wait_in_line(struct weir_endpoint *endpoint, struct atte
 
 	weir_report(endpoint->weir, WEIR_EVENT_WAIT, 0, endpoint->name,
 		    ticks_to_ns(&attempt->binding->attachment->segment,
-				line_ticks_until(&attempt->line, attempt->now,
-						 place->position - attempt->line.burst_units)));
+				line_due_ticks(&attempt->line, attempt->now, place->position)));
 	result = place_wait(endpoint, place, deadline, fault);
 	if (result == WAIT_LATE)
 		give_up(endpoint, attempt, place);

@@ -7,10 +7,11 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "fields.h"
 #include "render.h"
 #include "text.h"
 
-static bool print_answer(const struct draw *draw)
+static bool print_answer(const struct draw *draw, const struct fields *fields)
 {
 	struct page page;
 
@@ -25,6 +26,8 @@ static bool print_answer(const struct draw *draw)
 	page_code(&page, "fault", draw->answer.fault);
 	if (draw->answer.fault)
 		page_text(&page, "fault_text", NULL, weir_strerror(draw->answer.fault));
+	if (fields)
+		fields_add(fields, &page);
 	return page_print(&page, stdout);
 }
 
@@ -33,11 +36,19 @@ enum ctl_exit command_acquire(struct ctl *ctl)
 	char sentence[DRAW_SENTENCE_BYTES];
 	struct draw draw;
 	enum ctl_exit status = draw_take(&draw, ctl, 0);
+	bool wanted = ctl->args.values[OPTION_FIELDS] && status != CTL_CANNOT;
+	struct fields fields;
+	int error = wanted ? fields_of_answer(draw.endpoint, &draw.answer, &fields) : 0;
 
+	if (error < 0)
+		status = ctl_complain("%s: %s", draw.name, weir_strerror(error));
 	/* a fault comes with its object as well, the complaint being for people */
-	if (ctl->json && (status != CTL_CANNOT || draw.answer.fault) && !print_answer(&draw))
+	else if (ctl->json && (status != CTL_CANNOT || draw.answer.fault) &&
+		 !print_answer(&draw, wanted ? &fields : NULL))
 		status = ctl_complain("%s", weir_strerror(-ENOMEM));
-	if (!ctl->json && status == CTL_REFUSED)
+	else if (!ctl->json && wanted)
+		fields_print(&fields, stdout);
+	else if (!ctl->json && status == CTL_REFUSED)
 		printf("refused: %s\n", draw_refusal(&draw, sentence));
 	if (!ctl->json && status == CTL_DONE && draw.answer.shadow)
 		printf("admitted, and in the shadow refused: %s\n", draw_shadow(&draw, sentence));

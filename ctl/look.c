@@ -12,9 +12,11 @@
 #include "lock.h"
 #include "move.h"
 #include "names.h"
+#include "response.h"
 #include "text.h"
 #include "value.h"
 #include "weir.h"
+#include "window.h"
 
 #define ATTACH_TRIES 50
 #define ATTACH_PAUSE_NS 10000000l
@@ -208,7 +210,7 @@ static void view_gate(const struct look *look, struct bucket_words *words, struc
 		out->closed_ns =
 			until == GATE_UNTIL ? UINT64_MAX : ticks_ns(look, until - out->now);
 	/* the first call after the closure will drain it: say what that call will find */
-	if (!out->closed && words->mark != BUCKET_UNSET)
+	if (!out->closed && words->mark != BUCKET_UNSET && !(out->line.flags & LINE_WINDOW))
 		words->mark = bucket_base(words->mark,
 					  line_value(&out->line, until) + out->line.burst_units);
 }
@@ -223,20 +225,31 @@ static void view_shadow(const struct look *look, struct view *out)
 		out->shadow_level_units = shadow_level(bucket, &out->line.shadow, out->now);
 }
 
+/* When the quota is renewed; of windows from first use, if one is under way. */
+static void view_window(const struct look *look, uint64_t mark, struct view *out)
+{
+	struct stand stand;
+
+	if (!(out->line.flags & LINE_WINDOW) || out->line.flags & (LINE_UNLIMITED | LINE_NEVER))
+		return;
+	stand = window_stand(&out->line, out->now, mark);
+	out->began = out->line.flags & LINE_FIRST && stand.ahead ? stand.v : 0;
+	if (out->line.flags & LINE_ALIGNED || stand.ahead)
+		out->renews_ns = ticks_ns(look, window_ticks(&out->line, out->now, stand.v, 1));
+}
+
 static void view_bucket(const struct look *look, struct view *out)
 {
 	struct bucket_words words = words_of(&look->segment, look->has_old ? &look->old : NULL,
 					     out->row, out->bucket, SOURCE_HOPS);
-	uint64_t due;
 
 	view_gate(look, &words, out);
 	out->used = words.mark != BUCKET_UNSET;
-	out->level_units =
-		bucket_level(words.mark, out->v, out->line.burst_units, out->line.initial_units);
-	if (out->level_units < 0 && !(out->line.flags & LINE_UNLIMITED)) {
-		due = words.mark - out->line.burst_units;
-		out->queue_ns = ticks_ns(look, line_ticks_until(&out->line, out->now, due));
-	}
+	out->level_units = line_level(&out->line, out->now, words.mark);
+	if (out->level_units < 0 && !(out->line.flags & LINE_UNLIMITED))
+		out->queue_ns = ticks_ns(look, line_due_ticks(&out->line, out->now, words.mark));
+	out->more_ns = ticks_ns(look, response_more_ticks(&out->line, out->now, words.mark));
+	view_window(look, words.mark, out);
 	move_tally(&look->segment, out->row, out->bucket, &out->tally);
 	view_shadow(look, out);
 }
@@ -296,6 +309,8 @@ void look_unclaimed(const struct look *look, uint32_t row, const char *name, str
 		out->kind = VIEW_NAME;
 	out->level_units = (int64_t)out->line.initial_units;
 	out->shadow_level_units = (int64_t)out->line.shadow.burst_units;
+	out->more_ns = ticks_ns(look, response_more_ticks(&out->line, out->now, BUCKET_UNSET));
+	view_window(look, BUCKET_UNSET, out);
 }
 
 int look_name(const struct look *look, const char *name, struct view *out)
@@ -380,6 +395,9 @@ const char *view_state(const struct view *view, char out[VIEW_STATE_BYTES])
 	else if (view_queue(view) > 0)
 		snprintf(out, VIEW_STATE_BYTES, "%squeue %s", shadow,
 			 text_duration(view->queue_ns, duration));
+	else if (view->renews_ns && view_level(view) < 1)
+		snprintf(out, VIEW_STATE_BYTES, "renews in %s",
+			 text_duration(view->renews_ns, duration));
 	else
 		snprintf(out, VIEW_STATE_BYTES, "%s", shadow[0] ? "shadow" : "open");
 	return out;
@@ -394,6 +412,12 @@ void view_add_limits(const struct view *view, struct page *page, bool titles)
 	page_text(page, "rate", titles ? "RATE" : "rate",
 		  value_rate_text(view->terms.rate_micro, view->terms.period_ns, text));
 	page_tokens(page, "rate_per_s", NULL, view_rate(view));
+	if (view->terms.window.kind == WINDOW_NONE)
+		page_none(page, "window", NULL);
+	else
+		page_text(page, "window", NULL, value_window_text(&view->terms.window, text));
+	page_duration(page, "window_ns", NULL,
+		      view->terms.window.length_ns ? view->terms.window.length_ns : UINT64_MAX);
 	if (view->line.flags & LINE_UNLIMITED)
 		page_none(page, "burst", titles ? "BURST" : "burst");
 	else
@@ -452,6 +476,7 @@ void view_add_state(const struct view *view, struct page *page, bool titles)
 	page_duration(page, "closed_ns", NULL, view->closed_ns);
 	page_tokens(page, "queue_tokens", NULL, view_queue(view));
 	page_duration(page, "queue_ns", NULL, view->queue_ns);
+	page_duration(page, "renews_ns", NULL, view->renews_ns ? view->renews_ns : UINT64_MAX);
 }
 
 /* "12", "7 by 50/s", "12, 7 by 50/s": what shadow mode let pass, what the shadow limit refused. */

@@ -71,6 +71,9 @@ struct view {
 	int64_t level_units; /* below 0: so many are spoken for beyond the burst */
 	uint64_t queue_ns;   /* until the last in line has passed; UINT64_MAX: never */
 	uint64_t closings;   /* counted, modulo 128 */
+	uint64_t began;	     /* LINE_FIRST: V where the window under way began; 0: there is none */
+	uint64_t more_ns;    /* until there is a whole token more; UINT64_MAX: never */
+	uint64_t renews_ns;  /* of a rule with windows, until the next one; 0: by the next use */
 	uint64_t resets;     /* counted, modulo 256 */
 	struct tally_sum tally;
 	struct shadow_sum shadow;
@@ -111,7 +114,8 @@ double view_rate(const struct view *view);
 double view_queue(const struct view *view);
 
 #define VIEW_STATE_BYTES 80
-/* "open", "closed 12 s", "queue 3.2 s", "stopped", "unlimited"; "shadow, open" */
+/* "open", "closed 12 s", "queue 3.2 s", "renews in 12 min", "stopped", "unlimited"; "shadow, open"
+ */
 const char *view_state(const struct view *view, char out[VIEW_STATE_BYTES]);
 
 /* The words that list and show have in common: limits, level, counts, state. */

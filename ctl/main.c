@@ -28,14 +28,15 @@ const struct command commands[] = {
 	 "With -b, or when it does not draw on a terminal, it prints lines; with --json an object\n"
 	 "each time. The first comes after one D, since rates are of the time between two looks.",
 	 TOP_OPTIONS, 0, 0, false, command_top},
-	{"show", "NAME", "which rule a name falls under and why, and how it stands",
-	 "NAME may also be the text of a pattern, or '*' for the rule of [default].", 0, 1, 1,
-	 false, command_show},
+	{"show", "NAME [--fields]", "which rule a name falls under and why, and how it stands",
+	 "NAME may also be the text of a pattern, or '*' for the rule of [default].",
+	 OPTION_BIT(OPTION_FIELDS), 1, 1, false, command_show},
 	{"set",
-	 "NAME [rate=R] [burst=B] [initial=I] [max_wait=D] [shadow=yes|no] [shadow_rate=R] "
-	 "[shadow_burst=B] ['class NAME=VALUE']... [--keep WHAT]",
+	 "NAME [rate=R] [burst=B] [initial=I] [max_wait=D] [window=W] [shadow=yes|no] "
+	 "[shadow_rate=R] [shadow_burst=B] ['class NAME=VALUE']... [--keep WHAT]",
 	 "change a limit, in force at every worker's next call",
-	 "The values are those of weir.ini: rate=5000/h burst=100 'class batch=leave 20 %'.\n"
+	 "The values are those of weir.ini: rate=5000/h burst=100 'window=1h first'\n"
+	 "'class batch=leave 20 %'.\n"
 	 "What is not given stays. A name without a rule of its own gets one; '*' is [default].\n"
 	 "--keep says what becomes of the level: what was used stays used, the level stays, its\n"
 	 "share of the burst stays, or it is reset to full.",
@@ -51,10 +52,10 @@ const struct command commands[] = {
 	{"members", "", "who is attached", NULL, 0, 0, 0, false, command_members},
 	{"check", "", "audit the segment; exit status 1 if anything is wrong", NULL, 0, 0, 0, false,
 	 command_check},
-	{"acquire", "NAME [-n COST] [--wait D] [--class NAME]",
+	{"acquire", "NAME [-n COST] [--wait D] [--class NAME] [--fields]",
 	 "take tokens; exit status 0 admitted, 1 refused",
-	 "Without --wait it does not wait. Refused, it prints how long to wait.", DRAW_OPTIONS, 1,
-	 1, false, command_acquire},
+	 "Without --wait it does not wait. Refused, it prints how long to wait.",
+	 DRAW_OPTIONS | OPTION_BIT(OPTION_FIELDS), 1, 1, false, command_acquire},
 	{"run", "NAME [-n COST] [--wait D] [--class NAME] -- COMMAND...",
 	 "take tokens, then run a command",
 	 "Without --wait it waits for its turn without bound. Refused: exit status 1, and the\n"

@@ -16,6 +16,44 @@ static long double tokens_between(uint64_t from, uint64_t to, const struct view 
 	return to > from ? tokens(to - from, view) : 0;
 }
 
+/*
+ * What windows from first use may have brought between two looks: none before the one under way is
+ * over. A bucket that nobody uses is full, and its next window counts from where it was looked at.
+ */
+static long double windows_between(const struct view *from, const struct view *to)
+{
+	const struct line *a = &from->line;
+	const struct line *b = &to->line;
+	uint64_t ticks = a->step_ticks < b->step_ticks ? a->step_ticks : b->step_ticks;
+	uint64_t units = a->step_units > b->step_units ? a->step_units : b->step_units;
+	uint64_t since = from->began ? from->began : line_value(b, from->now);
+	int64_t over = (int64_t)(line_value(b, to->now) - since - ticks);
+
+	if (ticks == 0 || over < 0)
+		return 0;
+	return tokens(units, to) * (long double)((uint64_t)over / ticks + 1);
+}
+
+/* What the clock of one row brought between two looks at a bucket. */
+static long double minted_between(const struct view *from, const struct view *to)
+{
+	if (from->line.flags & to->line.flags & LINE_FIRST)
+		return windows_between(from, to);
+	return tokens_between(from->v, to->v, to);
+}
+
+/* What a row that the bucket has moved to brought since; a window may have come along. */
+static long double minted_since(const struct view *to, uint64_t then)
+{
+	struct view from = *to;
+
+	from.now = then;
+	from.v = line_value(&to->line, then);
+	from.began = 0;
+	return minted_between(&from, to) +
+	       (to->line.flags & LINE_FIRST ? tokens(to->line.step_units, to) : 0);
+}
+
 static long double burst_of(const struct view *view)
 {
 	return tokens(view->line.burst_units, view);
@@ -121,8 +159,8 @@ static void step_over(struct meter *meter, const struct view *to, const struct v
 	uint64_t then = meter->view.now;
 
 	meter->moves++;
-	meter->minted += tokens_between(meter->view.v, old->v, old);
-	meter->minted += tokens_between(line_value(&to->line, then), to->v, to);
+	meter->minted += minted_between(&meter->view, old);
+	meter->minted += minted_since(to, then);
 	add_raises(meter, to, continues ? to->resets : 0);
 	if (!continues) { /* a bucket that nobody has followed so far may hold what it likes */
 		meter->raised += debt_of(&meter->view) + level_of(to);
@@ -133,7 +171,7 @@ static void step_over(struct meter *meter, const struct view *to, const struct v
 
 static void step_on(struct meter *meter, const struct view *to)
 {
-	meter->minted += tokens_between(meter->view.v, to->v, to);
+	meter->minted += minted_between(&meter->view, to);
 	add_raises(meter, to, (to->resets - meter->view.resets) & 0xff);
 	add_counts(meter, to, true);
 }

@@ -30,6 +30,7 @@ const struct option_spec option_specs[OPTION_COUNT] = {
 	{OPTION_FILTER, 0, "filter", "TEXT", "only names that have this text in them"},
 	{OPTION_NO_COLOR, 0, "no-color", NULL, "draw without colour"},
 	{OPTION_CLASS, 0, "class", "NAME", "draw as a class, which leaves what the rule says"},
+	{OPTION_FIELDS, 0, "fields", NULL, "print the limit as fields of an HTTP response"},
 };
 
 const char *option_words(enum option_id id)

@@ -11,11 +11,13 @@
 #include <string.h>
 
 #include "class.h"
+#include "fields.h"
 #include "look.h"
 #include "names.h"
 #include "text.h"
 #include "value.h"
 #include "weir.h"
+#include "window.h"
 
 #define SENTENCE_BYTES 512
 #define RANK_BYTES 96
@@ -94,6 +96,33 @@ static void add_losers(const struct look *look, const struct view *view, struct 
 	}
 }
 
+/* The quota of a window, how long one is, and when the next one begins. */
+static void add_window(const struct view *view, struct page *page)
+{
+	const struct window_terms *window = &view->terms.window;
+	char quota[TEXT_BYTES], length[VALUE_TEXT_BYTES], until[TEXT_BYTES];
+	char text[SENTENCE_BYTES];
+	bool exact;
+
+	if (window->kind == WINDOW_NONE)
+		return;
+	if (view->line.flags & (LINE_UNLIMITED | LINE_NEVER)) {
+		page_text(page, NULL, "window", value_window_text(window, length));
+		return;
+	}
+	text_tokens((double)window_quota_micro(&view->terms, &exact) / (double)TERMS_MICRO, quota);
+	snprintf(text, sizeof(text), "%s token%s, renewed as a whole (%s)", quota,
+		 strcmp(quota, "1") ? "s" : "", value_window_text(window, length));
+	page_text(page, NULL, "window", text);
+	if (view->kind == VIEW_DEFAULT)
+		return;
+	if (view->renews_ns == 0)
+		snprintf(text, sizeof(text), "begins with the next use");
+	else
+		snprintf(text, sizeof(text), "in %s", text_duration(view->renews_ns, until));
+	page_text(page, NULL, "next window", text);
+}
+
 static void add_author(const struct view *view, struct page *page)
 {
 	char when[TEXT_BYTES], utc[TEXT_BYTES];
@@ -159,6 +188,7 @@ static void add_terms(const struct view *view, struct page *page)
 	char text[SENTENCE_BYTES];
 
 	view_add_limits(view, page, false);
+	add_window(view, page);
 	page_tokens(page, "initial", "initial",
 		    (double)view->terms.initial_micro / (double)TERMS_MICRO);
 	page_duration(page, "max_wait_ns", NULL,
@@ -257,6 +287,22 @@ static void add_bucket(const struct view *view, struct page *page)
 	add_counts(view, page);
 }
 
+static void print_fields(const struct view *view)
+{
+	struct fields fields;
+
+	fields_of_view(view, &fields);
+	fields_print(&fields, stdout);
+}
+
+static void add_fields(const struct view *view, struct page *page)
+{
+	struct fields fields;
+
+	fields_of_view(view, &fields);
+	fields_add(&fields, page);
+}
+
 static bool print_view(const struct look *look, const struct ctl *ctl, const struct view *view)
 {
 	char text[64];
@@ -273,6 +319,8 @@ static bool print_view(const struct look *look, const struct ctl *ctl, const str
 	page_count(&page, "bucket", NULL, view->bucket);
 	snprintf(text, sizeof(text), "row %u, bucket %u", view->row, view->bucket);
 	page_text(&page, NULL, "place", text);
+	if (ctl->args.values[OPTION_FIELDS])
+		add_fields(view, &page);
 	page_flag(&page, "weird_running", NULL, look->alive);
 	if (!look->alive)
 		page_text(&page, NULL, "weird", "not running: limits stay in force");
@@ -292,6 +340,8 @@ enum ctl_exit command_show(struct ctl *ctl)
 	error = look_name(&look, name, &view);
 	if (error < 0)
 		status = ctl_complain("`%s`: %s", name, weir_strerror(error));
+	else if (ctl->args.values[OPTION_FIELDS] && !ctl->json)
+		print_fields(&view);
 	else if (!print_view(&look, ctl, &view))
 		status = ctl_complain("%s", weir_strerror(-ENOMEM));
 	look_close(&look);

@@ -68,32 +68,22 @@ int64_t change_add(struct instance *instance, const struct rule *rule)
 }
 
 /*
- * [default] cannot have a second row, so its new unit comes with a successor pair, which knows
- * what was used and nothing else. A level or a share that is to be kept is kept before that, by
- * a change of the burst alone.
+ * [default] cannot have a second row, so its new unit comes with a successor pair, whose row says
+ * what is kept of the levels on the way.
  */
 static int64_t move_default(struct instance *instance, const struct rule *rule,
 			    enum rules_keep keep)
 {
-	int64_t row = names_default_row(&instance->segment);
-	struct terms terms;
+	struct rule instead = *rule;
+	int64_t row;
 	int error;
 
-	if (row < 0)
-		return WEIR_EDAMAGED;
-	if (keep == RULES_KEEP_LEVEL || keep == RULES_KEEP_PROPORTIONAL) {
-		terms = instance_terms(instance, (uint32_t)row);
-		terms.burst_micro = rule->terms.burst_micro;
-		row = rules_change(&instance->segment, (uint32_t)row, &terms, &rule->author, keep);
-		keep = RULES_KEEP_USED;
-	}
-	error = row < 0 ? (int)row : make_room(instance, rule);
+	instead.keep = keep;
+	error = make_room(instance, &instead);
 	if (error < 0)
 		return error;
 	row = names_default_row(&instance->segment);
-	return row < 0 ? WEIR_EDAMAGED
-		       : rules_change(&instance->segment, (uint32_t)row, &rule->terms,
-				      &rule->author, keep);
+	return row < 0 ? WEIR_EDAMAGED : row;
 }
 
 int64_t change_rule(struct instance *instance, const struct rule *rule, enum rules_keep keep)

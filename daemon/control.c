@@ -104,6 +104,7 @@ bool control_terms(struct terms *out, struct control_reply *reply, const struct 
 {
 	struct terms terms = *from;
 	bool initial_given = false;
+	bool burst_given = false;
 	const char *wrong;
 
 	for (unsigned i = 0; i < request->setting_count; i++) {
@@ -116,13 +117,9 @@ bool control_terms(struct terms *out, struct control_reply *reply, const struct 
 			return false;
 		}
 		initial_given |= !strcmp(setting->key, "initial");
+		burst_given |= !strcmp(setting->key, "burst");
 	}
-	/* a partial update leaves the rest; but an initial level that was the whole burst, or is
-	 * above the new one, is the burst again */
-	if (!initial_given &&
-	    (from->initial_micro == from->burst_micro || terms.initial_micro > terms.burst_micro))
-		terms.initial_micro = terms.burst_micro;
-	wrong = config_finish_terms(&terms, true, true);
+	wrong = config_update_terms(&terms, from, burst_given, initial_given);
 	if (wrong) {
 		control_answer(reply, WEIR_EVALUE, "%s", wrong);
 		return false;

@@ -86,6 +86,8 @@ char *describe_terms(const struct terms *terms, char out[DESCRIBE_TERMS_BYTES])
 	list_add(&list, "burst %s", value_tokens_text(terms->burst_micro, text));
 	if (terms->initial_micro != terms->burst_micro)
 		list_add(&list, "initial %s", value_tokens_text(terms->initial_micro, text));
+	if (terms->window.kind != WINDOW_NONE)
+		list_add(&list, "window %s", value_window_text(&terms->window, text));
 	if (terms->max_wait_ns)
 		list_add(&list, "max_wait %s", max_wait_text(terms->max_wait_ns, text));
 	if (terms->shadow)
@@ -139,6 +141,8 @@ char *describe_change(const struct terms *was, const struct terms *now,
 	out[0] = '\0';
 	list_add_change(&list, "rate", value_rate_text(was->rate_micro, was->period_ns, from),
 			value_rate_text(now->rate_micro, now->period_ns, to));
+	list_add_change(&list, "window", value_window_text(&was->window, from),
+			value_window_text(&now->window, to));
 	list_add_change(&list, "burst", value_tokens_text(was->burst_micro, from),
 			value_tokens_text(now->burst_micro, to));
 	/* an initial level that is the whole burst goes without saying */

@@ -81,31 +81,27 @@ static void set_row(struct task *task, uint32_t row)
 }
 
 /*
- * A name without a row of its own gets one. Its level moves along from [default]; what becomes
- * of it otherwise is a change of its own, after the row is there.
+ * A name without a row of its own gets one. Its level moves along from [default], or is that of the
+ * pattern's bucket, as the request's keep says.
  */
 static void set_new_row(struct task *task, uint32_t from)
 {
 	struct instance *instance = task->instance;
 	const struct control_request *request = task->request;
 	struct terms was = instance_terms(instance, from), now;
-	struct rule rule = {.kind = ROW_EXACT, .text = request->name, .author = task->author};
+	struct rule rule = {.kind = ROW_EXACT,
+			    .text = request->name,
+			    .author = task->author,
+			    .keep = request->keep};
 	char source[DESCRIBE_RULE_BYTES], text[DESCRIBE_TERMS_BYTES];
-	bool plain = request->keep == RULES_KEEP_USED;
 	int64_t row;
 
 	if (!control_terms(&now, task->reply, &was, request))
 		return;
 	row_name(&instance->segment, from, source);
-	rule.terms = plain ? now : was;
+	rule.terms = now;
 	rule.order = (uint32_t)instance->config.rule_count;
 	row = change_add(instance, &rule);
-	if (row >= 0 && !plain) {
-		move_install(&instance->segment, instance_old(instance), (uint32_t)row,
-			     (uint32_t)row);
-		rule.terms = now;
-		row = change_rule(instance, &rule, request->keep);
-	}
 	if (row < 0) {
 		fail(task, row);
 		return;

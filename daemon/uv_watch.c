@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include "align.h"
 #include "log.h"
 #include "notify.h"
 #include "rules.h"
@@ -36,9 +37,22 @@ static void say(const struct watch_verdict *verdict, uint64_t hz)
 			 (unsigned long long)verdict->hz);
 }
 
-static void on_clock(uv_timer_t *timer)
+/* The wall clock was set, or is steered: windows that follow it begin at other ticks. */
+static void align(struct segment *segment)
 {
-	struct uv_watch *self = timer->data;
+	struct wall_time wall = align_now(&segment->time);
+	int64_t shift_ns;
+	unsigned rows = rules_align(segment, &wall, WATCH_ALIGN_NS, &shift_ns);
+	double ms = (double)(shift_ns < 0 ? -shift_ns : shift_ns) / 1e6;
+
+	if (rows)
+		log_line(ms < WATCH_ALIGN_SAY_MS ? LOG_DEBUG : LOG_INFO,
+			 "the wall clock has moved: windows of %u rules begin %.3f ms %s", rows, ms,
+			 shift_ns < 0 ? "earlier" : "later");
+}
+
+static void check_clock(struct uv_watch *self)
+{
 	struct segment *segment = &self->instance->segment;
 	uint64_t hz = segment_hz(segment);
 	struct watch_verdict verdict;
@@ -62,6 +76,14 @@ static void on_clock(uv_timer_t *timer)
 		say(&verdict, hz);
 	sample(segment, &now);
 	watch_rebased(&self->watch, &now, verdict.suspended);
+}
+
+static void on_clock(uv_timer_t *timer)
+{
+	struct uv_watch *self = timer->data;
+
+	check_clock(self);
+	align(&self->instance->segment);
 }
 
 static void on_watchdog(uv_timer_t *timer)

@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 #define WATCH_DRIFT_NS 1000000	    /* a disagreement that calls for a new calibration */
+#define WATCH_ALIGN_NS 1000000	    /* windows by the calendar that far off are laid out anew */
+#define WATCH_ALIGN_SAY_MS 1000	    /* and that far off it is worth a line of the log */
 #define WATCH_SUSPEND_NS 1000000000 /* boot time ahead by that much: the machine slept */
 
 /* One look at all clocks, at the same moment. */

@@ -306,15 +306,34 @@ struct weir_level {
 	double returned_tokens;
 	uint64_t shadow_passed;	 /* calls that shadow mode let pass */
 	uint64_t shadow_refused; /* calls that the shadow limit would have refused */
-	uint64_t reserved[6];
+	uint64_t window_ns;	 /* of a quota renewed by windows; 0: there are none */
+	uint64_t renews_ns;	 /* until the next window; 0: it begins with the next use */
+	uint64_t reserved[4];
 };
 
 /* Looks without taking. Lock-free. Returns 0, or the fault's code. */
 int weir_peek(struct weir_endpoint *endpoint, struct weir_level *out);
 
+/* Fields of an HTTP response, as draft-ietf-httpapi-ratelimit-headers-11 and RFC 9110 have them. */
+enum weir_field {
+	WEIR_FIELD_POLICY = 0,	    /* RateLimit-Policy: the limit */
+	WEIR_FIELD_LIMIT = 1,	    /* RateLimit: what is left, and until when */
+	WEIR_FIELD_RETRY_AFTER = 2, /* Retry-After, of a refusal */
+};
+
+/*
+ * Writes a field's value for an answer of this endpoint (NULL: as it is now; no refusal), with a
+ * closing NUL. `policy` names the limit, NULL is the rule's own name. What is left is rounded down,
+ * times are rounded up to seconds. Returns the bytes of the value, as snprintf does: 0, there is
+ * nothing to say; `bytes` or more, it did not fit and out is ""; or the fault's code. Lock-free.
+ */
+int weir_field(struct weir_endpoint *endpoint, const struct weir_answer *answer,
+	       enum weir_field field, const char *policy, char *out, size_t bytes);
+
 /*
  * Closes the endpoint for everybody for duration_ns (a later end than now wins; WEIR_FOREVER is
- * as long as the clock reaches), or opens it. After a closure the bucket starts empty.
+ * as long as the clock reaches), or opens it. After a closure the bucket starts empty; with
+ * windows it has what is left of the present one.
  * Lock-free. Returns 0, or the fault's code.
  */
 int weir_gate_close(struct weir_endpoint *endpoint, uint64_t duration_ns);
@@ -353,6 +372,14 @@ enum weir_keep {
  */
 int weir_update(struct weir *weir, const char *name, const char *rate, const char *burst,
 		enum weir_keep keep);
+
+/*
+ * The same for any setting of a section of weir.ini(5), a line each: "rate = 5000/h\nwindow = 1h".
+ * On WEIR_EVALUE message (may be NULL) says what would be right. WEIR_EROWS also: the rule of
+ * [default] cannot change between windows from first use and others.
+ */
+int weir_configure(struct weir *weir, const char *name, const char *settings, enum weir_keep keep,
+		   char *message, size_t message_bytes);
 
 /* Fills the bucket; who waits in line takes a new place. By the host alone. */
 int weir_reset(struct weir *weir, const char *name);

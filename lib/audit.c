@@ -4,15 +4,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "align.h"
 #include "bucket.h"
 #include "class.h"
 #include "gate.h"
 #include "names.h"
 #include "shadow.h"
 #include "token_clock.h"
+#include "window.h"
 
 #define NS_PER_S 1000000000ull
 #define DAY_S 86400u
+#define DAY_MINUTES 1440
+#define LINE_FLAGS                                                                                 \
+	((uint64_t)(LINE_UNLIMITED | LINE_NEVER | LINE_WINDOW | LINE_SHADOW | LINE_BESIDE))
 #define BURST_MAX (1ull << 60)
 #define V_MAX ((1ull << 63) - 1) /* as far as marks reach */
 #define PID_MAX 4194304u	 /* the kernel's */
@@ -154,12 +159,14 @@ struct raw_line {
 	struct shadow_line shadow;
 	struct terms terms;
 	uint64_t origin;
+	uint64_t origin_fraction;
 };
 
 static void raw_load(struct raw_line *out, const struct line_copy *copy)
 {
 	out->origin_ticks = LOAD(copy->words.origin_ticks);
 	out->origin_units = LOAD(copy->words.origin_units);
+	out->origin_fraction = LOAD(copy->words.origin_fraction);
 	out->slope = LOAD(copy->words.slope);
 	out->shape = LOAD(copy->words.shape);
 	out->burst_units = LOAD(copy->words.burst_units);
@@ -170,7 +177,7 @@ static void raw_load(struct raw_line *out, const struct line_copy *copy)
 	out->terms.burst_micro = LOAD(copy->terms.burst_micro);
 	out->terms.initial_micro = LOAD(copy->terms.initial_micro);
 	out->terms.max_wait_ns = LOAD(copy->terms.max_wait_ns);
-	out->origin = LOAD(copy->terms.origin);
+	out->origin = out->shape >> 48;
 	line_read_shadow(&copy->shadow, &out->shadow);
 	out->terms.beside =
 		(struct shadow_terms){LOAD(copy->shadow.rate_micro), LOAD(copy->shadow.period_ns),
@@ -179,6 +186,7 @@ static void raw_load(struct raw_line *out, const struct line_copy *copy)
 	for (unsigned i = 0; i < LAYOUT_CLASSES; i++)
 		out->terms.classes[i] = (struct class_leave){LOAD(copy->classes[i].name),
 							     LOAD(copy->classes[i].leave)};
+	out->terms.window = window_load(copy);
 }
 
 /* As line_read() does. false: published too often meanwhile, which is no fault of the row. */
@@ -234,8 +242,33 @@ static void check_extras(const struct spot *at, const struct raw_line *raw,
 	}
 }
 
+/* Windows as they can be written. Returns whether they are. */
+static bool check_window_terms(const struct spot *at, const struct raw_line *raw)
+{
+	const struct window_terms *window = &raw->terms.window;
+	bool wrong = found_if(at, (window->length_ns != 0) != (window->kind != WINDOW_NONE),
+			      "a length without windows, or windows without a length",
+			      window->length_ns);
+
+	wrong |= found_if(at, window->kind == WINDOW_ALIGNED && !align_possible(window->length_ns),
+			  "windows that cannot follow the calendar", window->length_ns);
+	wrong |= found_if(at, window->minutes <= -DAY_MINUTES || window->minutes >= DAY_MINUTES,
+			  "windows of no place on earth", (uint64_t)(int64_t)window->minutes);
+	return !wrong;
+}
+
+/* What the words of a line with windows say beside those of all lines. */
+static void check_window_line(const struct spot *at, const struct raw_line *raw,
+			      const struct line *expected)
+{
+	found_if(at, raw->origin_fraction != expected->step_units,
+		 "a window's quota is not that of its terms", raw->origin_fraction);
+	found_if(at, raw->reach_units == 0 || raw->reach_units > LINE_FAR,
+		 "a line's reach is not that of its terms", raw->reach_units);
+}
+
 /* Whether a line is what its terms make of it. */
-static void check_terms(const struct spot *at, const struct raw_line *raw, unsigned k)
+static void check_terms(const struct spot *at, const struct raw_line *raw, unsigned unit)
 {
 	const struct terms *terms = &raw->terms;
 	struct line expected;
@@ -248,12 +281,12 @@ static void check_terms(const struct spot *at, const struct raw_line *raw, unsig
 	    found_if(at, terms->initial_micro > terms->burst_micro,
 		     "an initial level above the burst", terms->initial_micro))
 		return;
-	if (at->audit->hz == 0)
+	if (!check_window_terms(at, raw) || at->audit->hz == 0)
 		return;
-	if (found_if(at, line_from_terms(&expected, terms, k, at->audit->hz) < 0,
+	if (found_if(at, line_from_terms(&expected, terms, unit, at->audit->hz) < 0,
 		     "a rule's terms make no line", terms->rate_micro))
 		return;
-	found_if(at, raw->shape >> 16 != expected.flags,
+	found_if(at, (raw->shape >> 16 & 0xffff) != expected.flags,
 		 "a line's flags are not those of its terms", raw->shape);
 	found_if(at, raw->burst_units != expected.burst_units,
 		 "a line's burst is not that of its terms", raw->burst_units);
@@ -261,18 +294,32 @@ static void check_terms(const struct spot *at, const struct raw_line *raw, unsig
 		 "a line's initial level is not that of its terms", raw->initial_units);
 	found_if(at, !slopes_agree(raw->slope, expected.slope),
 		 "a line's speed is not that of its terms", raw->slope);
+	check_extras(at, raw, &expected);
+	if (expected.flags & LINE_WINDOW) {
+		check_window_line(at, raw, &expected);
+		return;
+	}
 	found_if(at,
 		 raw->reach_units < expected.burst_units || raw->reach_units > LINE_FAR ||
 			 (terms->max_wait_ns == 0 && raw->reach_units != LINE_FAR),
 		 "a line's reach is not that of its terms", raw->reach_units);
-	check_extras(at, raw, &expected);
+}
+
+/* A radix belongs to windows from first use, and to nothing else. */
+static bool unit_exists(uint64_t shape)
+{
+	bool first = shape >> 16 & LINE_FIRST;
+
+	return (shape & 0xff) <= LINE_K_MAX && (shape >> 8 & 0xff) < 63 &&
+	       ((shape >> 8 & 0xff) != 0) == first;
 }
 
 /* What holds for every line, the clock's included. Returns whether it can be reckoned with. */
 static bool check_line(const struct spot *at, const struct rule_row *row, struct raw_line *raw)
 {
 	uint64_t generation = LOAD(row->generation);
-	uint64_t ahead;
+	uint64_t second = at->audit->hz ? at->audit->hz : NS_PER_S;
+	uint64_t ahead = 0;
 	bool sound;
 
 	if (found_if(at, generation == 0, "a line that was never published", 0))
@@ -280,13 +327,15 @@ static bool check_line(const struct spot *at, const struct rule_row *row, struct
 	if (!raw_read(raw, at->audit->segment, row))
 		return false;
 	/* the present was read before the words, and a publisher's margin is a microsecond */
-	ahead = segment_now(at->audit->segment) + (at->audit->hz ? at->audit->hz : NS_PER_S);
-	sound = !found_if(at, (raw->shape & 0xffff) > LINE_K_MAX, "a unit that does not exist",
-			  raw->shape);
-	sound &= !found_if(at,
-			   raw->shape >> 16 & ~(uint64_t)(LINE_UNLIMITED | LINE_NEVER |
-							  LINE_SHADOW | LINE_BESIDE),
-			   "flags that do not exist", raw->shape);
+	ahead = raw->origin_ticks - segment_now(at->audit->segment);
+	/* windows that were laid out anew may begin later than the next one */
+	if (raw->shape >> 16 & LINE_ALIGNED && raw->slope < LINE_FAR)
+		second += raw->slope;
+	sound = !found_if(at, !unit_exists(raw->shape), "a unit that does not exist", raw->shape);
+	sound &= !found_if(at, raw->shape >> 16 & 0xffff & ~LINE_FLAGS, "flags that do not exist",
+			   raw->shape);
+	sound &= !found_if(at, (raw->shape >> 16 & LINE_WINDOW) == LINE_WINDOW,
+			   "windows of both kinds", raw->shape);
 	sound &= !found_if(at, raw->burst_units == 0 || raw->burst_units >= BURST_MAX,
 			   "a burst out of range", raw->burst_units);
 	sound &= !found_if(at, raw->reach_units > LINE_FAR, "a reach out of range",
@@ -295,8 +344,8 @@ static bool check_line(const struct spot *at, const struct rule_row *row, struct
 			   "an initial level above the burst", raw->initial_units);
 	sound &= !found_if(at, raw->origin_units == 0 || raw->origin_units > V_MAX,
 			   "a token clock out of range", raw->origin_units);
-	sound &= !found_if(at, raw->origin_ticks > ahead, "a line that begins in the future",
-			   raw->origin_ticks);
+	sound &= !found_if(at, (int64_t)ahead > 0 && ahead > second,
+			   "a line that begins in the future", raw->origin_ticks);
 	return sound;
 }
 
@@ -347,10 +396,15 @@ static void check_mark(const struct spot *at, const struct bucket *bucket,
 		return;
 	now = line_read(row, &segment->time, &line);
 
-	int64_t ahead = (int64_t)(mark - line_value(&line, now));
+	struct stand stand = line_stand(&line, now, mark);
 
-	found_if(at, ahead > (int64_t)(LINE_FAR + BURST_MAX),
+	found_if(at, stand.ahead > LINE_FAR + BURST_MAX,
 		 "a mark further ahead than any call can put it", mark);
+	found_if(at,
+		 line.flags & LINE_FIRST && stand.ahead &&
+			 (int64_t)(stand.v - line_value(&line, now)) >
+				 (int64_t)((1ull << line.radix) + at->audit->hz),
+		 "a window that begins in the future", mark);
 }
 
 static void check_gate(const struct spot *at, const struct bucket *bucket)
@@ -418,6 +472,7 @@ static void check_source(const struct spot *at, const struct rule_row *row)
 	const struct segment *segment = at->audit->segment;
 	uint32_t source = LOAD(row->source);
 	uint32_t elsewhere = LOAD(row->source_elsewhere);
+	uint32_t shape = LOAD(row->source_shape);
 
 	found_if(at, elsewhere > 1, "a mark's source is neither here nor elsewhere", elsewhere);
 	if (elsewhere)
@@ -428,8 +483,10 @@ static void check_source(const struct spot *at, const struct rule_row *row)
 			 source > segment->bucket_count ||
 				 (source > at->index && source <= segment->row_count),
 			 "a mark's source is not a bucket before it", source);
-	found_if(at, LOAD(row->source_k) > LINE_K_MAX, "a mark's source has no such unit",
-		 LOAD(row->source_k));
+	found_if(at,
+		 (shape & 0xff) > LINE_K_MAX || (shape >> 8 & 0xff) > 62 ||
+			 shape & ~(SOURCE_KEEP | SOURCE_GIVEN | 0xffffu),
+		 "a mark's source has no such unit", shape);
 	found_if(at, LOAD(row->source_units) > V_MAX, "a mark's source has a clock out of range",
 		 LOAD(row->source_units));
 }

@@ -74,6 +74,104 @@ uint64_t bucket_give_back(struct bucket *bucket, uint64_t v, uint64_t burst, uin
 	return back;
 }
 
+/* So many pieces as the present window has, but `least` at least. */
+static uint64_t window_pieces(const struct bucket_want *want, uint64_t ahead)
+{
+	uint64_t room = ahead < want->limit ? (want->limit - ahead) / want->unit : 0;
+
+	return room < want->least ? want->least : room < want->most ? room : want->most;
+}
+
+/* Where the take would end, and in which window it would pass. Whether that is good enough. */
+static bool window_weigh(const struct line *line, uint64_t now, struct stand stand,
+			 const struct bucket_want *want, struct bucket_windows *out,
+			 uint64_t *after)
+{
+	uint64_t units;
+
+	out->v = stand.v;
+	out->mark = stand.v + stand.ahead;
+	out->pieces = window_pieces(want, stand.ahead);
+	units = want->before + out->pieces * want->unit;
+	*after = stand.ahead + units;
+	out->excess = *after > want->limit ? *after - want->limit : 0;
+	out->count = 0;
+	if (out->excess == 0)
+		return true;
+	if (want->limit < line->burst_units) {
+		/* behind everybody who waits: until that much is there */
+		out->count = window_count(line, line->burst_units + out->excess);
+		return false;
+	}
+	*after = window_after(line, stand.ahead, units);
+	out->count = window_count(line, *after);
+	return out->count <= window_begins(line, now, stand.v, want->ticks) &&
+	       *after <= window_room(line);
+}
+
+enum bucket_result bucket_take_window(struct bucket *bucket, uint64_t mark, const struct line *line,
+				      uint64_t now, const struct bucket_want *want,
+				      struct bucket_windows *out)
+{
+	*out = (struct bucket_windows){.lost = false};
+	for (unsigned backoff = BUCKET_BACKOFF;;
+	     backoff += backoff < BUCKET_BACKOFF_MOST ? backoff : 0) {
+		uint64_t after;
+
+		if (mark == BUCKET_UNSET || mark & BUCKET_FROZEN)
+			return mark & BUCKET_FROZEN ? BUCKET_IS_FROZEN : BUCKET_IS_UNSET;
+		if (!window_weigh(line, now, window_stand(line, now, mark), want, out, &after))
+			return BUCKET_REFUSED;
+		if (want->look)
+			return BUCKET_TAKEN;
+		/* acquire and release: as in bucket_take_from(), with which it pairs */
+		if (atomic_compare_exchange_weak_explicit(&bucket->mark, &mark, out->v + after,
+							  memory_order_acq_rel,
+							  memory_order_acquire)) {
+			out->mark = out->v + after;
+			return BUCKET_TAKEN;
+		}
+		out->lost = true;
+		for (unsigned i = 0; i < backoff; i++)
+			bucket_relax();
+	}
+}
+
+/* What may go back with the mark and the place where they stand: see bucket_give_back_window(). */
+static uint64_t window_returnable(const struct line *line, struct stand mark, struct stand place,
+				  uint64_t units)
+{
+	uint64_t most = place.ahead < mark.ahead ? place.ahead : mark.ahead;
+
+	if (place.v != mark.v)
+		return 0;
+	if (mark.ahead > line->burst_units && mark.ahead != place.ahead)
+		return 0;
+	return units < most ? units : most;
+}
+
+uint64_t bucket_give_back_window(struct bucket *bucket, const struct line *line, uint64_t now,
+				 uint64_t units, uint64_t position)
+{
+	struct stand place = window_stand(line, now, position);
+	/* acquire and release: as in bucket_take(), with which it pairs */
+	uint64_t mark = atomic_load_explicit(&bucket->mark, memory_order_acquire);
+	struct stand stand;
+	uint64_t back;
+
+	do {
+		if (mark == BUCKET_UNSET || mark & BUCKET_FROZEN)
+			return 0;
+		stand = window_stand(line, now, mark);
+		back = window_returnable(line, stand, place, units);
+		if (back == 0)
+			return 0;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&bucket->mark, &mark, stand.v + stand.ahead - back, memory_order_acq_rel,
+		memory_order_acquire));
+	return back;
+}
+
 /* Moves the mark to `to(mark)` unless it is unset or frozen; pairs as bucket_take() does. */
 #define BUCKET_UPDATE(bucket, to)                                                                  \
 	uint64_t mark = atomic_load_explicit(&(bucket)->mark, memory_order_acquire);               \
@@ -85,17 +183,19 @@ uint64_t bucket_give_back(struct bucket *bucket, uint64_t v, uint64_t burst, uin
 		&(bucket)->mark, &mark, to, memory_order_acq_rel, memory_order_acquire));          \
 	return BUCKET_TAKEN
 
-static uint64_t charged(uint64_t mark, uint64_t v, uint64_t units)
+static uint64_t charged(const struct line *line, uint64_t now, uint64_t mark, uint64_t units)
 {
-	uint64_t base = bucket_base(mark, v);
-	uint64_t room = base - v < LINE_FAR ? LINE_FAR - (base - v) : 0;
+	struct stand stand = line_stand(line, now, mark);
+	uint64_t most = line->flags & LINE_WINDOW ? window_room(line) : LINE_FAR;
+	uint64_t room = stand.ahead < most ? most - stand.ahead : 0;
 
-	return base + (units < room ? units : room);
+	return stand.v + stand.ahead + (units < room ? units : room);
 }
 
-enum bucket_result bucket_charge(struct bucket *bucket, uint64_t v, uint64_t units)
+enum bucket_result bucket_charge(struct bucket *bucket, const struct line *line, uint64_t now,
+				 uint64_t units)
 {
-	BUCKET_UPDATE(bucket, charged(mark, v, units));
+	BUCKET_UPDATE(bucket, charged(line, now, mark, units));
 }
 
 enum bucket_result bucket_drain(struct bucket *bucket, uint64_t at_least)

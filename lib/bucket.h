@@ -15,6 +15,7 @@
 
 #include "layout.h"
 #include "token_clock.h"
+#include "window.h"
 
 #define BUCKET_UNSET 0ull
 #define BUCKET_FROZEN (1ull << 63)
@@ -118,6 +119,35 @@ enum bucket_result bucket_take_some(struct bucket *bucket, uint64_t mark, uint64
 enum bucket_result bucket_see(uint64_t mark, uint64_t v, uint64_t units, uint64_t limit,
 			      struct bucket_mark *out);
 
+/* What is wanted of a bucket with windows. */
+struct bucket_want {
+	uint64_t unit;	 /* of one piece */
+	uint64_t least;	 /* so many pieces, 1 or more, or none */
+	uint64_t most;	 /* so many at most; more than `least` in the present window alone */
+	uint64_t before; /* a look: units that will be taken first */
+	uint64_t limit;	 /* in the present window: so far ahead of V at most, up to the burst */
+	uint64_t ticks;	 /* or in one that begins so soon; 0: the present one */
+	bool look;	 /* takes nothing */
+};
+
+/* What a take of a bucket with windows left behind, or what a refusal met. */
+struct bucket_windows {
+	uint64_t mark;	 /* taken: the mark after it, which is the taker's position */
+	uint64_t v;	 /* as this bucket sees it: level = burst - (mark - v) */
+	uint64_t pieces; /* taken, or `least` */
+	uint64_t excess; /* refused: what `least` is beyond the limit */
+	uint64_t count;	 /* and how many windows must begin first; WINDOW_NEVER */
+	bool lost;	 /* another's exchange came first at least once */
+};
+
+/*
+ * bucket_take_from(), bucket_take_some() and bucket_see() of a line with windows. `mark` was loaded
+ * before `now` was read. What passes later passes as a whole: see window_after().
+ */
+enum bucket_result bucket_take_window(struct bucket *bucket, uint64_t mark, const struct line *line,
+				      uint64_t now, const struct bucket_want *want,
+				      struct bucket_windows *out);
+
 /*
  * Gives `units` back, whose taker holds position `p` (its mark after the take). In full, never
  * below V, when nobody can be waiting (mark - burst <= V); otherwise only to the last in line,
@@ -126,8 +156,16 @@ enum bucket_result bucket_see(uint64_t mark, uint64_t v, uint64_t units, uint64_
 uint64_t bucket_give_back(struct bucket *bucket, uint64_t v, uint64_t burst, uint64_t units,
 			  uint64_t position);
 
-/* Adds a debt of `units`, whatever the level; saturates LINE_FAR ahead of V. */
-enum bucket_result bucket_charge(struct bucket *bucket, uint64_t v, uint64_t units);
+/*
+ * The same of a line with windows. What passed in a window that is over is not given back: it
+ * would let more pass in the present one than its quota.
+ */
+uint64_t bucket_give_back_window(struct bucket *bucket, const struct line *line, uint64_t now,
+				 uint64_t units, uint64_t position);
+
+/* Adds a debt of `units`, whatever the level; saturates LINE_FAR ahead of V (window_room()). */
+enum bucket_result bucket_charge(struct bucket *bucket, const struct line *line, uint64_t now,
+				 uint64_t units);
 
 /* Raises the mark to `at_least`, if it is behind: an endpoint that was closed opens empty. */
 enum bucket_result bucket_drain(struct bucket *bucket, uint64_t at_least);

@@ -50,6 +50,7 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("default", "burst", set_term, "tokens that may be taken at once; default: a second's")   \
 	X("default", "initial", set_term, "tokens in a bucket at first; default: the burst")       \
 	X("default", "max_wait", set_term, "how far ahead may be queued; default: unlimited")      \
+	X("default", "window", set_term, "what is renewed as a whole: 1h aligned, 1h first")       \
 	X("default", "shadow", set_term, "yes: count what would be refused, and admit it")         \
 	X("default", "shadow_rate", set_term, "of a limit that only counts; default: none")        \
 	X("default", "shadow_burst", set_term, "its burst; default: a second's")                   \
@@ -58,6 +59,7 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("endpoint", "burst", set_term, "tokens that may be taken at once; default: a second's")  \
 	X("endpoint", "initial", set_term, "tokens in the bucket at first; default: the burst")    \
 	X("endpoint", "max_wait", set_term, "how far ahead may be queued; default: unlimited")     \
+	X("endpoint", "window", set_term, "what is renewed as a whole: 1h aligned, 1h first")      \
 	X("endpoint", "shadow", set_term, "yes: count what would be refused, and admit it")        \
 	X("endpoint", "shadow_rate", set_term, "of a limit that only counts; default: none")       \
 	X("endpoint", "shadow_burst", set_term, "its burst; default: a second's")                  \
@@ -279,6 +281,8 @@ static void note_line(struct config_draft *draft, const char *key, unsigned line
 		draft->burst_line = line;
 	else if (strcmp(key, "initial") == 0)
 		draft->initial_line = line;
+	else if (strcmp(key, "window") == 0)
+		draft->window_line = line;
 	else if (strcmp(key, "shadow") == 0)
 		draft->shadow_line = line;
 	else if (strncmp(key, "shadow_", 7) == 0)

@@ -85,16 +85,24 @@ extern const struct config_key config_keys[]; /* ends with a NULL name */
 const char *config_class_name(const char *key);
 
 /*
- * Applies one "rate", "burst", "class background" ... to terms, as a section would; used by
- * weirctl set. Returns NULL or what would be right, unknown keys included; then terms are as
+ * Applies one "rate", "burst", "window", "class background" ... to terms, as a section would; used
+ * by weirctl set. Returns NULL or what would be right, unknown keys included; then terms are as
  * they were.
  */
 const char *config_set_term(struct terms *terms, const char *key, const char *value);
 
 /*
- * Fills in what follows from what was given (burst from rate: one second's worth and at least 1;
- * initial from burst) and checks the whole. Returns NULL or what is wrong.
+ * Fills in what follows from what was given (burst from rate: a window's quota, else one second's
+ * worth, and at least 1; initial from burst) and checks the whole. Returns NULL or what is wrong.
  */
 const char *config_finish_terms(struct terms *terms, bool burst_given, bool initial_given);
+
+/*
+ * The same for terms that config_set_term() made of `from`, those of a rule that runs. What is not
+ * given stays; but a burst that was the window's quota follows it, and so it begins with a new
+ * window; and an initial level that was the whole burst, or is above the new one, is the burst.
+ */
+const char *config_update_terms(struct terms *terms, const struct terms *from, bool burst_given,
+				bool initial_given);
 
 #endif

@@ -19,6 +19,7 @@ struct config_draft {
 	unsigned rate_line;	       /* where it was given; 0: it was not */
 	unsigned burst_line;
 	unsigned initial_line;
+	unsigned window_line;
 	unsigned shadow_line;
 	unsigned beside_line;		      /* of shadow_rate or shadow_burst, the last of them */
 	unsigned class_lines[LAYOUT_CLASSES]; /* of rule.terms.classes */

@@ -8,6 +8,7 @@
 
 #include "class.h"
 #include "value.h"
+#include "window.h"
 
 #define NS_PER_S 1000000000ull
 
@@ -119,8 +120,24 @@ const char *config_set_term(struct terms *terms, const char *key, const char *va
 		return value_tokens(value, &terms->initial_micro);
 	if (strcmp(key, "max_wait") == 0)
 		return set_max_wait(terms, value);
-	return "the terms of a rule are rate, burst, initial, max_wait, shadow, shadow_rate, "
-	       "shadow_burst and class NAME";
+	if (strcmp(key, "window") == 0)
+		return value_window(value, &terms->window);
+	return "the terms of a rule are rate, burst, initial, max_wait, window, shadow, "
+	       "shadow_rate, shadow_burst and class NAME";
+}
+
+/* Whether windows bring anything: not without a bound, nor at rate 0. */
+static bool has_quota(const struct terms *terms)
+{
+	return terms->window.kind != WINDOW_NONE && terms->rate_micro != 0 &&
+	       terms->rate_micro != TERMS_UNLIMITED && terms->period_ns != 0;
+}
+
+static uint64_t quota_micro(const struct terms *terms)
+{
+	bool exact;
+
+	return window_quota_micro(terms, &exact);
 }
 
 /* One second's worth of the rate, and at least one token. */
@@ -160,6 +177,41 @@ static const char *finish_beside(struct shadow_terms *beside)
 	return check_rate(beside->rate_micro, beside->period_ns);
 }
 
+/* Before the burst is known. */
+static const char *check_quota(const struct terms *terms)
+{
+	uint64_t quota;
+	bool exact;
+
+	if (!has_quota(terms))
+		return NULL;
+	quota = window_quota_micro(terms, &exact);
+	if (quota < TERMS_MICRO)
+		return "a window brings less than 1 token: lengthen it, or raise the rate";
+	if (!exact)
+		return "a window's part of the rate is no number of tokens: write the rate by the "
+		       "window (rate = 83/min for window = 1min)";
+	if (terms->window.kind == WINDOW_FIRST && quota % TERMS_MICRO != 0)
+		return "a window from first use brings whole tokens: write the rate by the window "
+		       "(rate = 83/min for window = 1min first)";
+	if (quota > VALUE_TOKENS_MAX_MICRO)
+		return "a window brings more than 10^12 tokens: shorten it";
+	return NULL;
+}
+
+static const char *check_window(const struct terms *terms)
+{
+	if (!has_quota(terms))
+		return NULL;
+	if (terms->burst_micro < quota_micro(terms))
+		return "the burst is below what a window brings, so that the rest could never be "
+		       "used: leave it out, or lower the rate";
+	if (terms->window.kind == WINDOW_FIRST && terms->burst_micro != quota_micro(terms))
+		return "a window from first use brings its whole quota and keeps nothing from the "
+		       "last one: leave the burst out";
+	return NULL;
+}
+
 const char *config_finish_terms(struct terms *terms, bool burst_given, bool initial_given)
 {
 	struct terms whole = *terms;
@@ -168,10 +220,14 @@ const char *config_finish_terms(struct terms *terms, bool burst_given, bool init
 
 	if (!why)
 		why = finish_beside(&whole.beside);
+	if (!why)
+		why = check_quota(&whole);
 	if (why)
 		return why;
 	if (!burst_given)
-		whole.burst_micro = second_micro(whole.rate_micro, whole.period_ns);
+		whole.burst_micro = has_quota(&whole)
+					    ? quota_micro(&whole)
+					    : second_micro(whole.rate_micro, whole.period_ns);
 	if (!initial_given)
 		whole.initial_micro = whole.burst_micro;
 	if (whole.burst_micro < TERMS_MICRO)
@@ -183,10 +239,28 @@ const char *config_finish_terms(struct terms *terms, bool burst_given, bool init
 	if (whole.max_wait_ns > VALUE_PERIOD_MAX_NS)
 		return "max_wait is at most 366d";
 	why = class_finish(&whole);
+	if (!why)
+		why = check_window(&whole);
 	if (why)
 		return why;
-	if (line_from_terms(&line, &whole, line_best_k(&whole), NS_PER_S) < 0)
-		return "rate and burst do not fit together: lower one of them";
+	if (line_from_terms(&line, &whole, line_best_unit(&whole), NS_PER_S) < 0)
+		return whole.window.kind == WINDOW_FIRST
+			       ? "too many tokens for a window from first use, which counts at "
+				 "most some 250000 a second: lower the rate, or align it"
+			       : "rate and burst do not fit together: lower one of them";
 	*terms = whole;
 	return NULL;
+}
+
+const char *config_update_terms(struct terms *terms, const struct terms *from, bool burst_given,
+				bool initial_given)
+{
+	bool was_quota = has_quota(from) && from->burst_micro == quota_micro(from);
+
+	if (!burst_given && has_quota(terms) && (was_quota || !has_quota(from)))
+		terms->burst_micro = quota_micro(terms);
+	if (!initial_given &&
+	    (from->initial_micro == from->burst_micro || terms->initial_micro > terms->burst_micro))
+		terms->initial_micro = terms->burst_micro;
+	return config_finish_terms(terms, true, true);
 }

@@ -74,13 +74,22 @@ void gate_wake(struct bucket *bucket)
 	syscall(SYS_futex, &bucket->gate, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
+/* false: the bucket is unset or frozen. */
+static bool drain_for_opening(struct bucket *bucket, uint64_t gate, const struct line *line)
+{
+	uint64_t mark = bucket_load(bucket);
+
+	if (line->flags & LINE_WINDOW)
+		return mark != BUCKET_UNSET && !(mark & BUCKET_FROZEN);
+	return bucket_drain(bucket, line_value(line, gate & GATE_UNTIL) + line->burst_units) ==
+	       BUCKET_TAKEN;
+}
+
 bool gate_settle(struct bucket *bucket, uint64_t gate, const struct line *line)
 {
-	uint64_t empty = line_value(line, gate & GATE_UNTIL) + line->burst_units;
-
 	/* in this order: nobody passes before the gate is settled, and until then the drain is
 	 * repeated; raising is idempotent */
-	if (bucket_drain(bucket, empty) != BUCKET_TAKEN)
+	if (!drain_for_opening(bucket, gate, line))
 		return false;
 	/* a lost race: somebody settled it, or closed it again */
 	atomic_compare_exchange_strong_explicit(&bucket->gate, &gate, gate & ~GATE_PENDING,
@@ -94,6 +103,9 @@ bool gate_voids(uint64_t then, uint64_t gate, uint64_t position, const struct li
 		return true;
 	if (!((then ^ gate) & GATE_CLOSINGS))
 		return false;
+
+	if (line->flags & LINE_WINDOW)
+		return window_stand(line, gate & GATE_UNTIL, position).ahead == 0;
 
 	uint64_t opened = line_value(line, gate & GATE_UNTIL);
 

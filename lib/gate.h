@@ -9,6 +9,9 @@
  * The first call after a closure drains the bucket (mark >= V(opening) + burst), so that waiters
  * leave at the rule's speed. A sleeper whose turn came up during the closure takes a new place;
  * one whose turn lies after the opening keeps it. After a reset all sleepers take new places.
+ *
+ * With windows nothing is drained: what is left of the window under way may be used, and a place
+ * that passes in the window of the opening keeps its turn, since it is of that window's quota.
  */
 #ifndef WEIR_GATE_H
 #define WEIR_GATE_H
@@ -61,7 +64,8 @@ bool gate_open(struct bucket *bucket, uint64_t now);
 void gate_wake(struct bucket *bucket);
 
 /*
- * For a gate whose time has come and is not settled: drains the bucket and settles the gate.
+ * For a gate whose time has come and is not settled: drains the bucket (without windows) and
+ * settles the gate.
  * Returns false if the bucket is unset or frozen.
  */
 bool gate_settle(struct bucket *bucket, uint64_t gate, const struct line *line);

@@ -62,8 +62,16 @@ enum row_state {
 enum line_flag {
 	LINE_UNLIMITED = 1u << 0, /* everything passes and no mark is touched */
 	LINE_NEVER = 1u << 1,	  /* rate 0: the clock stands, what is there may be taken */
+	LINE_ALIGNED = 1u << 4,	  /* windows by the calendar: the clock is a staircase */
+	LINE_FIRST = 1u << 5,	  /* windows from first use: the clock counts ticks */
 	LINE_SHADOW = 1u << 8,	  /* what the limit refuses is counted, and passes */
 	LINE_BESIDE = 1u << 9,	  /* a shadow limit stands beside it: struct line_shadow */
+};
+
+/* In rule_row.source_shape: what becomes of the level on the way, beside SOURCE_KEEP's. */
+enum source_flag {
+	SOURCE_KEEP = 3u << 16,	 /* what rules.h calls keep: used, level, proportional, reset */
+	SOURCE_GIVEN = 1u << 24, /* from no bucket: source_units is the row's first mark */
 };
 
 /* Who last set a row's rule; a restarted daemon keeps what an operator set. */
@@ -73,8 +81,12 @@ enum row_origin {
 };
 
 /*
- * A straight line V(t): what the bucket arithmetic needs, published together (rules object).
+ * A line V(t): what the bucket arithmetic needs, published together (rules object).
  *   V(t) = origin_units + (16 * max(0, t - origin_ticks) * slope + origin_fraction >> 64)
+ * With windows (window.h), `slope` holds the ticks of a window, `origin_fraction` the units that
+ * each brings, and `reach_units` ticks:
+ *   LINE_ALIGNED  V(t) = origin_units + max(0, t - origin_ticks) / slope * origin_fraction
+ *   LINE_FIRST    V(t) = origin_units + max(0, t - origin_ticks)
  * Written by the publisher, read by everybody; one cache line.
  */
 struct line_words {
@@ -82,11 +94,19 @@ struct line_words {
 	_Atomic uint64_t origin_units;	  /* V at the origin, in units of 2^-k token */
 	_Atomic uint64_t origin_fraction; /* the rest of V, in 2^-64 unit */
 	_Atomic uint64_t slope;		  /* 2^-60 unit per tick; rounded up */
-	_Atomic uint64_t shape;		  /* k | flags << 16; k never changes in a row */
+	_Atomic uint64_t shape;		  /* see below */
 	_Atomic uint64_t burst_units;	  /* capacity of the bucket */
 	_Atomic uint64_t reach_units;	  /* how far ahead of V a mark may go (max_wait) */
 	_Atomic uint64_t initial_units;	  /* level of a bucket that nobody has used yet */
 };
+
+/*
+ * shape = k | radix << 8 | enum line_flag << 16 | minutes << 32 | enum row_origin << 48
+ *
+ * k and radix, the row's unit, never change in a row: no mark ever needs scaling in place. `radix`
+ * is 0 but with LINE_FIRST: so many of a mark's last bits count what its window has used. `minutes`
+ * is for people, as the origin is: with LINE_ALIGNED how far east of UTC, in two's complement.
+ */
 
 /* The same rule as people write it, published with the line it belongs to; one cache line. */
 struct line_terms {
@@ -94,10 +114,10 @@ struct line_terms {
 	_Atomic uint64_t period_ns;   /* */
 	_Atomic uint64_t burst_micro; /* millionths of a token */
 	_Atomic uint64_t initial_micro;
-	_Atomic uint64_t max_wait_ns; /* 0: no bound but the arithmetic's */
-	_Atomic uint64_t origin;      /* enum row_origin */
-	_Atomic uint64_t changed_ns;  /* wall clock, for people */
-	_Atomic uint64_t changed_uid;
+	_Atomic uint64_t max_wait_ns;	 /* 0: no bound but the arithmetic's */
+	_Atomic uint64_t changed;	 /* for people: seconds since 1970 << 32 | user */
+	_Atomic uint64_t window_ns;	 /* with windows: how long each is; 0: none */
+	_Atomic uint64_t window_wall_ns; /* LINE_ALIGNED: the wall clock at origin_ticks */
 };
 
 /*
@@ -140,11 +160,13 @@ struct rule_row {
 	_Atomic uint32_t kind;			 /* enum row_kind; fixed while live */
 	_Atomic uint32_t order;			 /* place in the file, for patterns that tie */
 	_Atomic uint32_t source;	   /* bucket this row's mark comes from, + 1; 0: none */
-	_Atomic uint32_t source_k;	   /* its units */
+	_Atomic uint32_t source_shape;	   /* its k | radix << 8, and enum source_flag */
 	_Atomic uint32_t source_elsewhere; /* 1: in the pair that this one replaced */
-	_Atomic uint64_t source_units;	   /* its V when this row took over */
-	_Atomic uint64_t source_shadow;	   /* that of its shadow limit; 0: it had none */
-	uint64_t reserved[2];
+	_Atomic uint64_t source_units;	/* its V when this row took over; SOURCE_GIVEN: the mark */
+	_Atomic uint64_t source_shadow; /* that of its shadow limit; 0: it had none */
+	_Atomic uint64_t source_burst;	/* its burst, in its units */
+	_Atomic uint64_t
+		source_ticks; /* with a radix: of its windows, each of that burst; 0: none */
 	struct line_copy copies[2];
 	_Atomic unsigned char text[LAYOUT_TEXT_BYTES]; /* name or pattern; fixed while live */
 };
@@ -276,7 +298,9 @@ LAYOUT_AT(struct line_words, burst_units, 40);
 LAYOUT_AT(struct line_words, reach_units, 48);
 LAYOUT_AT(struct line_words, initial_units, 56);
 LAYOUT_AT(struct line_terms, rate_micro, 0);
-LAYOUT_AT(struct line_terms, changed_uid, 56);
+LAYOUT_AT(struct line_terms, changed, 40);
+LAYOUT_AT(struct line_terms, window_ns, 48);
+LAYOUT_AT(struct line_terms, window_wall_ns, 56);
 LAYOUT_AT(struct line_copy, terms, 64);
 LAYOUT_AT(struct line_copy, shadow, 128);
 LAYOUT_AT(struct line_copy, classes, 192);
@@ -295,10 +319,12 @@ LAYOUT_AT(struct rule_row, state, 8);
 LAYOUT_AT(struct rule_row, kind, 12);
 LAYOUT_AT(struct rule_row, order, 16);
 LAYOUT_AT(struct rule_row, source, 20);
-LAYOUT_AT(struct rule_row, source_k, 24);
+LAYOUT_AT(struct rule_row, source_shape, 24);
 LAYOUT_AT(struct rule_row, source_elsewhere, 28);
 LAYOUT_AT(struct rule_row, source_units, 32);
 LAYOUT_AT(struct rule_row, source_shadow, 40);
+LAYOUT_AT(struct rule_row, source_burst, 48);
+LAYOUT_AT(struct rule_row, source_ticks, 56);
 LAYOUT_AT(struct rule_row, copies, 64);
 LAYOUT_AT(struct rule_row, text, 576);
 LAYOUT_AT(struct rules_header, magic, 0);
@@ -370,6 +396,7 @@ static inline uint64_t layout_signature(void)
 		LAYOUT_CLASSES,
 		LAYOUT_SHADOW_COUNTS,
 		offsetof(struct rules_header, clock),
+		offsetof(struct line_terms, window_ns),
 	};
 	uint64_t hash = 0xcbf29ce484222325ull;
 

@@ -7,20 +7,13 @@
 #include <unistd.h>
 
 #include "bucket.h"
+#include "carry.h"
 #include "fault.h"
 #include "gate.h"
 #include "shadow.h"
 #include "token_clock.h"
 #include "weir.h"
-
-/* Where a bucket's mark comes from, as its row (and name) say; read once and bounded. */
-struct origin {
-	uint32_t bucket_plus_1; /* 0: from nowhere */
-	uint32_t k;
-	bool elsewhere;
-	uint64_t units;
-	uint64_t shadow_units;
-};
+#include "window.h"
 
 /* One of those in the table of names. */
 static bool bucket_is_names(const struct segment *segment, uint32_t bucket)
@@ -30,15 +23,7 @@ static bool bucket_is_names(const struct segment *segment, uint32_t bucket)
 
 static struct origin origin_of(const struct segment *segment, uint32_t row, uint32_t bucket)
 {
-	const struct rule_row *at = &segment->rows[row];
-	/* relaxed: fixed before the row became live */
-	struct origin origin = {
-		.bucket_plus_1 = atomic_load_explicit(&at->source, memory_order_relaxed),
-		.k = atomic_load_explicit(&at->source_k, memory_order_relaxed) & 63,
-		.elsewhere = atomic_load_explicit(&at->source_elsewhere, memory_order_relaxed) != 0,
-		.units = atomic_load_explicit(&at->source_units, memory_order_relaxed),
-		.shadow_units = atomic_load_explicit(&at->source_shadow, memory_order_relaxed),
-	};
+	struct origin origin = carry_origin(&segment->rows[row]);
 
 	if (bucket_is_names(segment, bucket))
 		/* acquire: pairs with the release in name_find_source() and name_continue() */
@@ -49,21 +34,14 @@ static struct origin origin_of(const struct segment *segment, uint32_t row, uint
 	return origin;
 }
 
-/* V at a row's birth is 1; a mark that V had reached there is one that V has reached here. */
-static uint64_t translate(const struct origin *origin, unsigned k, uint64_t mark)
+/* The mark of a bucket that nobody has used, with its initial level. */
+static uint64_t first_mark(const struct segment *segment, uint32_t row, struct line *line)
 {
-	int64_t ahead = (int64_t)(mark - origin->units);
+	uint64_t now = line_read(&segment->rows[row], &segment->time, line);
+	struct stand stand = line_stand(line, now, BUCKET_UNSET);
 
-	return 1 + (ahead > 0 ? line_rescale((uint64_t)ahead, origin->k, k) : 0);
-}
-
-static uint64_t first_mark(const struct segment *segment, uint32_t row, unsigned *k)
-{
-	struct line line;
-	uint64_t now = line_read(&segment->rows[row], &segment->time, &line);
-
-	*k = line.k;
-	return line_value(&line, now) + (line.burst_units - line.initial_units);
+	stand.ahead = line->burst_units - line->initial_units;
+	return line_mark(line, now, stand);
 }
 
 /*
@@ -87,6 +65,19 @@ static void name_find_source(const struct segment *segment, const struct segment
 	atomic_store_explicit(&slot->source, found.bucket + 1, memory_order_release);
 }
 
+static void follow_shadow(struct bucket *to, const struct bucket *from, const struct origin *origin,
+			  unsigned k)
+{
+	bool is_reset = origin->keep == RULES_KEEP_RESET;
+
+	shadow_follow(to, from,
+		      &(struct shadow_source){
+			      .units = is_reset ? 0 : origin->shadow_units,
+			      .from_k = origin->unit & 63,
+			      .to_k = k,
+		      });
+}
+
 int move_install(const struct segment *segment, const struct segment *old, uint32_t row,
 		 uint32_t bucket)
 {
@@ -99,26 +90,29 @@ int move_install(const struct segment *segment, const struct segment *old, uint3
 
 	struct origin origin = origin_of(segment, row, bucket);
 	const struct segment *from = origin.elsewhere ? old : segment;
-	unsigned k;
-	uint64_t mark = first_mark(segment, row, &k);
+	struct line line;
+	uint64_t mark = first_mark(segment, row, &line);
 
 	if (moving && !old && origin.elsewhere && (origin.bucket_plus_1 || is_names))
 		return WEIR_EPAIR;
 	struct bucket *source = NULL;
 
 	if (origin.bucket_plus_1 && from && origin.bucket_plus_1 <= from->bucket_count) {
-		uint64_t frozen;
+		uint64_t frozen = BUCKET_UNSET;
 
 		source = &from->buckets[origin.bucket_plus_1 - 1];
-		if (!bucket_freeze_for(source, &segment->buckets[bucket], &frozen))
+		if (origin.given)
+			mark = origin.units;
+		else if (!bucket_freeze_for(source, &segment->buckets[bucket], &frozen))
 			return 0;
 		if (frozen != BUCKET_UNSET)
-			mark = translate(&origin, k, frozen);
+			mark = carry_mark(&origin, &line, frozen);
 		/* after the freeze: see gate_close() */
 		gate_inherit(&segment->buckets[bucket], gate_load(source));
 		FAULT_POINT(install_shadow);
-		shadow_follow(&segment->buckets[bucket], source,
-			      &(struct shadow_source){origin.shadow_units, origin.k, k});
+		/* what the other names count, and go on counting, is theirs */
+		if (!origin.given)
+			follow_shadow(&segment->buckets[bucket], source, &origin, line.k);
 	}
 	FAULT_POINT(install_frozen);
 	bucket_install(&segment->buckets[bucket], mark);
@@ -136,7 +130,7 @@ uint64_t move_position(const struct segment *from, uint32_t bucket, const struct
 	if (origin.bucket_plus_1 != bucket + 1 || origin.elsewhere != (from->pair != to->pair))
 		return 0;
 	line_read(&to->rows[row], &to->time, &line);
-	return translate(&origin, line.k, position);
+	return carry_position(&origin, &line, position);
 }
 
 /* ---- a successor pair ---- */
@@ -161,19 +155,16 @@ static int64_t prepare_row(const struct segment *segment, struct segment *succes
 	uint64_t changed_ns;
 	struct line line;
 	uint64_t now = line_read(at, &segment->time, &line);
-	struct rules_source source = {
-		.bucket_plus_1 = rule.kind == ROW_DEFAULT ? 0 : row + 1,
-		.k = line.k,
-		.elsewhere = 1,
-		.units = line_value(&line, now),
-		.shadow_units = line.flags & LINE_BESIDE ? shadow_value(&line.shadow, now) : 0,
-	};
+	struct rules_source source =
+		rules_source_of(&line, now, rule.kind == ROW_DEFAULT ? 0 : row + 1);
 
+	source.elsewhere = 1;
 	segment_text(at->text, text);
 	line_read_terms(at, &rule.terms, &rule.author, &changed_ns);
 	if (instead && instead->kind == rule.kind && strcmp(instead->text, text) == 0) {
 		rule.terms = instead->terms;
 		rule.author = instead->author;
+		rule.keep = instead->keep;
 	}
 	return rules_append(successor, &rule, &source);
 }
@@ -290,11 +281,11 @@ void move_tally(const struct segment *segment, uint32_t row, uint32_t bucket, st
 	for (uint32_t hop = 0; bucket == at && hop < segment->row_count; hop++) {
 		struct origin origin = origin_of(segment, at, bucket);
 
-		if (!origin.bucket_plus_1 || origin.elsewhere ||
+		if (!origin.bucket_plus_1 || origin.elsewhere || origin.given ||
 		    origin.bucket_plus_1 > segment->bucket_count)
 			break;
 		bucket = origin.bucket_plus_1 - 1;
-		tally_read(&segment->tallies, bucket, origin.k, &part);
+		tally_read(&segment->tallies, bucket, origin.unit & 63, &part);
 		tally_join(&sum, &part);
 		at = bucket;
 		if (at >= segment->row_count)

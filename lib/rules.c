@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "bucket.h"
+#include "carry.h"
 #include "fault.h"
 #include "gate.h"
 #include "move.h"
 #include "names.h"
 #include "shadow.h"
 #include "weir.h"
+#include "window.h"
 
 static struct rule_row *row_writable(struct segment *segment, uint32_t row)
 {
@@ -52,13 +54,72 @@ static void row_write_text(struct rule_row *row, const char *text)
 				      memory_order_relaxed);
 }
 
+/* Windows by the calendar begin where the wall clock says; `old` is the same rule's line so far. */
+static void line_lay(const struct segment *segment, struct line *line, const struct terms *terms,
+		     const struct wall_time *wall, const struct line *old)
+{
+	struct line clock;
+
+	if (!(line->flags & LINE_ALIGNED))
+		return;
+	segment_clock(segment, &clock);
+	align_line(line, &terms->window, &clock, wall, old);
+}
+
+/* The line of a row that is there, with the wall clock of its origin; and its terms. */
+static void row_read(const struct segment *segment, uint32_t row, struct line *line,
+		     struct terms *terms, struct terms_author *author)
+{
+	uint64_t changed_ns;
+
+	line_read(&segment->rows[row], &segment->time, line);
+	line->origin_wall_ns = line_read_wall(&segment->rows[row]);
+	line_read_terms(&segment->rows[row], terms, author, &changed_ns);
+}
+
+/* A row's next line, by terms that its unit fits. Windows of the same kind go on as they are. */
+static int line_next(const struct segment *segment, uint32_t row, const struct terms *terms,
+		     const struct wall_time *wall, struct line *out)
+{
+	struct terms_author author;
+	struct terms before;
+	struct line old;
+
+	row_read(segment, row, &old, &before, &author);
+	int status = line_from_terms(out, terms, line_unit(&old), segment_hz(segment));
+	bool goes_on =
+		old.flags & LINE_ALIGNED && window_terms_equal(&before.window, &terms->window);
+
+	if (status == 0)
+		line_lay(segment, out, terms, wall, goes_on ? &old : NULL);
+	return status;
+}
+
+static void row_write_source(struct rule_row *row, const struct rules_source *source,
+			     enum rules_keep keep)
+{
+	uint32_t shape = source->unit | (uint32_t)keep << 16 | (source->given ? SOURCE_GIVEN : 0);
+
+/* relaxed: as the rest of a row that is not live yet */
+#define SOURCE_STORE(word, value) atomic_store_explicit(&row->word, value, memory_order_relaxed)
+	SOURCE_STORE(source, source->bucket_plus_1);
+	SOURCE_STORE(source_shape, shape);
+	SOURCE_STORE(source_elsewhere, source->elsewhere);
+	SOURCE_STORE(source_units, source->units);
+	SOURCE_STORE(source_shadow, source->shadow_units);
+	SOURCE_STORE(source_burst, source->burst_units);
+	SOURCE_STORE(source_ticks, source->step_ticks);
+#undef SOURCE_STORE
+}
+
 int64_t rules_append(struct segment *segment, const struct rule *rule,
 		     const struct rules_source *source)
 {
 	uint32_t index = rows_used(segment);
-	unsigned k = line_best_k(&rule->terms);
+	struct wall_time wall = align_now(&segment->time);
 	struct line line;
-	int status = line_from_terms(&line, &rule->terms, k, segment_hz(segment));
+	int status = line_from_terms(&line, &rule->terms, line_best_unit(&rule->terms),
+				     segment_hz(segment));
 
 	if (status < 0)
 		return status;
@@ -67,15 +128,12 @@ int64_t rules_append(struct segment *segment, const struct rule *rule,
 
 	struct rule_row *row = row_writable(segment, index);
 
+	line_lay(segment, &line, &rule->terms, &wall, NULL);
 	/* relaxed: all of it is released by the row's state below; a dead publisher may have
 	 * left some of it here, and nobody has seen it */
 	atomic_store_explicit(&row->kind, rule->kind, memory_order_relaxed);
 	atomic_store_explicit(&row->order, rule->order, memory_order_relaxed);
-	atomic_store_explicit(&row->source, source->bucket_plus_1, memory_order_relaxed);
-	atomic_store_explicit(&row->source_k, source->k, memory_order_relaxed);
-	atomic_store_explicit(&row->source_elsewhere, source->elsewhere, memory_order_relaxed);
-	atomic_store_explicit(&row->source_units, source->units, memory_order_relaxed);
-	atomic_store_explicit(&row->source_shadow, source->shadow_units, memory_order_relaxed);
+	row_write_source(row, source, rule->keep);
 	row_write_text(row, rule->text);
 	line_begin(row, &segment->time, &line, &rule->terms, &rule->author);
 	FAULT_POINT(append_filled);
@@ -86,31 +144,90 @@ int64_t rules_append(struct segment *segment, const struct rule *rule,
 	return index;
 }
 
+struct rules_source rules_source_of(const struct line *line, uint64_t now, uint32_t bucket_plus_1)
+{
+	bool first = line->flags & LINE_FIRST;
+
+	return (struct rules_source){
+		.bucket_plus_1 = bucket_plus_1,
+		.unit = line_unit(line),
+		.units = line_value(line, now),
+		.shadow_units = line->flags & LINE_BESIDE ? shadow_value(&line->shadow, now) : 0,
+		.burst_units = line->burst_units,
+		.step_ticks = first && line->step_units ? line->step_ticks : 0,
+	};
+}
+
 /* V of a row now, and its unit: where the mark of one of its buckets is taken from. */
 static struct rules_source source_of(const struct segment *segment, uint32_t row, uint32_t bucket)
 {
 	struct line line;
 	uint64_t now = line_read(&segment->rows[row], &segment->time, &line);
 
-	return (struct rules_source){
-		.bucket_plus_1 = bucket + 1,
-		.k = line.k,
-		.units = line_value(&line, now),
-		.shadow_units = line.flags & LINE_BESIDE ? shadow_value(&line.shadow, now) : 0,
-	};
+	return rules_source_of(&line, now, bucket + 1);
 }
 
-/* The bucket under [default] that an exact rule's name has been using, if it has. */
+/*
+ * What an opening means for the level, if nobody has met it. Returns the present: a closure that
+ * is still in force at that time is no opening yet.
+ */
+static uint64_t meet_opening(const struct segment *segment, uint32_t row, struct bucket *bucket)
+{
+	struct line line;
+	uint64_t now = line_read(&segment->rows[row], &segment->time, &line);
+	uint64_t gate = gate_load(bucket);
+
+	if (!gate_is_settled(gate) && !gate_is_closed(gate, now))
+		gate_settle(bucket, gate, &line);
+	return now;
+}
+
+/*
+ * A pattern's bucket goes on with its other names: what it has spoken for is the first mark of the
+ * one that leaves it, as long as somebody has used it at all.
+ */
+static struct rules_source source_of_shared(const struct segment *segment, uint32_t row,
+					    const struct rule *rule)
+{
+	struct rules_source source = source_of(segment, row, row);
+	uint64_t mark = bucket_look(&segment->buckets[row]);
+	struct line line;
+
+	if (mark == BUCKET_UNSET ||
+	    line_from_terms(&line, &rule->terms, line_best_unit(&rule->terms),
+			    segment_hz(segment)) < 0)
+		return (struct rules_source){0};
+
+	const struct origin origin = {
+		.unit = source.unit,
+		.keep = rule->keep,
+		.units = source.units,
+		.burst_units = source.burst_units,
+		.step_ticks = source.step_ticks,
+	};
+
+	source.given = true;
+	source.units = carry_mark(&origin, &line, mark);
+	return source;
+}
+
+/* The bucket that an exact rule's name has been using, if it has: under [default], or shared. */
 static struct rules_source source_of_name(const struct segment *segment, const struct rule *rule)
 {
-	const struct rules_source none = {0};
 	int64_t fallback = names_default_row(segment);
+	int64_t row = rule->kind == ROW_EXACT ? names_find_row(segment, rule->text) : -1;
 	int64_t slot = names_find_slot(segment, rule->text);
 
-	if (rule->kind != ROW_EXACT || fallback < 0 || slot < 0 ||
-	    names_find_row(segment, rule->text) != fallback)
-		return none;
-	return source_of(segment, (uint32_t)fallback, segment->row_count + (uint32_t)slot);
+	bool is_shared = row >= 0 && row_kind(segment, (uint32_t)row) == ROW_PATTERN;
+	uint32_t bucket = is_shared ? (uint32_t)row : segment->row_count + (uint32_t)slot;
+
+	if (row < 0 || (!is_shared && (row != fallback || slot < 0)))
+		return (struct rules_source){0};
+	/* a level that is to be kept is the one after the opening */
+	if (rule->keep != RULES_KEEP_USED)
+		meet_opening(segment, (uint32_t)row, &segment->buckets[bucket]);
+	return is_shared ? source_of_shared(segment, (uint32_t)row, rule)
+			 : source_of(segment, (uint32_t)row, bucket);
 }
 
 int64_t rules_add(struct segment *segment, const struct rule *rule)
@@ -122,11 +239,12 @@ int64_t rules_add(struct segment *segment, const struct rule *rule)
 		return row;
 	table_changed(segment);
 	if (source.bucket_plus_1) {
-		int64_t fallback = names_default_row(segment);
+		bool is_shared = source.bucket_plus_1 <= segment->row_count;
+		int64_t left = is_shared ? source.bucket_plus_1 - 1 : names_default_row(segment);
 
 		move_install(segment, NULL, (uint32_t)row, (uint32_t)row);
-		if (fallback >= 0)
-			rules_wake(segment, (uint32_t)fallback);
+		if (left >= 0)
+			rules_wake(segment, (uint32_t)left);
 	}
 	return row;
 }
@@ -148,19 +266,13 @@ static uint64_t keep_place(uint64_t mark, const void *data)
 	struct line line;
 	uint64_t now =
 		line_read(&context->segment->rows[context->row], &context->segment->time, &line);
-	uint64_t v = line_value(&line, now);
-	int64_t before = (int64_t)context->burst_before;
-	int64_t after = (int64_t)context->burst_after;
-	int64_t ahead = (int64_t)(mark - v);
-	int64_t level = before - (ahead > 0 ? ahead : 0);
+	struct stand stand = line_stand(&line, now, mark);
 
 	if (context->keep == RULES_KEEP_RESET)
-		return v;
-	if (context->keep == RULES_KEEP_PROPORTIONAL && level > 0)
-		level = (int64_t)((line_wide)level * (line_wide)after / (line_wide)before);
-	if (level > after)
-		level = after;
-	return v + (uint64_t)(after - level);
+		return line_mark(&line, now, line_stand(&line, now, BUCKET_UNSET));
+	stand.ahead = carry_ahead(context->keep, stand.ahead, context->burst_before,
+				  context->burst_after);
+	return line_mark(&line, now, stand);
 }
 
 /* The buckets of a row: its own, or those of all names under [default]. */
@@ -170,21 +282,6 @@ static uint32_t buckets_of(const struct segment *segment, uint32_t row, struct b
 
 	*first = &segment->buckets[is_default ? segment->row_count : row];
 	return is_default ? segment->name_count + 1 : 1;
-}
-
-/*
- * What an opening means for the level, if nobody has met it. Returns the present: a closure that
- * is still in force at that time is no opening yet.
- */
-static uint64_t meet_opening(const struct segment *segment, uint32_t row, struct bucket *bucket)
-{
-	struct line line;
-	uint64_t now = line_read(&segment->rows[row], &segment->time, &line);
-	uint64_t gate = gate_load(bucket);
-
-	if (!gate_is_settled(gate) && !gate_is_closed(gate, now))
-		gate_settle(bucket, gate, &line);
-	return now;
 }
 
 static void keep_apply(const struct keep_context *context)
@@ -249,8 +346,9 @@ static int64_t change_in_place(struct segment *segment, uint32_t row, const stru
 			       const struct terms *terms, const struct terms_author *author,
 			       enum rules_keep keep)
 {
+	struct wall_time wall = align_now(&segment->time);
 	struct line line;
-	int status = line_from_terms(&line, terms, before->k, segment_hz(segment));
+	int status = line_next(segment, row, terms, &wall, &line);
 
 	if (status < 0)
 		return status;
@@ -278,7 +376,7 @@ static int64_t change_in_place(struct segment *segment, uint32_t row, const stru
 	return row;
 }
 
-/* Another unit: a new row continues the old one's bucket. */
+/* Another unit: a new row continues the old one's bucket, and says what is kept on the way. */
 static int64_t change_by_moving(struct segment *segment, uint32_t row, const struct terms *terms,
 				const struct terms_author *author, enum rules_keep keep)
 {
@@ -289,14 +387,13 @@ static int64_t change_by_moving(struct segment *segment, uint32_t row, const str
 		.order = atomic_load_explicit(&segment->rows[row].order, memory_order_relaxed),
 		.terms = *terms,
 		.author = *author,
+		.keep = keep,
 	};
 	struct rules_source source = source_of(segment, row, row);
-	struct line before;
 
 	if (rule.kind == ROW_DEFAULT)
 		return WEIR_EROWS;
 	segment_text(segment->rows[row].text, text);
-	line_read(&segment->rows[row], &segment->time, &before);
 
 	int64_t moved = rules_append(segment, &rule, &source);
 
@@ -305,18 +402,6 @@ static int64_t change_by_moving(struct segment *segment, uint32_t row, const str
 	keep_begin(segment, row, keep);
 	rules_remove(segment, row);
 	move_install(segment, NULL, (uint32_t)moved, (uint32_t)moved);
-
-	struct line after;
-
-	line_read(&segment->rows[moved], &segment->time, &after);
-	const struct keep_context context = {
-		.segment = segment,
-		.row = (uint32_t)moved,
-		.keep = keep,
-		.burst_before = line_rescale(before.burst_units, before.k, after.k),
-		.burst_after = after.burst_units,
-	};
-	keep_apply(&context);
 	return moved;
 }
 
@@ -326,7 +411,7 @@ int64_t rules_change(struct segment *segment, uint32_t row, const struct terms *
 	struct line before;
 	uint64_t now = line_read(&segment->rows[row], &segment->time, &before);
 
-	if (line_k_fits(terms, before.k, line_value(&before, now)))
+	if (line_unit_fits(terms, line_unit(&before), line_value(&before, now)))
 		return change_in_place(segment, row, &before, terms, author, keep);
 	return change_by_moving(segment, row, terms, author, keep);
 }
@@ -346,8 +431,20 @@ void rules_set_order(struct segment *segment, uint32_t row, uint32_t order)
 struct home {
 	struct bucket *bucket; /* NULL: none */
 	uint32_t row;
-	uint64_t mark; /* of the row's bucket, as far as it was taken over */
+	struct stand stand; /* of the row's bucket, as far as it was taken over */
 };
+
+/* Where a bucket that stands so under `from` stands under `to`; a window under way goes on. */
+static uint64_t mark_at_home(const struct line *from, uint64_t now, const struct line *to,
+			     uint64_t there, struct stand stand)
+{
+	struct stand home = line_stand(to, there, BUCKET_UNSET);
+
+	home.ahead = line_rescale(stand.ahead, from->k, to->k);
+	if (from->flags & to->flags & LINE_FIRST && stand.ahead)
+		home.v = line_value(to, there) - (line_value(from, now) - stand.v);
+	return line_mark(to, there, home);
+}
 
 /* A closure goes along; one that is over has drained the row's bucket first. */
 static void home_gate(struct bucket *from, struct bucket *to, const struct line *line, uint64_t now)
@@ -384,13 +481,28 @@ static void thaw_name(struct segment *segment, uint32_t row, struct home *home)
 
 	home_gate(&segment->buckets[row], bucket, &from, now);
 
-	uint64_t v = line_value(&from, now);
-	uint64_t mark = bucket_base(bucket_look(&segment->buckets[row]), v);
-	uint64_t at_home = line_value(&to, there) + line_rescale(mark - v, from.k, to.k);
+	struct stand stand = line_stand(&from, now, bucket_look(&segment->buckets[row]));
+	uint64_t at_home = mark_at_home(&from, now, &to, there, stand);
 
 	bucket_thaw(bucket, at_home);
 	bucket_drain(bucket, at_home);
-	*home = (struct home){bucket, (uint32_t)fallback, mark};
+	*home = (struct home){bucket, (uint32_t)fallback, stand};
+}
+
+/* What the row has given since it was taken over, its last mark being `last`. */
+static uint64_t given_since(const struct line *from, uint64_t now, const struct home *home,
+			    uint64_t last)
+{
+	uint64_t then = home->stand.v + home->stand.ahead;
+
+	if (!(from->flags & LINE_FIRST))
+		return (int64_t)(last - then) > 0 ? last - then : 0;
+
+	struct stand stand = window_stand(from, now, last);
+
+	if (stand.v != home->stand.v)
+		return stand.ahead;
+	return stand.ahead > home->stand.ahead ? stand.ahead - home->stand.ahead : 0;
 }
 
 /* What the row still gave between the thaw and its end goes on the same account. */
@@ -401,13 +513,15 @@ static void close_account(struct segment *segment, uint32_t row, const struct ho
 	struct line from;
 	struct line to;
 
-	if (last == BUCKET_UNSET || (int64_t)(last - home->mark) <= 0)
+	if (last == BUCKET_UNSET)
 		return;
-	line_read(&segment->rows[row], &segment->time, &from);
-	uint64_t there = line_read(&segment->rows[home->row], &segment->time, &to);
 
-	bucket_charge(home->bucket, line_value(&to, there),
-		      line_rescale(last - home->mark, from.k, to.k));
+	uint64_t now = line_read(&segment->rows[row], &segment->time, &from);
+	uint64_t there = line_read(&segment->rows[home->row], &segment->time, &to);
+	uint64_t given = given_since(&from, now, home, last);
+
+	if (given)
+		bucket_charge(home->bucket, &to, there, line_rescale(given, from.k, to.k));
 }
 
 static bool has_twin(const struct segment *segment, uint32_t row)
@@ -429,7 +543,7 @@ static bool has_twin(const struct segment *segment, uint32_t row)
 
 void rules_remove(struct segment *segment, uint32_t row)
 {
-	struct home home = {NULL, 0, 0};
+	struct home home = {.bucket = NULL};
 
 	if (!has_twin(segment, row))
 		thaw_name(segment, row, &home);
@@ -470,10 +584,8 @@ void rules_wake(struct segment *segment, uint32_t row)
 	struct line line;
 	struct terms terms;
 	struct terms_author author;
-	uint64_t changed_ns;
 
-	line_read(&segment->rows[row], &segment->time, &line);
-	line_read_terms(&segment->rows[row], &terms, &author, &changed_ns);
+	row_read(segment, row, &line, &terms, &author);
 	line_publish(row_writable(segment, row), &segment->time, &line, &terms, &author, 0);
 }
 
@@ -486,24 +598,36 @@ static uint64_t minted_asleep(uint64_t slope, uint64_t burst_units, uint64_t hz,
 	return units > burst_units ? burst_units : (uint64_t)units;
 }
 
-static int row_rebase(struct segment *segment, uint32_t row, uint64_t hz, uint64_t slept_ns)
+/* By how much V jumps after that; with windows from first use it counts ticks, at most a window's.
+ */
+static uint64_t lift_asleep(const struct line *line, uint64_t hz, uint64_t slept_ns)
+{
+	line_wide ticks = (line_wide)slept_ns * hz / 1000000000u;
+
+	if (line->flags & LINE_ALIGNED)
+		return 0; /* the wall clock went on, and says what has begun */
+	if (line->flags & LINE_FIRST)
+		return ticks > line->step_ticks ? line->step_ticks : (uint64_t)ticks;
+	return minted_asleep(line->slope, line->burst_units, hz, slept_ns);
+}
+
+static int row_rebase(struct segment *segment, uint32_t row, uint64_t hz, uint64_t slept_ns,
+		      const struct wall_time *wall)
 {
 	struct line old;
 	struct line line;
 	struct terms terms;
 	struct terms_author author;
-	uint64_t changed_ns;
 
-	line_read(&segment->rows[row], &segment->time, &old);
-	line_read_terms(&segment->rows[row], &terms, &author, &changed_ns);
-	int status = line_from_terms(&line, &terms, old.k, hz);
+	row_read(segment, row, &old, &terms, &author);
+	int status = line_next(segment, row, &terms, wall, &line);
 
 	if (status < 0)
 		return status;
 	line.shadow.lift_units =
 		minted_asleep(line.shadow.slope, line.shadow.burst_units, hz, slept_ns);
 	line_publish(row_writable(segment, row), &segment->time, &line, &terms, &author,
-		     minted_asleep(line.slope, line.burst_units, hz, slept_ns));
+		     lift_asleep(&line, hz, slept_ns));
 	return 0;
 }
 
@@ -517,10 +641,67 @@ int rules_rebase(struct segment *segment, uint64_t hz, uint64_t slept_ns)
 	if (status < 0)
 		return status;
 	line_publish(&segment->publisher->clock, &segment->time, &clock, &terms, &author, 0);
+
+	struct wall_time wall = align_now(&segment->time);
+
 	for (uint32_t i = 0; i < rows_used(segment); i++) {
 		FAULT_POINT(rebase_row);
-		if (row_is_live(&segment->rows[i]) && row_rebase(segment, i, hz, slept_ns) < 0)
+		if (row_is_live(&segment->rows[i]) &&
+		    row_rebase(segment, i, hz, slept_ns, &wall) < 0)
 			status = WEIR_EVALUE;
 	}
 	return status;
+}
+
+/* ---- the calendar ---- */
+
+/* Returns by how many ticks the row's windows lie later now; 0: they stay, or there are none. */
+static int64_t row_align(struct segment *segment, uint32_t row, const struct wall_time *wall,
+			 uint64_t tolerance)
+{
+	struct line old;
+	struct line line;
+	struct terms terms;
+	struct terms_author author;
+	int64_t shift;
+
+	row_read(segment, row, &old, &terms, &author);
+	if (!(old.flags & LINE_ALIGNED) || !align_possible(terms.window.length_ns) ||
+	    line_next(segment, row, &terms, wall, &line) < 0)
+		return 0;
+	shift = align_shift(&line, &old, &terms.window);
+	if ((shift < 0 ? 0 - (uint64_t)shift : (uint64_t)shift) < tolerance)
+		return 0;
+	line_publish(row_writable(segment, row), &segment->time, &line, &terms, &author, 0);
+	return shift;
+}
+
+unsigned rules_align(struct segment *segment, const struct wall_time *wall, uint64_t tolerance_ns,
+		     int64_t *shift_ns)
+{
+	uint64_t largest = 0;
+	unsigned count = 0;
+	struct line clock;
+
+	segment_clock(segment, &clock);
+	*shift_ns = 0;
+	for (uint32_t i = 0; i < rows_used(segment); i++) {
+		int64_t shift = 0;
+
+		FAULT_POINT(align_row);
+		if (row_is_live(&segment->rows[i]))
+			shift = row_align(segment, i, wall, line_ns_to_ticks(&clock, tolerance_ns));
+		if (shift == 0)
+			continue;
+
+		uint64_t ticks = shift < 0 ? 0 - (uint64_t)shift : (uint64_t)shift;
+
+		count++;
+		if (ticks < largest)
+			continue;
+		largest = ticks;
+		*shift_ns = (int64_t)line_ticks_to_ns(&clock, ticks);
+		*shift_ns = shift < 0 ? -*shift_ns : *shift_ns;
+	}
+	return count;
 }

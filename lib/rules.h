@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "align.h"
 #include "segment.h"
 #include "token_clock.h"
 
@@ -30,12 +31,14 @@ struct rule {
 	uint32_t order;	  /* place in the file */
 	struct terms terms;
 	struct terms_author author;
+	enum rules_keep keep; /* what becomes of the level that its name had under another rule */
 };
 
 /*
  * Appends a rule. If a name moves into it (an exact rule whose name has a bucket under
- * [default]), its mark moves along. Returns the row, or WEIR_EROWS when no row is left (a
- * successor pair is needed: move.h), WEIR_EVALUE.
+ * [default]), its mark moves along; an exact rule for a name that falls under a pattern begins
+ * with what is spoken for of that pattern's bucket, and its closure. `rule->keep` counts. Returns
+ * the row, or WEIR_EROWS when no row is left (a successor pair is needed: move.h), WEIR_EVALUE.
  */
 int64_t rules_add(struct segment *segment, const struct rule *rule);
 
@@ -62,6 +65,14 @@ void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket);
  */
 int rules_rebase(struct segment *segment, uint64_t hz, uint64_t slept_ns);
 
+/*
+ * Lays the windows that follow the calendar out again, by that reading of the wall clock, where
+ * they are off by `tolerance_ns` or more. Returns how many rows that was; *shift_ns is the largest
+ * correction (above 0: later).
+ */
+unsigned rules_align(struct segment *segment, const struct wall_time *wall, uint64_t tolerance_ns,
+		     int64_t *shift_ns);
+
 /* Publishes a row's line as it is, so that all its sleepers wake and look again. */
 void rules_wake(struct segment *segment, uint32_t row);
 
@@ -73,12 +84,18 @@ void rules_recover(struct segment *segment);
 
 /* Appends a rule whose mark comes from elsewhere: move_prepare(). Returns as rules_add(). */
 struct rules_source {
-	uint32_t bucket_plus_1; /* 0: from none (but k and units hold for the names under it) */
-	uint32_t k;
-	uint32_t elsewhere;    /* 1: in the pair that this one replaces */
+	uint32_t bucket_plus_1; /* 0: from none (but the rest holds for the names under it) */
+	uint32_t unit;		/* line_unit() */
+	uint32_t elsewhere;	/* 1: in the pair that this one replaces */
+	bool given;	       /* `units` is the first mark; only a closure comes from the bucket */
 	uint64_t units;	       /* V there at this moment */
 	uint64_t shadow_units; /* that of the shadow limit; 0: there is none */
+	uint64_t burst_units;
+	uint64_t step_ticks; /* with a radix: of a window, which brings the burst; 0: none begins */
 };
+
+/* Where a mark of `line` comes from that moves at the tick `now`. */
+struct rules_source rules_source_of(const struct line *line, uint64_t now, uint32_t bucket_plus_1);
 int64_t rules_append(struct segment *segment, const struct rule *rule,
 		     const struct rules_source *source);
 

@@ -11,16 +11,23 @@ static uint64_t base_of(uint64_t mark, uint64_t v)
 	return mark == 0 || ahead > LINE_FAR ? v : mark;
 }
 
+/* What the shadow limit mints while the rule's own max_wait lasts. */
+static line_wide minted_in_reach(const struct line *line)
+{
+	/* with windows that is ticks; without, what the rule's own clock mints meanwhile */
+	if (line->flags & LINE_WINDOW)
+		return (line_wide)line->reach_units * line->shadow.slope >> LINE_SLOPE_BITS;
+	return (line_wide)(line->reach_units - line->burst_units) * line->shadow.slope /
+	       line->slope;
+}
+
 uint64_t shadow_limit(const struct line *line, uint64_t now, uint64_t ahead_ticks)
 {
 	uint64_t at = now + ahead_ticks;
 	uint64_t most = LINE_FAR;
 
-	/* max_wait, which is there as what the rule's own clock mints meanwhile */
 	if (line->reach_units < LINE_FAR && line->slope) {
-		line_wide wide = (line_wide)(line->reach_units - line->burst_units) *
-					 line->shadow.slope / line->slope +
-				 line->shadow.burst_units;
+		line_wide wide = minted_in_reach(line) + line->shadow.burst_units;
 
 		most = wide < LINE_FAR ? (uint64_t)wide : LINE_FAR;
 	}

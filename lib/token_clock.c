@@ -8,6 +8,7 @@
 #include "fault.h"
 #include "shadow.h"
 #include "weir.h"
+#include "window.h"
 
 #define TEN_YEARS_S 315576000ull
 #define NS_PER_S 1000000000ull
@@ -85,8 +86,7 @@ static struct terms nominal_terms(const struct terms *terms)
 	return nominal;
 }
 
-/* Whether the unit suits the shadow limit as well, at `times` its rate. */
-static bool beside_fits(const struct terms *terms, unsigned k, unsigned times)
+bool line_beside_fits(const struct terms *terms, unsigned k, unsigned times)
 {
 	const struct terms alone = {
 		.rate_micro = terms->beside.rate_micro,
@@ -102,7 +102,7 @@ unsigned line_best_k(const struct terms *terms)
 	struct terms nominal = nominal_terms(terms);
 
 	for (unsigned k = LINE_K_MAX; k > 0; k--)
-		if (ten_years_fit(&nominal, k, 64, 0) && beside_fits(terms, k, 64) &&
+		if (ten_years_fit(&nominal, k, 64, 0) && line_beside_fits(terms, k, 64) &&
 		    line_units(terms->burst_micro, k) < 1ull << 60)
 			return k;
 	return 0;
@@ -113,12 +113,24 @@ bool line_k_fits(const struct terms *terms, unsigned k, uint64_t v)
 	struct terms nominal = nominal_terms(terms);
 
 	/* a unit more than 2^COARSER too large would leave the slope too few bits */
-	return ten_years_fit(&nominal, k, 1, v) && beside_fits(terms, k, 1) &&
+	return ten_years_fit(&nominal, k, 1, v) && line_beside_fits(terms, k, 1) &&
 	       line_units(terms->burst_micro, k) < 1ull << 60 &&
 	       line_best_k(terms) <= k + COARSER_MAX;
 }
 
-/* How far ahead of V a mark may go: the burst, and what max_wait mints. */
+unsigned line_best_unit(const struct terms *terms)
+{
+	return terms->window.kind == WINDOW_FIRST ? window_best_unit(terms) : line_best_k(terms);
+}
+
+bool line_unit_fits(const struct terms *terms, unsigned unit, uint64_t v)
+{
+	if (terms->window.kind == WINDOW_FIRST)
+		return unit >> 8 && window_unit_fits(terms, unit);
+	return unit >> 8 == 0 && line_k_fits(terms, unit, v);
+}
+
+/* How far ahead of V a mark may go: the burst, and what max_wait mints; with windows max_wait. */
 static uint64_t reach_units(const struct terms *terms, const struct line *line, uint64_t hz)
 {
 	if (terms->max_wait_ns == 0)
@@ -126,13 +138,14 @@ static uint64_t reach_units(const struct terms *terms, const struct line *line, 
 
 	line_wide ticks = (line_wide)terms->max_wait_ns * hz / NS_PER_S;
 	line_wide minted = (line_wide)(uint64_t)ticks * line->slope >> LINE_SLOPE_BITS;
-	line_wide reach = minted + line->burst_units;
+	line_wide reach = line->flags & LINE_WINDOW ? ticks : minted + line->burst_units;
 
 	return reach > LINE_FAR ? LINE_FAR : (uint64_t)reach;
 }
 
-int line_from_terms(struct line *out, const struct terms *terms, unsigned k, uint64_t hz)
+int line_from_terms(struct line *out, const struct terms *terms, unsigned unit, uint64_t hz)
 {
+	unsigned k = unit & 63;
 	struct line line = {
 		.k = k,
 		.burst_units = line_units(terms->burst_micro, k),
@@ -143,10 +156,13 @@ int line_from_terms(struct line *out, const struct terms *terms, unsigned k, uin
 		line.flags = LINE_UNLIMITED;
 	else if (terms->rate_micro == 0)
 		line.flags = LINE_NEVER;
-	else if (terms->period_ns == 0 || hz == 0 ||
-		 /* units per tick: rate * 2^k / 10^6 / (period * hz / 10^9) */
-		 !slope_from_ratio((line_wide)terms->rate_micro * 1000,
-				   (line_wide)terms->period_ns * hz, k, &line.slope))
+	else if (terms->window.kind == WINDOW_NONE &&
+		 (terms->period_ns == 0 || hz == 0 ||
+		  /* units per tick: rate * 2^k / 10^6 / (period * hz / 10^9) */
+		  !slope_from_ratio((line_wide)terms->rate_micro * 1000,
+				    (line_wide)terms->period_ns * hz, k, &line.slope)))
+		return WEIR_EVALUE;
+	if (terms->window.kind != WINDOW_NONE && window_from_terms(&line, terms, unit, hz) < 0)
 		return WEIR_EVALUE;
 	if (line.burst_units >= 1ull << 60 || line.initial_units > line.burst_units ||
 	    shadow_from_terms(&line, &terms->beside, hz) < 0)
@@ -164,6 +180,12 @@ uint64_t line_ticks_until(const struct line *line, uint64_t now, uint64_t value)
 
 	if (gap <= 0)
 		return 0;
+	if (line->flags & LINE_ALIGNED)
+		return window_ticks(line, now, 0,
+				    line->step_units ? ((uint64_t)gap - 1) / line->step_units + 1
+						     : WINDOW_NEVER);
+	if (line->flags & LINE_FIRST)
+		return (uint64_t)gap;
 	if (line->slope == 0)
 		return UINT64_MAX;
 
@@ -201,6 +223,19 @@ uint64_t line_ns_to_ticks(const struct line *clock, uint64_t ns)
 	return ticks >> 64 ? UINT64_MAX : (uint64_t)ticks;
 }
 
+uint64_t line_read_wall(const struct rule_row *row)
+{
+	uint64_t generation;
+	uint64_t wall;
+
+	do { /* as line_read() does, and pairs with the same stores */
+		generation = atomic_load_explicit(&row->generation, memory_order_acquire);
+		wall = atomic_load_explicit(&row->copies[generation & 1].terms.window_wall_ns,
+					    memory_order_acquire);
+	} while (atomic_load_explicit(&row->generation, memory_order_relaxed) != generation);
+	return wall;
+}
+
 void line_read_terms(const struct rule_row *row, struct terms *terms, struct terms_author *author,
 		     uint64_t *changed_ns)
 {
@@ -220,16 +255,17 @@ void line_read_terms(const struct rule_row *row, struct terms *terms, struct ter
 			.shadow = (TERMS_LOAD(words.shape) >> 16 & LINE_SHADOW) != 0,
 			.beside = {TERMS_LOAD(shadow.rate_micro), TERMS_LOAD(shadow.period_ns),
 				   TERMS_LOAD(shadow.burst_micro)},
+			.window = window_load(from),
 		};
 		for (unsigned i = 0; i < LAYOUT_CLASSES; i++)
 			terms->classes[i] = (struct class_leave){TERMS_LOAD(classes[i].name),
 								 TERMS_LOAD(classes[i].leave)};
 		*author = (struct terms_author){
-			.origin = TERMS_LOAD(terms.origin) == ORIGIN_OPERATOR ? ORIGIN_OPERATOR
-									      : ORIGIN_FILE,
-			.uid = TERMS_LOAD(terms.changed_uid),
+			.origin = TERMS_LOAD(words.shape) >> 48 == ORIGIN_OPERATOR ? ORIGIN_OPERATOR
+										   : ORIGIN_FILE,
+			.uid = TERMS_LOAD(terms.changed) & UINT32_MAX,
 		};
-		*changed_ns = TERMS_LOAD(terms.changed_ns);
+		*changed_ns = (TERMS_LOAD(terms.changed) >> 32) * NS_PER_S;
 #undef TERMS_LOAD
 	} while (atomic_load_explicit(&row->generation, memory_order_relaxed) != generation);
 }
@@ -243,7 +279,9 @@ static void copy_fill(struct line_copy *copy, const struct line *line, const str
 	COPY_STORE(words.origin_units, line->origin_units);
 	COPY_STORE(words.origin_fraction, line->origin_fraction);
 	COPY_STORE(words.slope, line->slope);
-	COPY_STORE(words.shape, line->k | (uint64_t)line->flags << 16);
+	COPY_STORE(words.shape, line_unit(line) | (uint64_t)line->flags << 16 |
+					(uint64_t)(uint16_t)terms->window.minutes << 32 |
+					(uint64_t)author->origin << 48);
 	COPY_STORE(words.burst_units, line->burst_units);
 	COPY_STORE(words.reach_units, line->reach_units);
 	COPY_STORE(words.initial_units, line->initial_units);
@@ -253,9 +291,10 @@ static void copy_fill(struct line_copy *copy, const struct line *line, const str
 	COPY_STORE(terms.burst_micro, terms->burst_micro);
 	COPY_STORE(terms.initial_micro, terms->initial_micro);
 	COPY_STORE(terms.max_wait_ns, terms->max_wait_ns);
-	COPY_STORE(terms.origin, author->origin);
-	COPY_STORE(terms.changed_ns, time_source_kernel_ns(CLOCK_REALTIME));
-	COPY_STORE(terms.changed_uid, author->uid);
+	COPY_STORE(terms.changed, time_source_kernel_ns(CLOCK_REALTIME) / NS_PER_S << 32 |
+					  (author->uid & UINT32_MAX));
+	COPY_STORE(terms.window_ns, terms->window.length_ns);
+	COPY_STORE(terms.window_wall_ns, line->origin_wall_ns);
 	COPY_STORE(shadow.origin_ticks, line->shadow.origin_ticks);
 	COPY_STORE(shadow.origin_units, line->shadow.origin_units);
 	COPY_STORE(shadow.origin_fraction, line->shadow.origin_fraction);
@@ -279,12 +318,35 @@ static void generation_advance(struct rule_row *row, uint64_t generation)
 	FAULT_POINT(publish_stored);
 }
 
-/* Sets the line's origin so that it passes through `value` (in 2^-64 unit) at `ticks`. */
-static void line_set_origin(struct line *line, uint64_t ticks, line_wide value)
+/*
+ * Sets the line's origin so that it passes through `value` (in 2^-64 unit) at `ticks`. With
+ * LINE_ALIGNED the origin is where a window begins: the last one before `ticks`, unless even the
+ * one that was given begins later.
+ */
+static void line_set_origin(struct line *line, const struct terms *terms, uint64_t ticks,
+			    line_wide value)
 {
-	line->origin_ticks = ticks;
 	line->origin_units = (uint64_t)(value >> 64);
-	line->origin_fraction = (uint64_t)value;
+	if (line->flags & LINE_ALIGNED) {
+		uint64_t since = line_elapsed(line, ticks) >> 4;
+		uint64_t begun = line->step_ticks ? since / line->step_ticks : 0;
+
+		line->origin_ticks += begun * line->step_ticks;
+		line->origin_wall_ns += begun * terms->window.length_ns;
+		return;
+	}
+	line->origin_ticks = ticks;
+	if (!(line->flags & LINE_WINDOW))
+		line->origin_fraction = (uint64_t)value;
+}
+
+/* V where the next line begins: the old one's, or what the next one says by itself, if later. */
+static line_wide publish_value(const struct line *old, const struct line *next, uint64_t origin)
+{
+	line_wide value = line_value_wide(old, origin);
+	line_wide own = next->flags & LINE_ALIGNED ? line_value_wide(next, origin) : 0;
+
+	return own > value ? own : value;
 }
 
 /* The shadow limit's line goes on in the same way; V is never 0 where there is one. */
@@ -298,6 +360,17 @@ static void line_set_shadow_origin(struct line *line, uint64_t ticks, line_wide 
 	line->shadow.origin_fraction = (uint64_t)value;
 }
 
+/* Sets the origins of a line so that it goes on where the old one is at that tick, or lifted. */
+static void line_go_on(struct line *line, const struct line *old, const struct terms *terms,
+		       uint64_t origin, line_wide lift)
+{
+	/* line_read() leaves it alone where there is none */
+	if (!(line->flags & LINE_BESIDE))
+		line->shadow = (struct shadow_line){0};
+	line_set_origin(line, terms, origin, publish_value(old, line, origin) + lift);
+	line_set_shadow_origin(line, origin, shadow_value_wide(&old->shadow, origin));
+}
+
 /* The margin by which an origin lies ahead of its publication: about a microsecond. */
 static uint64_t publish_margin(const struct time_source *time)
 {
@@ -309,14 +382,11 @@ uint64_t line_publish(struct rule_row *row, const struct time_source *time, cons
 		      uint64_t lift_units)
 {
 	struct line old;
-	struct line line = *next;
+	struct line line;
 	line_wide lift = (line_wide)lift_units << 64;
 	uint64_t stored;
 	int attempts = 0;
 
-	/* line_read() leaves it alone where there is none */
-	if (!(line.flags & LINE_BESIDE))
-		line.shadow = (struct shadow_line){0};
 	line_read(row, time, &old);
 	/* relaxed, here and below: this thread is the only one that stores it */
 	line_read_shadow(
@@ -329,9 +399,8 @@ uint64_t line_publish(struct rule_row *row, const struct time_source *time, cons
 
 		do { /* again, if held up in it: nobody has seen it yet */
 			origin = time_source_ticks(time) + publish_margin(time);
-			line_set_origin(&line, origin, line_value_wide(&old, origin) + lift);
-			line_set_shadow_origin(&line, origin,
-					       shadow_value_wide(&old.shadow, origin));
+			line = *next;
+			line_go_on(&line, &old, terms, origin, lift);
 			copy_fill(&row->copies[(generation + 1) & 1], &line, terms, author);
 		} while (time_source_ticks(time) > origin && ++attempts < 100);
 		generation_advance(row, generation);
@@ -348,10 +417,10 @@ void line_begin(struct rule_row *row, const struct time_source *time, const stru
 		const struct terms *terms, const struct terms_author *author)
 {
 	struct line line = *first;
-
+	uint64_t birth = line.flags & LINE_FIRST ? LINE_BIRTH_FIRST : LINE_BIRTH;
 	uint64_t origin = time_source_ticks(time);
 
-	line_set_origin(&line, origin, (line_wide)1 << 64);
+	line_set_origin(&line, terms, origin, (line_wide)birth << 64);
 	line_set_shadow_origin(&line, origin, 0);
 	copy_fill(&row->copies[1], &line, terms, author);
 	generation_advance(row, 0);

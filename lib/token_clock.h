@@ -39,6 +39,19 @@ struct class_leave {
 	uint64_t leave;
 };
 
+enum window_kind {
+	WINDOW_NONE = 0,    /* no windows: the clock is a straight line */
+	WINDOW_ALIGNED = 1, /* by the wall clock */
+	WINDOW_FIRST = 2,   /* with the first use after the last window ended */
+};
+
+/* Windows as people write them; each brings rate * length / period tokens. */
+struct window_terms {
+	uint64_t length_ns; /* 0: none */
+	enum window_kind kind;
+	int32_t minutes; /* WINDOW_ALIGNED: east of UTC */
+};
+
 /* A rule as people write it. */
 struct terms {
 	uint64_t rate_micro;	/* millionths of a token per period, 0, or TERMS_UNLIMITED */
@@ -49,6 +62,7 @@ struct terms {
 	uint64_t shadow;	/* 1: what is refused is counted, and passes */
 	struct shadow_terms beside;
 	struct class_leave classes[LAYOUT_CLASSES]; /* those that there are come first */
+	struct window_terms window;
 };
 
 /* Who publishes a change, for people. */
@@ -67,19 +81,40 @@ struct shadow_line {
 	uint64_t lift_units; /* of one about to be published: by which V is to jump */
 };
 
-/* A line as values of one process, read or about to be published. */
+/*
+ * A line as values of one process, read or about to be published. A row's unit is k and radix:
+ * line_unit(). Lines with windows use two words in their own way, and go by window.h.
+ */
 struct line {
 	uint64_t origin_ticks;
 	uint64_t origin_units;
-	uint64_t origin_fraction;
-	uint64_t slope;
+	union {
+		uint64_t origin_fraction;
+		uint64_t step_units; /* with windows: what each brings */
+	};
+	union {
+		uint64_t slope;
+		uint64_t step_ticks; /* with windows: how long each is */
+	};
 	uint64_t burst_units;
-	uint64_t reach_units;
+	uint64_t reach_units; /* with windows: ticks */
 	uint64_t initial_units;
+	uint64_t origin_wall_ns; /* LINE_ALIGNED, to be published */
 	unsigned k;
+	unsigned radix;
 	unsigned flags;
 	struct shadow_line shadow; /* if flags & LINE_BESIDE */
 };
+
+#define LINE_WINDOW (LINE_ALIGNED | LINE_FIRST)
+
+/* What the first glance of a call does not decide. */
+#define LINE_COLD (LINE_UNLIMITED | LINE_WINDOW | LINE_SHADOW | LINE_BESIDE)
+
+static inline unsigned line_unit(const struct line *line)
+{
+	return line->k | line->radix << 8;
+}
 
 /*
  * Sixteenths of a tick since the line's origin, so that slope times elapsed is in 2^-64 unit and
@@ -97,11 +132,22 @@ static inline uint64_t line_elapsed(const struct line *line, uint64_t ticks)
 	return elapsed << 4;
 }
 
-/* V at a tick, in 2^-64 unit. */
-static inline line_wide line_value_wide(const struct line *line, uint64_t ticks)
+/* V of a straight line at a tick, in 2^-64 unit. */
+static inline line_wide line_straight_wide(const struct line *line, uint64_t ticks)
 {
 	return ((line_wide)line->origin_units << 64 | line->origin_fraction) +
 	       (line_wide)line_elapsed(line, ticks) * line->slope;
+}
+
+/* V of a line with windows: window.c. */
+uint64_t window_value(const struct line *line, uint64_t ticks);
+
+/* V at a tick, in 2^-64 unit. */
+static inline line_wide line_value_wide(const struct line *line, uint64_t ticks)
+{
+	if (__builtin_expect(line->flags & LINE_WINDOW, 0))
+		return (line_wide)window_value(line, ticks) << 64;
+	return line_straight_wide(line, ticks);
 }
 
 /* V at a tick, in whole units. */
@@ -163,6 +209,7 @@ static inline __attribute__((always_inline)) uint64_t line_read_words(
 		}
 #undef LINE_LOAD
 		out->k = shape & 63;
+		out->radix = shape >> 8 & 63;
 		out->flags = shape >> 16 & 0xffff;
 		if (whole && out->flags & LINE_BESIDE)
 			line_read_shadow(&row->copies[generation & 1].shadow, &out->shadow);
@@ -200,6 +247,9 @@ static inline uint64_t line_read_short(const struct rule_row *row, const struct 
 	return line_read_words(row, time, out, false, NULL);
 }
 
+/* The wall clock at the line's origin, in ns since 1970; 0 but for LINE_ALIGNED. */
+uint64_t line_read_wall(const struct rule_row *row);
+
 /* The terms that belong to the line in force; for people, the daemon and the tools. */
 void line_read_terms(const struct rule_row *row, struct terms *terms, struct terms_author *author,
 		     uint64_t *changed_ns);
@@ -231,6 +281,13 @@ unsigned line_best_k(const struct terms *terms);
  */
 bool line_k_fits(const struct terms *terms, unsigned k, uint64_t v);
 
+/* Whether a unit of 2^-k token suits the terms' shadow limit, at so many times its rate. */
+bool line_beside_fits(const struct terms *terms, unsigned k, unsigned times);
+
+/* The same of a row's whole unit, k | radix << 8: with WINDOW_FIRST by window.h. */
+unsigned line_best_unit(const struct terms *terms);
+bool line_unit_fits(const struct terms *terms, unsigned unit, uint64_t v);
+
 /*
  * The slope has 60 bits below the unit: over ten years of nanoseconds its rounding adds less than
  * a unit to V, whatever the rate, and 64 times the rate a unit was chosen for stays below the 16
@@ -238,10 +295,10 @@ bool line_k_fits(const struct terms *terms, unsigned k, uint64_t v);
  */
 
 /*
- * Terms -> slope, burst, reach, initial level and flags, at k, for a clock of `hz` ticks per
- * second. The origin is left alone. Returns 0 or WEIR_EVALUE.
+ * Terms -> slope, burst, reach, initial level and flags, at a unit, for a clock of `hz` ticks per
+ * second. The origin is 0, and of WINDOW_ALIGNED the caller's (align.h). Returns 0, WEIR_EVALUE.
  */
-int line_from_terms(struct line *out, const struct terms *terms, unsigned k, uint64_t hz);
+int line_from_terms(struct line *out, const struct terms *terms, unsigned unit, uint64_t hz);
 
 /* The clock line itself: nanoseconds over ticks. */
 int line_from_hz(struct line *out, uint64_t hz);
@@ -254,14 +311,22 @@ uint64_t line_rescale(uint64_t units, unsigned from_k, unsigned to_k);
 
 /*
  * Publishes `next` (its origin is computed here) through the value of the line in force, lifted
- * by `lift_units` where V must jump (a suspended machine). Publisher only. Wakes the row's
- * sleepers. Returns the V at the new origin.
+ * by `lift_units` where V must jump (a suspended machine). With LINE_ALIGNED, next's own origin
+ * says where its windows begin and what V is there, at least: V is the later of both. Publisher
+ * only. Wakes the row's sleepers. Returns the V at the new origin.
  */
 uint64_t line_publish(struct rule_row *row, const struct time_source *time, const struct line *next,
 		      const struct terms *terms, const struct terms_author *author,
 		      uint64_t lift_units);
 
-/* Gives a new row its first line: V = 1 at this moment. */
+/*
+ * V of a new row at its birth. Where V counts ticks it begins so late that a window that is under
+ * way when its mark moves here can have begun before.
+ */
+#define LINE_BIRTH 1ull
+#define LINE_BIRTH_FIRST (1ull << 58)
+
+/* Gives a new row its first line: V is what it is at birth at this moment. */
 void line_begin(struct rule_row *row, const struct time_source *time, const struct line *first,
 		const struct terms *terms, const struct terms_author *author);
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "align.h"
 #include "token_clock.h"
 
 #define NS_PER_S 1000000000ull
@@ -32,6 +33,14 @@ static const char FAST_RATE[] = "a rate is at most 1000000000 tokens a second";
 static const char LONG_PERIOD[] = "a rate's period is 1 s to 366 d";
 static const char MANY_TOKENS[] = "tokens are at most 1000000000000 (10^12)";
 static const char LONG_DURATION[] = "a duration is at most 366d";
+static const char BAD_WINDOW[] =
+	"a window is a duration, and aligned (the default), aligned +HH:MM or "
+	"-HH:MM, or first; or none (1h, 1d aligned +02:00, 1h first)";
+static const char SHORT_WINDOW[] = "a window is at least 1ms";
+static const char ODD_WINDOW[] =
+	"a window by the calendar divides a day (1h, 15min, 1d) or is a week "
+	"(7d); any other length can begin with its first use (30d first)";
+static const char FAR_OFFSET[] = "an offset from UTC is +HH:MM or -HH:MM, at most 23:59";
 static const char COUNT_RANGE[] = "the count is out of range";
 
 /* Tokens up to here are written without a multiple. */
@@ -284,6 +293,82 @@ const char *value_count(const char *text, uint64_t min, uint64_t max, uint64_t *
 	return NULL;
 }
 
+/* +HH:MM or -HH:MM, to the end of the text. */
+static const char *read_offset(const char *text, int32_t *minutes)
+{
+	bool shaped = strlen(text) == 6 && (text[0] == '+' || text[0] == '-') && text[3] == ':';
+	int hours;
+
+	for (int i = 1; shaped && i < 6; i++)
+		shaped = i == 3 || is_digit(text[i]);
+	if (!shaped)
+		return FAR_OFFSET;
+	hours = (text[1] - '0') * 10 + text[2] - '0';
+	*minutes = (text[4] - '0') * 10 + text[5] - '0';
+	if (hours > 23 || *minutes > 59)
+		return FAR_OFFSET;
+	*minutes = (text[0] == '-' ? -1 : 1) * (hours * 60 + *minutes);
+	return NULL;
+}
+
+/* The next word of a text; returns its length. */
+static size_t next_word(const char **text)
+{
+	*text += strspn(*text, " \t");
+	return strcspn(*text, " \t");
+}
+
+static bool is_word(const char *text, size_t bytes, const char *word)
+{
+	return bytes == strlen(word) && memcmp(text, word, bytes) == 0;
+}
+
+/* What stands behind the duration. */
+static const char *read_window_kind(const char *text, struct window_terms *window)
+{
+	size_t bytes = next_word(&text);
+
+	window->kind = WINDOW_ALIGNED;
+	if (bytes == 0)
+		return NULL;
+	if (is_word(text, bytes, "first"))
+		window->kind = WINDOW_FIRST;
+	else if (!is_word(text, bytes, "aligned"))
+		return BAD_WINDOW;
+	text += bytes;
+	bytes = next_word(&text);
+	if (bytes == 0)
+		return NULL;
+	return window->kind == WINDOW_ALIGNED ? read_offset(text, &window->minutes) : BAD_WINDOW;
+}
+
+const char *value_window(const char *text, struct window_terms *window)
+{
+	struct window_terms found = {0};
+	char duration[VALUE_TEXT_BYTES];
+	size_t bytes = next_word(&text);
+	const char *why;
+
+	if (is_word(text, bytes, "none") && text[bytes] == '\0') {
+		*window = found;
+		return NULL;
+	}
+	if (bytes == 0 || bytes >= sizeof(duration))
+		return BAD_WINDOW;
+	memcpy(duration, text, bytes);
+	duration[bytes] = '\0';
+	why = value_duration(duration, &found.length_ns);
+	if (!why && found.length_ns < 1000000)
+		why = SHORT_WINDOW;
+	if (!why)
+		why = read_window_kind(text + bytes, &found);
+	if (!why && found.kind == WINDOW_ALIGNED && !align_possible(found.length_ns))
+		why = ODD_WINDOW;
+	if (!why)
+		*window = found;
+	return why;
+}
+
 /*
  * value / scale as an exact decimal, with its unit. Returns its length, or 0 if the decimals do
  * not end within FRACTION_DIGITS or the text does not fit.
@@ -344,6 +429,24 @@ char *value_duration_text(uint64_t ns, char out[VALUE_TEXT_BYTES])
 	if (ns == 0)
 		return strcpy(out, "0");
 	return write_shortest(out, ns, 1, durations);
+}
+
+char *value_window_text(const struct window_terms *window, char out[VALUE_TEXT_BYTES])
+{
+	int minutes = window->minutes < 0 ? -window->minutes : window->minutes;
+	char duration[VALUE_TEXT_BYTES];
+
+	if (window->kind == WINDOW_NONE)
+		return strcpy(out, "none");
+	value_duration_text(window->length_ns, duration);
+	if (window->kind == WINDOW_FIRST)
+		snprintf(out, VALUE_TEXT_BYTES, "%.22s first", duration);
+	else if (minutes == 0)
+		snprintf(out, VALUE_TEXT_BYTES, "%.22s aligned", duration);
+	else
+		snprintf(out, VALUE_TEXT_BYTES, "%.22s aligned %c%02d:%02d", duration,
+			 window->minutes < 0 ? '-' : '+', minutes / 60 % 100, minutes % 60);
+	return out;
 }
 
 /* [N]UNIT, the shortest; what is no whole number of seconds can only come from damage. */

@@ -6,6 +6,8 @@
  *	tokens		NUMBER with an optional K, M, G, Ki, Mi, Gi		100  1.5K  1M
  *	duration	NUMBER with ns, us, ms, s, min, h or d; 0		250ms  30s  1h
  *	count		a whole number with an optional K, M, G, Ki, Mi, Gi	1024  1M
+ *	window		DURATION [aligned [+HH:MM or -HH:MM] | first]; none	1h  1d aligned
+ *+02:00
  *
  * Each returns NULL, or a sentence that says what would be right; *out is written on success
  * only. Numbers are decimal, may have a fraction (not counts), no sign and no exponent. They are
@@ -16,6 +18,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "token_clock.h"
 
 #define VALUE_PERIOD_MAX_NS (366 * 86400 * 1000000000ull)
 #define VALUE_TOKENS_MAX_MICRO 1000000000000000000ull /* 10^12 tokens */
@@ -34,11 +38,18 @@ const char *value_duration(const char *text, uint64_t *ns);
 
 const char *value_count(const char *text, uint64_t min, uint64_t max, uint64_t *count);
 
+/*
+ * Windows of 1ms and more. Without a word behind the duration they are aligned; aligned ones
+ * divide a day or are a week, and begin by the wall clock of UTC or so far east (+) or west of it.
+ */
+const char *value_window(const char *text, struct window_terms *window);
+
 #define VALUE_TEXT_BYTES 40
 
 /* The other way: the shortest text that reads back as the same value. Return `out`. */
 char *value_rate_text(uint64_t rate_micro, uint64_t period_ns, char out[VALUE_TEXT_BYTES]);
 char *value_tokens_text(uint64_t micro, char out[VALUE_TEXT_BYTES]);
 char *value_duration_text(uint64_t ns, char out[VALUE_TEXT_BYTES]);
+char *value_window_text(const struct window_terms *window, char out[VALUE_TEXT_BYTES]);
 
 #endif

@@ -138,11 +138,23 @@ struct resolution stage_resolve(struct stage *stage, const char *name)
 bool stage_take(struct stage *stage, const char *name, uint64_t tokens)
 {
 	struct resolution at = stage_resolve(stage, name);
+	struct bucket *bucket = &stage->segment.buckets[at.bucket];
+	struct bucket_windows windows;
 	struct bucket_mark mark;
 	struct line line;
 	uint64_t now = line_read(&stage->segment.rows[at.row], &stage->segment.time, &line);
-	bool taken = bucket_take(&stage->segment.buckets[at.bucket], line_value(&line, now),
-				 tokens << line.k, line.burst_units, &mark) == BUCKET_TAKEN;
+	const struct bucket_want want = {
+		.unit = tokens << line.k,
+		.least = 1,
+		.most = 1,
+		.limit = line.burst_units,
+	};
+	enum bucket_result result =
+		line.flags & LINE_WINDOW ? bucket_take_window(bucket, bucket_load(bucket), &line,
+							      now, &want, &windows)
+					 : bucket_take(bucket, line_value(&line, now),
+						       tokens << line.k, line.burst_units, &mark);
+	bool taken = result == BUCKET_TAKEN;
 
 	tally_count(&stage->segment.tallies, at.bucket,
 		    taken ? COUNT_GRANTED_CALLS : COUNT_REFUSED_CALLS, tokens << line.k);
@@ -155,9 +167,9 @@ void stage_charge(struct stage *stage, const char *name, uint64_t tokens)
 	struct line line;
 	uint64_t now = line_read(&stage->segment.rows[at.row], &stage->segment.time, &line);
 
-	assert_int_equal(bucket_charge(&stage->segment.buckets[at.bucket], line_value(&line, now),
-				       tokens << line.k),
-			 BUCKET_TAKEN);
+	assert_int_equal(
+		bucket_charge(&stage->segment.buckets[at.bucket], &line, now, tokens << line.k),
+		BUCKET_TAKEN);
 }
 
 /* ---- weirctl ---- */

@@ -267,7 +267,10 @@ static void test_far_debt(void **state)
 	scene_add(&from.segment, ROW_EXACT, "api", 1000000000, 1000);
 	uint32_t row = add(&to, ROW_EXACT, "api", 1, 1000);
 
-	assert_int_equal(bucket_charge(bucket_named(&from, "api"), 1, UINT64_MAX), BUCKET_TAKEN);
+	uint64_t now = line_read(&from.segment.rows[1], &from.segment.time, &line);
+
+	assert_int_equal(bucket_charge(bucket_named(&from, "api"), &line, now, UINT64_MAX),
+			 BUCKET_TAKEN);
 	assert_true(has_line(&from, " used=2305843009213693952 "));
 	reboot(&from, &to, 400 * DAY);
 	line_read(&to.segment.rows[row], &to.segment.time, &line);

@@ -80,6 +80,15 @@ static void fill(struct scene *scene)
 	assert_null(config_set_term(&changed, "class background", "leave 20 %"));
 	assert_null(config_finish_terms(&changed, true, true));
 	assert_int_equal(rules_change(segment, 2, &changed, &operator_is, RULES_KEEP_USED), 2);
+	for (int i = 0; i < 2; i++) {
+		struct rule windows = {.kind = ROW_EXACT, .text = i ? "first" : "by the hour"};
+
+		windows.terms = scene_terms(100, 100);
+		windows.terms.period_ns = 3600 * SCENE_SECOND;
+		windows.terms.window = (struct window_terms){3600 * SCENE_SECOND,
+							     i ? WINDOW_FIRST : WINDOW_ALIGNED, 0};
+		assert_int_equal(rules_add(segment, &windows), 5 + i);
+	}
 	assert_int_equal(segment_reveal(segment, &scene->place), 0);
 }
 
@@ -88,8 +97,8 @@ static void use(struct scene *scene)
 	static const struct {
 		const char *name;
 		double cost;
-	} draws[] = {{"api.github.com", 30}, {"p/1", 7},    {"p/2", 8},
-		     {"other", 4},	     {"closed", 1}, {"p/2", 90}};
+	} draws[] = {{"api.github.com", 30}, {"p/1", 7},  {"p/2", 8},	 {"other", 4},
+		     {"closed", 1},	     {"p/2", 90}, {"first", 40}, {"by the hour", 40}};
 	struct weir *weir = scene_open(&scene->place);
 
 	for (size_t i = 0; i < sizeof(draws) / sizeof(draws[0]); i++) {
@@ -199,7 +208,7 @@ static void test_header(void **state)
 	assert_int_equal(scene.segment.member_count, 4);
 	assert_int_equal(scene.segment.time.kind, CLOCK_KIND_MANUAL);
 	assert_int_equal(segment_now_ns(&scene.segment), 2 * SCENE_SECOND);
-	assert_int_equal(atomic_load(&scene.segment.rules->rows_used), 5);
+	assert_int_equal(atomic_load(&scene.segment.rules->rows_used), 7);
 	scene_end(&scene);
 }
 
@@ -236,6 +245,9 @@ static void test_rules(void **state)
 	assert_int_equal(terms.classes[0].leave, 20 * CLASS_PERCENT | CLASS_SHARE);
 	assert_int_equal(terms.classes[1].name, class_number("batch"));
 	assert_int_equal(terms.classes[1].leave, 2500000);
+	line_read_terms(&scene.segment.rows[6], &terms, &author, &changed_ns);
+	assert_int_equal(terms.window.kind, WINDOW_FIRST);
+	assert_int_equal(terms.window.length_ns, 3600 * SCENE_SECOND);
 	scene_end(&scene);
 }
 
@@ -256,6 +268,8 @@ static void test_levels(void **state)
 		{"p/1", 65, 80, 40, 3, 0, 69},
 		{"other", 6, 10, 10, 1, 1, 7},
 		{"never used", 10, 10, 10, 0, 0, 10},
+		{"by the hour", 60, 100, 100 / 3600.0, 1, 0, 60},
+		{"first", 60, 100, 100 / 3600.0, 1, 0, 60},
 	};
 	struct scene scene;
 
@@ -284,6 +298,34 @@ static void test_levels(void **state)
 		}
 		time_source_advance(&scene.segment.time, SCENE_SECOND / 10);
 	}
+	weir_close(weir);
+	scene_end(&scene);
+}
+
+/* When the windows of the image end. */
+static void test_windows(void **state)
+{
+	struct scene scene;
+	struct weir_level level = {.size = sizeof(level)};
+
+	(void)state;
+	golden_begin(&scene);
+	struct weir *weir = scene_open(&scene.place);
+	struct weir_endpoint *hour = scene_endpoint(weir, "by the hour");
+	struct weir_endpoint *first = scene_endpoint(weir, "first");
+
+	/* by the calendar of the manual clock, at 1 h; the other began at 2 s */
+	assert_int_equal(weir_peek(hour, &level), 0);
+	assert_int_equal(level.renews_ns, 3598 * SCENE_SECOND);
+	assert_int_equal(weir_peek(first, &level), 0);
+	assert_in_range(level.renews_ns, 3600 * SCENE_SECOND - 3433228, 3600 * SCENE_SECOND);
+	time_source_advance(&scene.segment.time, 3598 * SCENE_SECOND);
+	assert_int_equal(weir_acquire(hour, 100, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_acquire(first, 61, NULL), WEIR_REFUSE);
+	time_source_advance(&scene.segment.time, 2 * SCENE_SECOND);
+	assert_int_equal(weir_acquire(first, 100, NULL), WEIR_ADMIT);
+	weir_endpoint_close(hour);
+	weir_endpoint_close(first);
 	weir_close(weir);
 	scene_end(&scene);
 }
@@ -383,7 +425,7 @@ static void test_adopted(void **state)
 	(void)state;
 	golden_begin(&scene);
 	rules_recover(&scene.segment);
-	assert_int_equal(rules_change(&scene.segment, 1, &terms, &author, RULES_KEEP_USED), 5);
+	assert_int_equal(rules_change(&scene.segment, 1, &terms, &author, RULES_KEEP_USED), 7);
 	assert_int_equal(segment_create(&next, &scene.place, &golden_shape), 0);
 	assert_int_equal(move_prepare(&scene.segment, &next, NULL), 0);
 	assert_int_equal(segment_reveal(&next, &scene.place), 0);
@@ -410,7 +452,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_header),	cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_levels),	cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_members), cmocka_unit_test(test_names),
-		cmocka_unit_test(test_shadows), cmocka_unit_test(test_adopted),
+		cmocka_unit_test(test_shadows), cmocka_unit_test(test_windows),
+		cmocka_unit_test(test_adopted),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "write") == 0)

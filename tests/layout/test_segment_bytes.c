@@ -20,7 +20,7 @@
 
 #define PAGE WEIR_SOURCE_DIR "/doc/man/weir-segment.5"
 #define HEADER WEIR_SOURCE_DIR "/lib/layout.h"
-#define SIGNATURE_OF_VERSION_2 0x1beff960784f4bddull
+#define SIGNATURE_OF_VERSION_2 0xc810abec6ebe03b7ull
 
 /* ---- what the compiler says ---- */
 
@@ -79,11 +79,12 @@ static const struct field fields[] = {
 	FIELD(rule_row, kind),
 	FIELD(rule_row, order),
 	FIELD(rule_row, source),
-	FIELD(rule_row, source_k),
+	FIELD(rule_row, source_shape),
 	FIELD(rule_row, source_elsewhere),
 	FIELD(rule_row, source_units),
 	FIELD(rule_row, source_shadow),
-	FIELD(rule_row, reserved),
+	FIELD(rule_row, source_burst),
+	FIELD(rule_row, source_ticks),
 	FIELD(rule_row, copies),
 	FIELD(rule_row, text),
 	FIELD(line_copy, words),
@@ -103,9 +104,9 @@ static const struct field fields[] = {
 	FIELD(line_terms, burst_micro),
 	FIELD(line_terms, initial_micro),
 	FIELD(line_terms, max_wait_ns),
-	FIELD(line_terms, origin),
-	FIELD(line_terms, changed_ns),
-	FIELD(line_terms, changed_uid),
+	FIELD(line_terms, changed),
+	FIELD(line_terms, window_ns),
+	FIELD(line_terms, window_wall_ns),
 	FIELD(line_shadow, origin_ticks),
 	FIELD(line_shadow, origin_units),
 	FIELD(line_shadow, origin_fraction),
@@ -183,6 +184,10 @@ static const struct constant constants[] = {
 	CONSTANT(ROW_GONE),
 	CONSTANT(LINE_UNLIMITED),
 	CONSTANT(LINE_NEVER),
+	CONSTANT(LINE_ALIGNED),
+	CONSTANT(LINE_FIRST),
+	CONSTANT(SOURCE_KEEP),
+	CONSTANT(SOURCE_GIVEN),
 	CONSTANT(LINE_SHADOW),
 	CONSTANT(LINE_BESIDE),
 	CONSTANT(ORIGIN_FILE),

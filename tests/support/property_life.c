@@ -447,17 +447,10 @@ static unsigned rows_used(struct life *life)
 	return atomic_load(&where(life)->attachment->segment.rules->rows_used);
 }
 
-static bool row_is_default(struct life *life)
-{
-	return atomic_load(&where(life)->row->kind) == ROW_DEFAULT;
-}
-
 void life_update(struct life *life, const struct model_rule *rule, enum weir_keep keep)
 {
 	struct model *model = &life->model;
-	const struct model_rule was = model->rule;
 	unsigned rows = rows_used(life);
-	bool named = strcmp(life->target, "*") != 0 && row_is_default(life);
 	char rate[60];
 	char burst[40];
 
@@ -475,12 +468,6 @@ void life_update(struct life *life, const struct model_rule *rule, enum weir_kee
 	}
 	LIFE_CHECK(status == 0);
 	life->counts[COUNTED_MOVED] += moves;
-	/* a level that is kept moves into the name's own row by the rule so far */
-	if (named && keep != WEIR_KEEP_USED) {
-		model_publish(model, &was, WEIR_KEEP_USED, moves-- > 0);
-		if (model->row.k < life->coarsest_k)
-			life->coarsest_k = model->row.k;
-	}
 	life_gift(life, model_publish(model, rule, keep, moves > 0));
 	life->slack++;
 	if (model->row.k < life->coarsest_k)

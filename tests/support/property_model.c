@@ -337,12 +337,26 @@ static bool void_in(const struct model_place *place, const struct model_row *row
 	       (int64_t)(place->position - row->burst - row_value(row, row->gate.opens_ns)) <= 0;
 }
 
-/* Where a mark of the old row is in the present one. */
+/* The level that is to be kept of one, where the burst changes. */
+static int64_t kept_level(enum weir_keep keep, int64_t level, uint64_t before, uint64_t after)
+{
+	if (keep == WEIR_KEEP_PROPORTIONAL && level > 0)
+		level = (int64_t)((wide)level * after / before);
+	return keep == WEIR_KEEP_RESET || level > (int64_t)after ? (int64_t)after : level;
+}
+
+/* Where a mark of the old row is in the present one, with what is kept on the way. */
 static uint64_t translated(const struct model *model, uint64_t mark)
 {
-	uint64_t ahead = later(mark, model->old_v) - model->old_v;
+	uint64_t ahead =
+		rescaled(later(mark, model->old_v) - model->old_v, model->old.k, model->row.k);
+	uint64_t before = rescaled(model->old.burst, model->old.k, model->row.k);
+	uint64_t after = model->row.burst;
 
-	return 1 + rescaled(ahead, model->old.k, model->row.k);
+	if (model->kept == WEIR_KEEP_USED)
+		return 1 + ahead;
+	return 1 + after -
+	       (uint64_t)kept_level(model->kept, (int64_t)(before - ahead), before, after);
 }
 
 bool model_place_void(const struct model *model, struct model_place *place)
@@ -350,7 +364,8 @@ bool model_place_void(const struct model *model, struct model_place *place)
 	const struct model_gate *gate = &model->row.gate;
 
 	if (place->moves != model->moves) {
-		if (model->moves - place->moves > 1 || void_in(place, &model->old))
+		if (model->moves - place->moves > 1 || model->kept == WEIR_KEEP_RESET ||
+		    void_in(place, &model->old))
 			return true;
 		place->position = translated(model, place->position);
 		place->units = rescaled(place->units, place->k, model->row.k);
@@ -445,11 +460,8 @@ static void set_level(struct model *model, enum weir_keep keep, int64_t level, u
 
 	if (keep == WEIR_KEEP_USED)
 		return;
-	if (keep == WEIR_KEEP_PROPORTIONAL && level > 0)
-		level = (int64_t)((wide)level * row->burst / before);
-	if (keep == WEIR_KEEP_RESET || level > (int64_t)row->burst)
-		level = (int64_t)row->burst;
-	row->mark = model_v(model) + row->burst - (uint64_t)level;
+	row->mark =
+		model_v(model) + row->burst - (uint64_t)kept_level(keep, level, before, row->burst);
 	row->gate.resets++;
 	row->gate.unmet = model_closed(model);
 }
@@ -489,11 +501,9 @@ static void publish_elsewhere(struct model *model, const struct model_rule *rule
 	model->slack = 1;
 	row_set(row, rule, model_best_k(rule));
 	row->value = (wide)1 << 64;
+	/* whoever helps does it, and places come along */
+	model->kept = keep;
 	row->mark = translated(model, row->mark);
-
-	uint64_t before = rescaled(model->old.burst, model->old.k, row->k);
-
-	set_level(model, keep, (int64_t)(before - (row->mark - 1)), before);
 }
 
 tokens model_publish(struct model *model, const struct model_rule *rule, enum weir_keep keep,

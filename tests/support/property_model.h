@@ -59,6 +59,7 @@ struct model {
 	struct model_row row;
 	struct model_row old; /* the one before the last move */
 	uint64_t old_v;	      /* there, when the present row was born */
+	enum weir_keep kept;  /* of the level, on the way from there */
 	unsigned moves;
 	tokens minted; /* exactly, at row.since_ns */
 	tokens born;   /* exactly, when the present row was born */

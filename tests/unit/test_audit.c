@@ -349,6 +349,7 @@ static void test_terms(void **state)
 	struct line_terms *terms = &copy_of(bench, row)->terms;
 	struct line_words *words = &copy_of(bench, row)->words;
 	uint64_t burst = atomic_load(&words->burst_units);
+	uint64_t shape = atomic_load(&words->shape);
 	const struct spoil spoils[] = {
 		SPOIL(terms->rate_micro, 8 * TERMS_MICRO, "row", row, "speed"),
 		SPOIL(terms->rate_micro, 0, "row", row, "flags are not"),
@@ -360,7 +361,7 @@ static void test_terms(void **state)
 		SPOIL(terms->initial_micro, 21 * TERMS_MICRO, "row", row, "initial level above"),
 		SPOIL(terms->initial_micro, 0, "row", row, "initial level is not that"),
 		SPOIL(terms->max_wait_ns, 0, "row", row, "reach is not that"),
-		SPOIL(terms->origin, 2, "row", row, "neither file nor operator"),
+		SPOIL(words->shape, shape | 2ull << 48, "row", row, "neither file nor operator"),
 		SPOIL(words->reach_units, burst - 1, "row", row, "reach is not that"),
 	};
 
@@ -405,6 +406,73 @@ static void test_extras(void **state)
 	RUN(bench, spoils);
 }
 
+static int64_t add_windows(struct bench *bench, const char *text, enum window_kind kind)
+{
+	const struct rule rule = {
+		.kind = ROW_EXACT,
+		.text = text,
+		.terms = {.rate_micro = 100 * TERMS_MICRO,
+			  .period_ns = 3600 * 1000000000ull,
+			  .burst_micro = 100 * TERMS_MICRO,
+			  .initial_micro = 100 * TERMS_MICRO,
+			  .window = {3600 * 1000000000ull, kind, 0}},
+	};
+	int64_t row = rules_add(&bench->segment, &rule);
+
+	assert_true(row >= 0);
+	return row;
+}
+
+static void test_windows(void **state)
+{
+	struct bench *bench = *state;
+	int64_t aligned = add_windows(bench, "aligned", WINDOW_ALIGNED);
+	int64_t first = add_windows(bench, "first", WINDOW_FIRST);
+	struct line_copy *hour = copy_of(bench, aligned);
+	struct line_copy *use = copy_of(bench, first);
+	struct bucket *buckets = bench->segment.buckets;
+	uint64_t shape = atomic_load(&use->words.shape);
+	uint64_t by_hour = atomic_load(&hour->words.shape);
+	struct weir_options options = WEIR_OPTIONS_INIT;
+	struct weir_endpoint *endpoint;
+	struct weir *weir;
+
+	options.name = "audit";
+	options.shm_dir = bench->dir;
+	assert_int_equal(weir_open(&weir, &options), 0);
+	assert_int_equal(weir_endpoint(weir, "first", &endpoint), 0);
+	assert_int_equal(weir_acquire(endpoint, 7, NULL), WEIR_ADMIT);
+	weir_endpoint_close(endpoint);
+	weir_close(weir);
+	expect_healthy(bench);
+
+	const struct spoil spoils[] = {
+		SPOIL(use->words.shape, shape | LINE_ALIGNED << 16, "row", first, "of both kinds"),
+		SPOIL(hour->words.shape, by_hour & ~((uint64_t)LINE_ALIGNED << 16), "row", aligned,
+		      "a length without windows"),
+		SPOIL(hour->terms.window_ns, 0, "row", aligned, "windows without a length"),
+		SPOIL(hour->terms.window_ns, 7, "row", aligned, "cannot follow the calendar"),
+		SPOIL(hour->words.shape, by_hour | 1440ull << 32, "row", aligned,
+		      "of no place on earth"),
+		SPOIL(hour->words.shape, by_hour | (uint64_t)(uint16_t)-1440 << 32, "row", aligned,
+		      "of no place on earth"),
+		SPOIL(hour->words.origin_fraction, 1, "row", aligned, "quota is not that"),
+		SPOIL(use->words.origin_fraction, 0, "row", first, "quota is not that"),
+		SPOIL(hour->words.slope, 3600000000ull, "row", aligned, "speed"),
+		SPOIL(hour->words.reach_units, 0, "row", aligned, "reach is not that"),
+		/* a staircase may begin with its next window, and not later */
+		SPOIL(hour->words.origin_ticks, 3602 * 1000000000ull + 2, "row", aligned,
+		      "in the future"),
+		SPOIL(use->words.shape, shape & ~0x3f00ull, "row", first, "unit that does not"),
+		SPOIL(use->words.shape, shape | 63 << 8, "row", first, "unit that does not"),
+		SPOIL(hour->words.shape, shape, "row", aligned, "is not that of its terms"),
+		SPOIL(buckets[first].mark, LINE_BIRTH_FIRST + (1ull << 50) + 1, "bucket", first,
+		      "window that begins in the future"),
+	};
+
+	RUN(bench, spoils);
+}
+
 static void test_rows(void **state)
 {
 	const struct bench *bench = *state;
@@ -428,7 +496,7 @@ static void test_rows(void **state)
 		SPOIL(rows[moved].source, ROWS, "row", moved, "not a bucket before it"),
 		SPOIL(rows[moved].source, ROWS + NAMES + 2, "row", moved, "not a bucket before"),
 		SPOIL(rows[moved].source_elsewhere, 2, "row", moved, "neither here nor elsewhere"),
-		SPOIL(rows[moved].source_k, LINE_K_MAX + 1, "row", moved, "no such unit"),
+		SPOIL(rows[moved].source_shape, LINE_K_MAX + 1, "row", moved, "no such unit"),
 		SPOIL(rows[moved].source_units, 1ull << 63, "row", moved, "clock out of range"),
 		SPOIL(rows[ROWS - 1].state, ROW_LIVE, "row", ROWS - 1, "beyond those"),
 		SPOIL(rows[exact].text[0], 0, "row", exact, "a name that cannot be one"),
@@ -724,6 +792,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_terms, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extras, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_windows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_clock, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_buckets, setup, teardown),

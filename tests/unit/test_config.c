@@ -362,7 +362,8 @@ static const struct fault_case faults[] = {
 	{"[default]\nmatch = a*\n", 2, "[default] match", "belongs in [endpoint NAME]"},
 	{"[weir]\nrate = 5/s\n", 2, "[weir] rate", "belongs in [default] or [endpoint NAME]"},
 	{"[endpoint a]\nconcurrency = 5\n", 2, "[endpoint a] concurrency",
-	 "has rate, burst, initial, max_wait, shadow, shadow_rate, shadow_burst, class, match"},
+	 "has rate, burst, initial, max_wait, window, shadow, shadow_rate, shadow_burst, class, "
+	 "match"},
 	{"[endpoint a]\n" N128 " = 5\n", 2, "unknown key", "has rate, burst"},
 	/* [weir] */
 	{"[weir]\nname =\n", 2, "[weir] name", "1 to 63"},

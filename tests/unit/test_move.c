@@ -421,7 +421,7 @@ static void test_recover_finishes_moves(void **state)
 	uint64_t now = line_read(&segment->rows[0], &segment->time, &line);
 	const struct rules_source source = {
 		.bucket_plus_1 = segment->row_count + (uint32_t)names_find_slot(segment, "x") + 1,
-		.k = line.k,
+		.unit = line_unit(&line),
 		.units = line_value(&line, now),
 	};
 	int64_t row = rules_append(segment, &rule, &source);
@@ -452,8 +452,9 @@ static void test_recover_removes_twins(void **state)
 	draw(x, 4);
 	const struct rule rule = scene_rule(ROW_EXACT, "x", 1000000, 20);
 	uint64_t now = line_read(&segment->rows[row], &segment->time, &line);
-	const struct rules_source source = {
-		.bucket_plus_1 = row + 1, .k = line.k, .units = line_value(&line, now)};
+	const struct rules_source source = {.bucket_plus_1 = row + 1,
+					    .unit = line_unit(&line),
+					    .units = line_value(&line, now)};
 	int64_t twin = rules_append(segment, &rule, &source);
 
 	assert_int_equal(twin, row + 1);
