@@ -15,6 +15,7 @@
 #include "log.h"
 #include "names.h"
 #include "weir.h"
+#include "window.h"
 
 #define NS_PER_S 1000000000ull
 #define WALL_STEP_NS 1000000000ll /* of the wall clock: the saved time must be told anew */
@@ -75,17 +76,35 @@ static uint64_t ahead(uint64_t mark, uint64_t v)
 	return (int64_t)(mark - v) > 0 ? mark - v : 0;
 }
 
-/* What is used of a bucket at a moment, in units; an opening that nobody met yet has emptied it. */
+/*
+ * What is used of a bucket at a moment, in units; an opening that nobody met yet has emptied it,
+ * but with windows.
+ */
 static uint64_t used_units(const struct line *line, uint64_t gate, uint64_t mark, uint64_t ticks)
 {
-	uint64_t v = line_value(line, ticks);
-	uint64_t used =
-		mark == BUCKET_UNSET ? line->burst_units - line->initial_units : ahead(mark, v);
+	uint64_t used = mark == BUCKET_UNSET ? line->burst_units - line->initial_units
+					     : line_stand(line, ticks, mark).ahead;
 	uint64_t drained = 0;
 
-	if (!gate_is_settled(gate) && !gate_is_closed(gate, ticks))
-		drained = ahead(line_value(line, gate & GATE_UNTIL) + line->burst_units, v);
+	if (!gate_is_settled(gate) && !gate_is_closed(gate, ticks) && !(line->flags & LINE_WINDOW))
+		drained = ahead(line_value(line, gate & GATE_UNTIL) + line->burst_units,
+				line_value(line, ticks));
 	return used > drained ? used : drained;
+}
+
+/* The wall clock when the next window begins, rounded up; 0: it begins with the next use. */
+static uint64_t renews_ns(const struct segment *segment, const struct line *line, uint64_t mark,
+			  const struct persist_moment *moment)
+{
+	struct stand stand = line_stand(line, moment->ticks, mark);
+	struct line clock;
+	uint64_t ns;
+
+	if (!(line->flags & LINE_WINDOW) || (line->flags & LINE_FIRST && !stand.ahead))
+		return 0;
+	segment_clock(segment, &clock);
+	ns = line_ticks_to_ns(&clock, window_ticks(line, moment->ticks, stand.v, 1));
+	return ns < INT64_MAX - moment->stamp.saved_ns ? moment->stamp.saved_ns + ns : 0;
 }
 
 static uint64_t closed_ns(const struct segment *segment, uint64_t gate, uint64_t ticks)
@@ -101,9 +120,10 @@ static uint64_t closed_ns(const struct segment *segment, uint64_t gate, uint64_t
 }
 
 /* The terms and the level of a bucket. false: nobody has used it, there is nothing to say. */
-static bool look(const struct segment *segment, uint32_t row, uint32_t bucket, uint64_t ticks,
-		 struct state_record *out)
+static bool look(const struct segment *segment, uint32_t row, uint32_t bucket,
+		 const struct persist_moment *moment, struct state_record *out)
 {
+	uint64_t ticks = moment->ticks;
 	/* in this order: who settles a gate has raised the mark before */
 	uint64_t gate = gate_load(&segment->buckets[bucket]);
 	uint64_t mark = bucket_look(&segment->buckets[bucket]);
@@ -117,6 +137,7 @@ static bool look(const struct segment *segment, uint32_t row, uint32_t bucket, u
 	line_read_terms(&segment->rows[row], &out->terms, &author, &changed_ns);
 	out->used_micro = units_to_micro(used_units(&line, gate, mark, ticks), line.k);
 	out->closed_ns = closed_ns(segment, gate, ticks);
+	out->renews_ns = renews_ns(segment, &line, mark, moment);
 	return true;
 }
 
@@ -128,7 +149,7 @@ static bool is_idle(const struct state_level *level, const struct terms *terms)
 }
 
 static void capture_row(struct state_text *out, const struct segment *segment, uint32_t row,
-			uint64_t ticks)
+			const struct persist_moment *moment)
 {
 	struct state_record record = {.kind = STATE_OPERATOR};
 	struct terms_author author;
@@ -140,13 +161,13 @@ static void capture_row(struct state_text *out, const struct segment *segment, u
 	if (author.origin == ORIGIN_OPERATOR)
 		state_add(out, &record);
 	record.kind = STATE_ENDPOINT;
-	if (row_kind(segment, row) != ROW_DEFAULT && look(segment, row, row, ticks, &record))
+	if (row_kind(segment, row) != ROW_DEFAULT && look(segment, row, row, moment, &record))
 		state_add(out, &record);
 }
 
 /* A bucket of the table of names, or (the last one) that of the names without room. */
 static void capture_name(struct state_text *out, const struct segment *segment, uint32_t row,
-			 uint32_t slot, uint64_t ticks)
+			 uint32_t slot, const struct persist_moment *moment)
 {
 	uint32_t bucket = segment->row_count + slot;
 	bool rest = slot == segment->name_count;
@@ -154,10 +175,10 @@ static void capture_name(struct state_text *out, const struct segment *segment, 
 
 	/* frozen: the name has a row of its own */
 	if (bucket_load(&segment->buckets[bucket]) & BUCKET_FROZEN ||
-	    !look(segment, row, bucket, ticks, &record))
+	    !look(segment, row, bucket, moment, &record))
 		return;
 
-	const struct state_level level = {record.used_micro, record.closed_ns};
+	const struct state_level level = {record.used_micro, record.closed_ns, 0};
 
 	if (is_idle(&level, &record.terms))
 		return;
@@ -176,9 +197,9 @@ void persist_capture(struct state_text *out, const struct segment *segment,
 	state_begin(out, &moment->stamp);
 	for (uint32_t row = 0; row < rows_used(segment); row++)
 		if (row_is_live(segment, row))
-			capture_row(out, segment, row, moment->ticks);
+			capture_row(out, segment, row, moment);
 	for (uint32_t slot = 0; fallback >= 0 && slot <= segment->name_count; slot++)
-		capture_name(out, segment, (uint32_t)fallback, slot, moment->ticks);
+		capture_name(out, segment, (uint32_t)fallback, slot, moment);
 }
 
 static uint64_t mix(uint64_t hash, uint64_t word)
@@ -200,6 +221,8 @@ static uint64_t mix_row(uint64_t hash, const struct segment *segment, uint32_t r
 	hash = mix(hash, terms.burst_micro);
 	hash = mix(hash, terms.initial_micro);
 	hash = mix(hash, terms.max_wait_ns);
+	hash = mix(hash, terms.window.length_ns);
+	hash = mix(hash, (uint64_t)terms.window.kind << 32 | (uint32_t)terms.window.minutes);
 	return mix(hash, author.origin);
 }
 
@@ -231,6 +254,19 @@ static uint64_t opening_tick(const struct segment *segment, uint64_t now, uint64
 	return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
 }
 
+/* A window from first use began so that it ends when it is said to. */
+static uint64_t window_start(const struct segment *segment, const struct line *line, uint64_t now,
+			     uint64_t renews_ns)
+{
+	struct line clock;
+	uint64_t left;
+
+	segment_clock(segment, &clock);
+	left = line_ns_to_ticks(&clock, renews_ns);
+	return line_value(line, now) -
+	       (renews_ns && left < line->step_ticks ? line->step_ticks - left : 0);
+}
+
 /* Of two records for one bucket the lower level counts. */
 static void put_level(const struct segment *segment, uint32_t row, uint32_t at,
 		      const struct state_level *level)
@@ -238,7 +274,17 @@ static void put_level(const struct segment *segment, uint32_t row, uint32_t at,
 	struct bucket *bucket = &segment->buckets[at];
 	struct line line;
 	uint64_t now = line_read(&segment->rows[row], &segment->time, &line);
-	uint64_t mark = line_value(&line, now) + micro_to_units(level->used_micro, line.k);
+	struct stand before = line_stand(&line, now, bucket_look(bucket));
+	struct stand stand = {before.v, micro_to_units(level->used_micro, line.k)};
+
+	if (line.flags & LINE_FIRST)
+		stand.v = window_start(segment, &line, now, level->renews_ns);
+	if (before.ahead > stand.ahead)
+		stand.ahead = before.ahead;
+	if (before.ahead && (int64_t)(before.v - stand.v) > 0)
+		stand.v = before.v;
+
+	uint64_t mark = line_mark(&line, now, stand);
 
 	bucket_install(bucket, mark);
 	bucket_drain(bucket, mark);
@@ -275,7 +321,7 @@ static uint32_t bucket_of(const struct segment *segment, const struct state_reco
 }
 
 static void put(const struct segment *segment, const struct state_record *record,
-		uint64_t elapsed_ns, struct persist_counts *counts)
+		const struct state_span *span, struct persist_counts *counts)
 {
 	int64_t row = row_of(segment, record);
 	struct terms_author author;
@@ -288,7 +334,7 @@ static void put(const struct segment *segment, const struct state_record *record
 		return;
 	}
 	line_read_terms(&segment->rows[row], &terms, &author, &changed_ns);
-	state_age(&level, record, &terms, elapsed_ns);
+	state_age(&level, record, &terms, span);
 	if (is_idle(&level, &terms)) {
 		counts->idle++;
 		return;
@@ -297,7 +343,7 @@ static void put(const struct segment *segment, const struct state_record *record
 	counts->buckets++;
 }
 
-void persist_put(struct segment *segment, struct state_reader reader, uint64_t elapsed_ns,
+void persist_put(struct segment *segment, struct state_reader reader, const struct state_span *span,
 		 struct persist_counts *out)
 {
 	struct state_record record;
@@ -305,7 +351,7 @@ void persist_put(struct segment *segment, struct state_reader reader, uint64_t e
 	*out = (struct persist_counts){0};
 	while (state_next(&reader, &record))
 		if (record.kind != STATE_OPERATOR)
-			put(segment, &record, elapsed_ns, out);
+			put(segment, &record, span, out);
 }
 
 static void complain(struct persist *persist, int error)
@@ -644,7 +690,7 @@ void persist_restore(struct persist *persist, struct instance *instance)
 	struct segment *segment = &instance->segment;
 	struct persist_moment now;
 	struct persist_counts counts;
-	uint64_t elapsed = 0;
+	struct state_span span = {.saved_ns = persist->stamp.saved_ns};
 	char behind[SPAN_BYTES];
 
 	if (!persist->text)
@@ -658,9 +704,9 @@ void persist_restore(struct persist *persist, struct instance *instance)
 			 persist->source);
 	/* a manual clock knows of no time but its own */
 	if (segment->time.kind != CLOCK_KIND_MANUAL && !instance->replaced.rules)
-		elapsed = state_elapsed(&persist->stamp, &now.stamp);
-	persist_put(segment, persist->reader, elapsed, &counts);
-	say_restored(persist, &counts, elapsed);
+		span.elapsed_ns = state_elapsed(&persist->stamp, &now.stamp);
+	persist_put(segment, persist->reader, &span, &counts);
+	say_restored(persist, &counts, span.elapsed_ns);
 	forget_text(persist);
 }
 

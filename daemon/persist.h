@@ -47,7 +47,7 @@ struct persist_counts {
 };
 
 /* Gives the buckets of a pair that nobody uses yet their levels. */
-void persist_put(struct segment *segment, struct state_reader reader, uint64_t elapsed_ns,
+void persist_put(struct segment *segment, struct state_reader reader, const struct state_span *span,
 		 struct persist_counts *out);
 
 /* ---- the daemon's part ---- */

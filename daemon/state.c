@@ -8,10 +8,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "align.h"
 #include "config.h"
 #include "names.h"
 #include "value.h"
 #include "weir.h"
+#include "window.h"
 
 #define NS_PER_S 1000000000ull
 #define WIDE_MAX (~(line_wide)0)
@@ -183,20 +185,35 @@ static void add_level(struct state_text *out, const struct state_record *record)
 		add(out, " closed=forever");
 	else if (record->closed_ns)
 		add(out, " closed=%ss", decimal_text(record->closed_ns, 9, number));
+	if (record->renews_ns)
+		add(out, " renews=%s", decimal_text(record->renews_ns, 9, number));
+}
+
+/* As in weir.ini, but that a blank would be the end of the field. */
+static const char *window_text(const struct window_terms *window, char out[VALUE_TEXT_BYTES])
+{
+	value_window_text(window, out);
+	for (char *at = out; *at; at++)
+		if (*at == ' ')
+			*at = ',';
+	return out;
 }
 
 static const char *terms_text(struct state_text *out, const struct terms *terms)
 {
-	char rate[VALUE_TEXT_BYTES], burst[VALUE_TEXT_BYTES];
+	char rate[VALUE_TEXT_BYTES], burst[VALUE_TEXT_BYTES], window[VALUE_TEXT_BYTES];
+	bool has_window = terms->window.kind != WINDOW_NONE;
 
 	if (out->terms_text[0] && out->terms.rate_micro == terms->rate_micro &&
 	    out->terms.period_ns == terms->period_ns &&
-	    out->terms.burst_micro == terms->burst_micro)
+	    out->terms.burst_micro == terms->burst_micro &&
+	    window_terms_equal(&out->terms.window, &terms->window))
 		return out->terms_text;
 	out->terms = *terms;
-	snprintf(out->terms_text, sizeof(out->terms_text), "rate=%s burst=%s",
+	snprintf(out->terms_text, sizeof(out->terms_text), "rate=%s burst=%s%s%s",
 		 value_rate_text(terms->rate_micro, terms->period_ns, rate),
-		 value_tokens_text(terms->burst_micro, burst));
+		 value_tokens_text(terms->burst_micro, burst), has_window ? " window=" : "",
+		 has_window ? window_text(&terms->window, window) : "");
 	return out->terms_text;
 }
 
@@ -404,10 +421,12 @@ enum field {
 	FIELD_MAX_WAIT = 1u << 5,
 	FIELD_UID = 1u << 6,
 	FIELD_NAME = 1u << 7,
+	FIELD_WINDOW = 1u << 8,
+	FIELD_RENEWS = 1u << 9,
 };
 
-static const char *const field_words[] = {"rate",    "burst",	 "used", "closed",
-					  "initial", "max_wait", "uid",	 "name"};
+static const char *const field_words[] = {"rate",     "burst", "used", "closed", "initial",
+					  "max_wait", "uid",   "name", "window", "renews"};
 
 static const unsigned field_needed[] = {
 	[STATE_ENDPOINT] = FIELD_RATE | FIELD_BURST | FIELD_USED | FIELD_NAME,
@@ -417,10 +436,10 @@ static const unsigned field_needed[] = {
 };
 
 static const unsigned field_allowed[] = {
-	[STATE_ENDPOINT] = FIELD_CLOSED,
-	[STATE_NAME] = FIELD_CLOSED,
-	[STATE_REST] = FIELD_CLOSED,
-	[STATE_OPERATOR] = FIELD_MAX_WAIT,
+	[STATE_ENDPOINT] = FIELD_CLOSED | FIELD_WINDOW | FIELD_RENEWS,
+	[STATE_NAME] = FIELD_CLOSED | FIELD_WINDOW | FIELD_RENEWS,
+	[STATE_REST] = FIELD_CLOSED | FIELD_WINDOW | FIELD_RENEWS,
+	[STATE_OPERATOR] = FIELD_MAX_WAIT | FIELD_WINDOW,
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -445,6 +464,19 @@ static bool take_closed(const char *value, uint64_t *closed_ns)
 		return false;
 	*closed_ns = (uint64_t)ns;
 	return true;
+}
+
+static bool take_window(struct window_terms *window, const char *value)
+{
+	char text[VALUE_TEXT_BYTES];
+
+	if (strlen(value) >= sizeof(text))
+		return false;
+	strcpy(text, value);
+	for (char *at = text; *at; at++)
+		if (*at == ',')
+			*at = ' ';
+	return !value_window(text, window);
 }
 
 static bool take_name(struct state_record *record, const char *value)
@@ -480,6 +512,10 @@ static bool take_field(struct state_record *record, enum field field, const char
 		return true;
 	case FIELD_NAME:
 		return take_name(record, value);
+	case FIELD_WINDOW:
+		return take_window(&record->terms.window, value);
+	case FIELD_RENEWS:
+		return read_seconds(value, &record->renews_ns);
 	}
 	return false;
 }
@@ -625,12 +661,74 @@ static line_wide minted_micro(const struct terms *terms, uint64_t ns)
 	return terms->period_ns ? (line_wide)terms->rate_micro * ns / terms->period_ns : 0;
 }
 
-static line_wide credit_micro(const struct terms *a, const struct terms *b, uint64_t ns)
+static uint64_t less_ns(uint64_t from, uint64_t by)
 {
-	line_wide by_a = minted_micro(a, ns);
-	line_wide by_b = minted_micro(b, ns);
+	return from > by ? from - by : 0;
+}
 
-	return by_a < by_b ? by_a : by_b;
+/* The wall clock at the end of a span, or a little before. */
+static uint64_t end_of(const struct state_span *span, uint64_t before_ns)
+{
+	uint64_t after = less_ns(span->elapsed_ns, before_ns);
+
+	return after < TIME_MAX_NS - span->saved_ns ? span->saved_ns + after
+						    : (uint64_t)TIME_MAX_NS;
+}
+
+/* Whether a window of those terms was under way. */
+static bool goes_on(const struct state_record *saved, const struct terms *terms,
+		    const struct state_span *span)
+{
+	return saved->renews_ns > span->saved_ns &&
+	       window_terms_equal(&terms->window, &saved->terms.window);
+}
+
+/* How many windows of those terms have begun since the save. */
+static uint64_t windows_begun(const struct state_record *saved, const struct terms *terms,
+			      const struct state_span *span)
+{
+	uint64_t length = terms->window.length_ns;
+	uint64_t now = end_of(span, STATE_WINDOW_MARGIN_NS);
+
+	if (!goes_on(saved, terms, span))
+		return terms->window.kind == WINDOW_ALIGNED
+			       ? align_count(&terms->window, span->saved_ns, now)
+			       : (now - span->saved_ns) / length;
+	return now >= saved->renews_ns ? (now - saved->renews_ns) / length + 1 : 0;
+}
+
+/* What those terms have brought since the save. */
+static line_wide brought_micro(const struct state_record *saved, const struct terms *terms,
+			       const struct state_span *span)
+{
+	bool exact;
+
+	if (terms->window.kind == WINDOW_NONE || terms->rate_micro == TERMS_UNLIMITED)
+		return minted_micro(terms, span->elapsed_ns);
+	return (line_wide)windows_begun(saved, terms, span) * window_quota_micro(terms, &exact);
+}
+
+static line_wide credit_micro(const struct state_record *saved, const struct terms *now,
+			      const struct state_span *span)
+{
+	line_wide before = brought_micro(saved, &saved->terms, span);
+	line_wide after = brought_micro(saved, now, span);
+
+	return before < after ? before : after;
+}
+
+/* Until the window from first use ends that is under way by present terms. */
+static uint64_t renews_in(const struct state_record *saved, const struct terms *now,
+			  const struct state_span *span)
+{
+	uint64_t at = end_of(span, 0);
+	uint64_t end = saved->renews_ns;
+
+	/* under other terms it begins anew, which is later */
+	if (!goes_on(saved, now, span))
+		return 0;
+	end += windows_begun(saved, now, span) * now->window.length_ns;
+	return end > at && end - at <= now->window.length_ns ? end - at : 0;
 }
 
 static line_wide less(line_wide from, line_wide by)
@@ -638,26 +736,36 @@ static line_wide less(line_wide from, line_wide by)
 	return from > by ? from - by : 0;
 }
 
+/* A closure ended so long ago, and left an empty bucket; with windows, what was left of one. */
+static void drain(struct state_level *level, const struct state_record *saved,
+		  const struct terms *now, uint64_t since_ns)
+{
+	line_wide by_saved = minted_micro(&saved->terms, since_ns);
+	line_wide by_now = minted_micro(now, since_ns);
+	line_wide drained = less(now->burst_micro, by_saved < by_now ? by_saved : by_now);
+
+	if (now->window.kind == WINDOW_NONE && drained > level->used_micro)
+		level->used_micro = drained;
+}
+
 void state_age(struct state_level *out, const struct state_record *saved, const struct terms *now,
-	       uint64_t elapsed_ns)
+	       const struct state_span *span)
 {
 	bool was_closed = saved->closed_ns && saved->closed_ns != STATE_FOREVER;
-	line_wide used = saved->used_micro;
-	uint64_t closed = saved->closed_ns;
+	struct state_level level = {saved->used_micro, saved->closed_ns, 0};
 
 	/* a larger burst would be so many tokens more; without a limit there was no level */
 	if (now->burst_micro > saved->terms.burst_micro &&
 	    saved->terms.rate_micro != TERMS_UNLIMITED)
-		used += now->burst_micro - saved->terms.burst_micro;
-	used = less(used, credit_micro(&saved->terms, now, elapsed_ns));
-	if (was_closed && saved->closed_ns <= elapsed_ns) {
-		uint64_t since = elapsed_ns - saved->closed_ns;
-		line_wide drained = less(now->burst_micro, credit_micro(&saved->terms, now, since));
-
-		used = used > drained ? used : drained;
-		closed = 0;
+		level.used_micro += now->burst_micro - saved->terms.burst_micro;
+	level.used_micro = less(level.used_micro, credit_micro(saved, now, span));
+	if (was_closed && saved->closed_ns > span->elapsed_ns) {
+		level.closed_ns = saved->closed_ns - span->elapsed_ns;
 	} else if (was_closed) {
-		closed = saved->closed_ns - elapsed_ns;
+		level.closed_ns = 0;
+		drain(&level, saved, now, span->elapsed_ns - saved->closed_ns);
 	}
-	*out = (struct state_level){used, closed};
+	if (now->window.kind == WINDOW_FIRST && level.used_micro)
+		level.renews_ns = renews_in(saved, now, span);
+	*out = level;
 }

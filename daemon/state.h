@@ -12,6 +12,7 @@
  *	endpoint rate=5000/h burst=100 used=37.5 closed=29.5s name=api.github.com
  *	name rate=10/s burst=10 used=3 name=example.org
  *	rest rate=10/s burst=10 used=1
+ *	endpoint rate=5000/d burst=5000 window=1d,aligned used=812 renews=1763942400 name=by day
  *	operator rate=5/s burst=10 initial=10 uid=0 name=api.github.com
  *	end CHECKSUM BYTES
  *
@@ -35,7 +36,7 @@
 #define STATE_LINE_BYTES 512	      /* with its newline, at most */
 #define STATE_FOREVER UINT64_MAX
 #define STATE_FAULT_BYTES 160
-#define STATE_TERMS_BYTES 96
+#define STATE_TERMS_BYTES 160
 
 /* Whose levels they are, and when they were so. */
 struct state_stamp {
@@ -55,9 +56,10 @@ enum state_kind {
 struct state_record {
 	enum state_kind kind;
 	char text[LAYOUT_TEXT_BYTES]; /* STATE_REST: ""; of [default] as a rule: "*" */
-	struct terms terms;	      /* of a bucket: rate and burst alone */
+	struct terms terms;	      /* of a bucket: rate, burst and window alone */
 	line_wide used_micro; /* of a bucket: taken and not yet refilled; may exceed burst */
 	uint64_t closed_ns;   /* of a bucket: until it opens; 0: open; or STATE_FOREVER */
+	uint64_t renews_ns;   /* of a bucket: wall clock of the next window; 0: none is under way */
 	uint64_t uid;	      /* of a rule: who set it */
 };
 
@@ -111,18 +113,32 @@ uint32_t state_cksum(const char *text, size_t bytes);
  */
 uint64_t state_elapsed(const struct state_stamp *saved, const struct state_stamp *now);
 
+/*
+ * A window counts as begun so long after its beginning: windows by the calendar follow the wall
+ * clock by that much (WATCH_ALIGN_NS), and none is to bring its quota here and by its row again.
+ */
+#define STATE_WINDOW_MARGIN_NS 2000000ull
+
+/* From a save, by the wall clock, to the moment for which a level is wanted. */
+struct state_span {
+	uint64_t saved_ns;
+	uint64_t elapsed_ns;
+};
+
 /* A bucket's record, some time later and under present terms. */
 struct state_level {
 	line_wide used_micro;
 	uint64_t closed_ns; /* as in state_record */
+	uint64_t renews_ns; /* until the window under way ends; 0: one would begin now */
 };
 
 /*
- * The lowest level that anything speaks for: tokens are credited at the lower of the two rates;
- * what was used stays used, and the level is not above the saved one and the credit; and where a
- * closure ended meanwhile, the bucket was empty then.
+ * The lowest level that anything speaks for: tokens are credited at the lower of the two rates,
+ * with windows for those that have begun meanwhile; what was used stays used, and the level is not
+ * above the saved one and the credit; and where a closure ended meanwhile, the bucket was empty
+ * then (without windows).
  */
 void state_age(struct state_level *out, const struct state_record *saved, const struct terms *now,
-	       uint64_t elapsed_ns);
+	       const struct state_span *span);
 
 #endif

@@ -135,7 +135,8 @@ static struct persist_counts put_text(struct scene *to, const char *text, size_t
 
 	if (state_open(&reader, &stamp, text, bytes, fault) < 0)
 		fail_msg("%s", fault);
-	persist_put(&to->segment, reader, elapsed_ns, &counts);
+	persist_put(&to->segment, reader, &(struct state_span){stamp.saved_ns, elapsed_ns},
+		    &counts);
 	return counts;
 }
 
@@ -275,6 +276,169 @@ static void test_far_debt(void **state)
 	reboot(&from, &to, 400 * DAY);
 	line_read(&to.segment.rows[row], &to.segment.time, &line);
 	assert_near(level(&to, "api"), 1000 - (double)(LINE_FAR >> line.k));
+	end_both(&from, &to);
+}
+
+/* ---- windows ---- */
+
+#define MINUTE (60 * SCENE_SECOND)
+#define HOUR (60 * MINUTE)
+
+/* 10 an hour, renewed as a whole. */
+static void add_hourly(struct scene *scene, enum window_kind kind)
+{
+	struct rule rule = scene_rule(ROW_EXACT, "api", 10, 10);
+
+	rule.terms.period_ns = HOUR;
+	rule.terms.window = (struct window_terms){HOUR, kind, 0};
+	assert_true(rules_add(&scene->segment, &rule) >= 0);
+}
+
+static struct line line_of(const struct scene *scene, const char *name, uint64_t *now)
+{
+	struct line line;
+
+	*now = line_read(&scene->segment.rows[resolve(scene, name).row], &scene->segment.time,
+			 &line);
+	return line;
+}
+
+static double window_level(const struct scene *scene, const char *name)
+{
+	uint64_t now;
+	struct line line = line_of(scene, name, &now);
+	uint64_t mark = bucket_look(bucket_named(scene, name));
+
+	return (double)line_level(&line, now, mark) / (double)(1ull << line.k);
+}
+
+static void charge(const struct scene *scene, const char *name, uint64_t tokens)
+{
+	uint64_t now;
+	struct line line = line_of(scene, name, &now);
+
+	assert_int_equal(bucket_charge(bucket_named(scene, name), &line, now, tokens << line.k),
+			 BUCKET_TAKEN);
+}
+
+struct window_case {
+	const char *what;
+	uint64_t used;
+	uint64_t since;	  /* the beginning of the window */
+	uint64_t elapsed; /* from the save to the restore */
+	double level;
+	double later; /* when that window is over; a manual clock begins with one itself */
+};
+
+static const struct window_case window_cases[] = {
+	{"the same moment", 7, 0, 0, 3, 10},
+	{"within the window", 7, 20 * MINUTE, 39 * MINUTE, 3, 10},
+	{"almost over", 7, 20 * MINUTE, 40 * MINUTE, 3, 10},
+	{"over", 7, 20 * MINUTE, 41 * MINUTE, 10, 10},
+	{"a year", 7, 20 * MINUTE, 366 * DAY, 10, 10},
+	{"a debt", 25, 20 * MINUTE, 0, -15, -5},
+	{"a debt, one window paid", 25, 20 * MINUTE, 41 * MINUTE, -5, 5},
+	{"a debt, two windows paid", 25, 20 * MINUTE, 101 * MINUTE, 5, 10},
+	{"a debt, paid", 25, 20 * MINUTE, 161 * MINUTE, 10, 10},
+};
+
+static void run_window_case(const struct window_case *at, enum window_kind kind)
+{
+	struct scene from, to;
+
+	begin(&from, 10, 10);
+	begin(&to, 10, 10);
+	/* both clocks at a window by the calendar */
+	advance(&from, HOUR - segment_now(&from.segment) % HOUR);
+	advance(&to, HOUR - segment_now(&to.segment) % HOUR);
+	add_hourly(&from, kind);
+	add_hourly(&to, kind);
+	charge(&from, "api", at->used);
+	advance(&from, at->since);
+	reboot(&from, &to, at->elapsed);
+	if (window_level(&to, "api") != at->level)
+		fail_msg("%s: level %g, not %g", at->what, window_level(&to, "api"), at->level);
+	advance(&to, HOUR);
+	if (window_level(&to, "api") != at->later)
+		fail_msg("%s: level %g a window later, not %g", at->what, window_level(&to, "api"),
+			 at->later);
+	end_both(&from, &to);
+}
+
+static void test_windows(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(window_cases); i++) {
+		run_window_case(&window_cases[i], WINDOW_ALIGNED);
+		run_window_case(&window_cases[i], WINDOW_FIRST);
+	}
+}
+
+/* A window from first use ends when it would have ended. */
+static void test_window_goes_on(void **state)
+{
+	struct scene from, to;
+
+	(void)state;
+	begin(&from, 10, 10);
+	begin(&to, 10, 10);
+	add_hourly(&from, WINDOW_FIRST);
+	add_hourly(&to, WINDOW_FIRST);
+	charge(&from, "api", 10);
+	advance(&from, 20 * MINUTE);
+	assert_true(has_line(&from, "endpoint rate=10/h burst=10 window=1h,first used=10 renews="));
+	reboot(&from, &to, 15 * MINUTE);
+	/* its start is rounded, and the moments of a save and a restore take time */
+	advance(&to, 25 * MINUTE - SCENE_SECOND);
+	assert_true(window_level(&to, "api") == 0);
+	advance(&to, 2 * SCENE_SECOND);
+	assert_true(window_level(&to, "api") == 10);
+	end_both(&from, &to);
+}
+
+/* A closure leaves what is left of the window, before and after. */
+static void test_window_closed(void **state)
+{
+	struct scene from, to;
+	uint64_t now;
+
+	(void)state;
+	begin(&from, 10, 10);
+	begin(&to, 10, 10);
+	add_hourly(&from, WINDOW_FIRST);
+	add_hourly(&to, WINDOW_FIRST);
+	charge(&from, "api", 4);
+	now = segment_now(&from.segment);
+	assert_true(gate_close(bucket_named(&from, "api"), now, now + 5 * MINUTE));
+	reboot(&from, &to, 10 * MINUTE);
+	assert_true(window_level(&to, "api") == 6);
+	end_both(&from, &to);
+}
+
+/* What was counted by a rate goes on by windows, and the other way; no moment sees more. */
+static void test_window_changed(void **state)
+{
+	struct scene from, to;
+
+	(void)state;
+	begin(&from, 10, 10);
+	begin(&to, 10, 10);
+	add(&from, ROW_EXACT, "api", 10, 10);
+	add_hourly(&to, WINDOW_FIRST);
+	charge(&from, "api", 8);
+	/* 1 an hour by the rate and 10 by windows: the lower one */
+	reboot(&from, &to, 125 * MINUTE);
+	assert_true(window_level(&to, "api") < 3);
+	end_both(&from, &to);
+
+	begin(&from, 10, 10);
+	begin(&to, 10, 10);
+	add_hourly(&from, WINDOW_FIRST);
+	add(&to, ROW_EXACT, "api", 240, 10);
+	charge(&from, "api", 8);
+	/* 10 an hour by both, but the window is not over */
+	reboot(&from, &to, 45 * MINUTE);
+	assert_near(window_level(&to, "api"), 2);
 	end_both(&from, &to);
 }
 
@@ -1137,6 +1301,10 @@ int main(void)
 		cmocka_unit_test(test_credit),
 		cmocka_unit_test(test_another_unit),
 		cmocka_unit_test(test_far_debt),
+		cmocka_unit_test(test_windows),
+		cmocka_unit_test(test_window_goes_on),
+		cmocka_unit_test(test_window_closed),
+		cmocka_unit_test(test_window_changed),
 		cmocka_unit_test(test_changed_rules),
 		cmocka_unit_test(test_rules_that_came_and_went),
 		cmocka_unit_test(test_moved_names),

@@ -123,7 +123,10 @@ static void test_golden(void **state)
 		"api.example.com/*\n"
 		"name rate=unlimited burst=1 used=0 closed=forever name=name=x\n"
 		"rest rate=0 burst=10 used=2305843009213693952\n"
-		"operator rate=5/2s burst=10 initial=2.5 max_wait=30s uid=1000 name=*\n";
+		"operator rate=5/2s burst=10 initial=2.5 max_wait=30s uid=1000 name=*\n"
+		"endpoint rate=5000/d burst=5000 window=1d,aligned,+02:00 used=812 "
+		"renews=1763935200 name=by day\n"
+		"operator rate=9/h burst=9 window=1h,first initial=9 uid=0 name=o\n";
 	struct state_text text = begun();
 	struct state_record record = {
 		.kind = STATE_ENDPOINT,
@@ -154,6 +157,22 @@ static void test_golden(void **state)
 						 .initial_micro = 2500000,
 						 .max_wait_ns = 30 * SECOND},
 				       .uid = 1000};
+	state_add(&text, &record);
+	record = (struct state_record){
+		.kind = STATE_ENDPOINT,
+		.text = "by day",
+		.terms = terms_of(5000 * TERMS_MICRO, DAY, 5000 * TERMS_MICRO),
+		.used_micro = 812 * TERMS_MICRO,
+		.renews_ns = 1763935200 * SECOND,
+	};
+	record.terms.window = (struct window_terms){DAY, WINDOW_ALIGNED, 120};
+	state_add(&text, &record);
+	record = (struct state_record){.kind = STATE_OPERATOR,
+				       .text = "o",
+				       .terms = terms_of(9 * TERMS_MICRO, 3600 * SECOND,
+							 9 * TERMS_MICRO)};
+	record.terms.initial_micro = record.terms.burst_micro;
+	record.terms.window = (struct window_terms){3600 * SECOND, WINDOW_FIRST, 0};
 	state_add(&text, &record);
 	assert_int_equal(state_finish(&text), 0);
 	assert_int_equal(text.used, bytes);
@@ -329,6 +348,12 @@ static const struct bad bad_bodies[] = {
 	{LINE("name rate=1/s burst=1 used=1 uid=0 name=x"), WEIR_ENEWER, "a field 'uid'"},
 	{LINE("rest rate=1/s burst=1 used=1 name=x"), WEIR_ENEWER, "a field 'name'"},
 	{LINE("name rate=1 burst=1 used=1 name=x"), WEIR_EDAMAGED, "line 5: rate=1 cannot be read"},
+	{LINE("name rate=1/s burst=1 used=1 window=1h,later name=x"), WEIR_EDAMAGED,
+	 "line 5: window=1h,later cannot be read"},
+	{LINE("name rate=1/s burst=1 used=1 renews=soon name=x"), WEIR_EDAMAGED,
+	 "line 5: renews=soon cannot be read"},
+	{LINE("operator rate=1/h burst=1 initial=1 window=1s uid=0 name=x"), WEIR_EDAMAGED,
+	 "line 5: a window brings less than 1 token"},
 	{LINE("name rate=2G/s burst=1 used=1 name=x"), WEIR_EDAMAGED, "rate=2G/s cannot"},
 	{LINE("name rate=1/s burst=0 used=1 name=x"), WEIR_EDAMAGED, "burst=0 cannot"},
 	{LINE("name rate=1/s burst=1 used=-1 name=x"), WEIR_EDAMAGED, "used=-1 cannot"},
@@ -662,7 +687,7 @@ static void test_ageings(void **state)
 		struct state_level level;
 		line_wide expected = (line_wide)at->used_now * TERMS_MICRO;
 
-		state_age(&level, &saved, &now, at->elapsed_s * SECOND);
+		state_age(&level, &saved, &now, &(struct state_span){0, at->elapsed_s * SECOND});
 		/* the one that is still closed: half a token came in 432 s */
 		if (at->closed_now_s)
 			expected -= TERMS_MICRO / 2;
@@ -680,7 +705,7 @@ static void test_closed_for_ever(void **state)
 	struct state_level level;
 
 	(void)state;
-	state_age(&level, &saved, &now, UINT64_MAX);
+	state_age(&level, &saved, &now, &(struct state_span){0, UINT64_MAX});
 	assert_int_equal(level.closed_ns, STATE_FOREVER);
 }
 
@@ -725,7 +750,7 @@ static void test_never_mints(void **state)
 		if (below(3) == 0)
 			saved.closed_ns = 1 + any_size(59);
 
-		state_age(&level, &saved, &now, elapsed);
+		state_age(&level, &saved, &now, &(struct state_span){0, elapsed});
 
 		signed_micro before = level_of(saved.terms.burst_micro, saved.used_micro);
 		signed_micro after = level_of(now.burst_micro, level.used_micro);

@@ -10,6 +10,7 @@
 
 #include "names.h"
 #include "state.h"
+#include "window.h"
 #include "weir.h"
 
 #define DAY (86400 * 1000000000ull)
@@ -29,6 +30,17 @@ static char *seal(const uint8_t *data, size_t size, size_t *bytes)
 	return text;
 }
 
+/* What a day brings at most; with windows, one more begins within it than fits. */
+static line_wide brought_in_a_day(const struct terms *terms)
+{
+	uint64_t window = terms->window.length_ns;
+	bool exact;
+
+	if (window)
+		return (line_wide)(DAY / window + 1) * window_quota_micro(terms, &exact);
+	return (line_wide)terms->rate_micro * DAY / terms->period_ns;
+}
+
 /* Under the same terms: as it was at once; and a day later by no more than a day's tokens less. */
 static void check_level(const struct state_record *record)
 {
@@ -37,12 +49,11 @@ static void check_level(const struct state_record *record)
 
 	if (terms->rate_micro == TERMS_UNLIMITED)
 		return;
-	state_age(&level, record, terms, 0);
+	state_age(&level, record, terms, &(struct state_span){0, 0});
 	FUZZ_CHECK(level.used_micro == record->used_micro);
 	FUZZ_CHECK(level.closed_ns == record->closed_ns);
-	state_age(&level, record, terms, DAY);
-	FUZZ_CHECK(level.used_micro + (line_wide)terms->rate_micro * DAY / terms->period_ns >=
-		   record->used_micro);
+	state_age(&level, record, terms, &(struct state_span){0, DAY});
+	FUZZ_CHECK(level.used_micro + brought_in_a_day(terms) >= record->used_micro);
 	FUZZ_CHECK(level.used_micro <= record->used_micro || record->closed_ns);
 }
 
@@ -53,7 +64,7 @@ static void check_record(const struct state_record *record)
 	FUZZ_CHECK(record->kind == STATE_REST || names_valid(record->text));
 	FUZZ_CHECK(record->used_micro <= (line_wide)LINE_FAR * TERMS_MICRO);
 	if (record->kind == STATE_OPERATOR)
-		FUZZ_CHECK(line_from_terms(&line, &record->terms, line_best_k(&record->terms),
+		FUZZ_CHECK(line_from_terms(&line, &record->terms, line_best_unit(&record->terms),
 					   1000000000u) == 0);
 	else
 		check_level(record);
@@ -64,7 +75,7 @@ static void check_same(const struct state_record *a, const struct state_record *
 	FUZZ_CHECK(a->kind == b->kind && strcmp(a->text, b->text) == 0);
 	FUZZ_CHECK(memcmp(&a->terms, &b->terms, sizeof(a->terms)) == 0);
 	FUZZ_CHECK(a->used_micro == b->used_micro && a->closed_ns == b->closed_ns);
-	FUZZ_CHECK(a->uid == b->uid);
+	FUZZ_CHECK(a->uid == b->uid && a->renews_ns == b->renews_ns);
 }
 
 /* All records are written and read again. */
