@@ -31,17 +31,27 @@ enum {
 /* What the parent hosts, and the children inherit; in the order of their buckets. */
 enum endpoint { A, B, CLASSED, DRY, ENDPOINTS };
 
-static const char rules[] = "[weir]\nendpoints = 8\nnames = 8\nmembers = 4\n"
-			    "[default]\nrate = 1/s\n"
-			    "[endpoint a]\nrate = 1/s\nburst = 6\n"
-			    "[endpoint b]\nrate = 1/s\nburst = 6\n"
-			    "[endpoint classed]\nrate = 1/s\nburst = 6\nclass batch = leave 2\n"
-			    "[endpoint dry]\nrate = 1/s\nburst = 6\nshadow = yes\n"
-			    "shadow_rate = 1/s\nshadow_burst = 3\n";
+#define RULES(RATE)                                                                                \
+	"[weir]\nendpoints = 8\nnames = 8\nmembers = 4\n"                                          \
+	"[default]\nrate = 1/s\n"                                                                  \
+	"[endpoint a]\n" RATE "[endpoint b]\n" RATE "[endpoint classed]\n" RATE                    \
+	"class batch = leave 2\n"                                                                  \
+	"[endpoint dry]\n" RATE "shadow = yes\nshadow_rate = 1/s\nshadow_burst = 3\n"
+
+/* By a rate, and by both kinds of windows. */
+static const struct rules {
+	const char *name;
+	const char *text;
+} rules[] = {
+	{"", RULES("rate = 1/s\nburst = 6\n")},
+	{"windows: ", RULES("rate = 6/h\nwindow = 1h\n")},
+	{"windows, first: ", RULES("rate = 6/h\nwindow = 1h first\n")},
+};
 
 static const char *const names[ENDPOINTS] = {"a", "b", "classed", "dry"};
 
 static struct world {
+	const struct rules *rules;
 	struct weir *weir;
 	struct weir_endpoint *endpoints[ENDPOINTS];
 	struct weir_endpoint *batch; /* of "classed" */
@@ -295,8 +305,8 @@ static void run(struct subject subject)
 		stepped += kill_at(&subject, &trace, i);
 		places++;
 	}
-	printf("%-34s killed at %5lu places of %5zu instructions, %lu times stepping\n",
-	       subject.name, places, trace.count, stepped);
+	printf("%s%-34s killed at %5lu places of %5zu instructions, %lu times stepping\n",
+	       world.rules->name, subject.name, places, trace.count, stepped);
 	fflush(stdout);
 	world.places += places;
 	stepper_free(&trace);
@@ -376,7 +386,8 @@ static int host(void **state)
 	char faults[256] = "";
 
 	(void)state;
-	if (weir_host(&world.weir, rules, WEIR_CLOCK_MANUAL, NULL, faults, sizeof(faults)) < 0) {
+	if (weir_host(&world.weir, world.rules->text, WEIR_CLOCK_MANUAL, NULL, faults,
+		      sizeof(faults)) < 0) {
 		print_error("%s", faults);
 		return -1;
 	}
@@ -414,5 +425,11 @@ int main(void)
 		printf("skipped: %s\n", why);
 		return TEST_SKIPPED;
 	}
-	return cmocka_run_group_tests(tests, host, leave);
+	int failed = 0;
+
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		world = (struct world){.rules = &rules[i]};
+		failed += cmocka_run_group_tests(tests, host, leave);
+	}
+	return failed;
 }

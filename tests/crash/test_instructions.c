@@ -31,7 +31,8 @@ enum {
 /* What the parent hosts, and the children inherit. */
 struct world {
 	struct weir *weir;
-	struct weir_endpoint *api;
+	struct weir_endpoint *api; /* the limit at hand, and its name */
+	const char *name;
 	struct weir_endpoint *fresh; /* of this child: never used before */
 	struct weir_reservation reservation;
 	char fresh_name[24];
@@ -300,7 +301,7 @@ static void renew(const struct subject *subject)
 	reap();
 	assert_int_equal(weir_gate_open(world.api), 0);
 	weir_acquire(world.api, 1, NULL);
-	assert_int_equal(weir_reset(world.weir, "api"), 0);
+	assert_int_equal(weir_reset(world.weir, world.name), 0);
 	assert_true(level_of(world.api).level == BURST);
 	world.granted = level_of(world.api).granted;
 	if (subject->is_fresh)
@@ -462,16 +463,85 @@ static void test_fresh(void **state)
 			     .is_fresh = true});
 }
 
+/* The same of a limit whose quota is renewed by windows; the clock stands within one. */
+static void test_windows_of(const char *name)
+{
+	struct weir_endpoint *straight = world.api;
+	struct subject subject = {.name = "windows: acquire",
+				  .prepare = warm,
+				  .call = call_acquire_answered,
+				  .left_before = LEFT,
+				  .left_after = LEFT - 2,
+				  .granted = 1};
+
+	assert_int_equal(weir_endpoint(world.weir, name, &world.api), 0);
+	world.name = name;
+	run(subject);
+	run((struct subject){.name = "windows: acquire, refused",
+			     .prepare = prepare_refused,
+			     .call = call_acquire_answered,
+			     .granted = 2});
+	/* a place begins with its window: what is left of this one is nobody's */
+	run((struct subject){.name = "windows: reserve, ahead of the level",
+			     .prepare = warm,
+			     .call = call_reserve_ahead,
+			     .left_before = LEFT,
+			     .granted = 1});
+	run((struct subject){.name = "windows: cancel",
+			     .prepare = prepare_reserved_2,
+			     .call = call_cancel,
+			     .left_before = LEFT - 2,
+			     .left_after = LEFT,
+			     .granted = 2});
+	run((struct subject){.name = "windows: cancel, last in line",
+			     .prepare = prepare_reserved_6,
+			     .call = call_cancel,
+			     .granted = 2});
+	run((struct subject){.name = "windows: settle, to less",
+			     .prepare = prepare_reserved_3,
+			     .call = call_settle_1,
+			     .left_before = LEFT - 3,
+			     .left_after = LEFT - 1,
+			     .granted = 2});
+	run((struct subject){.name = "windows: settle, to more",
+			     .prepare = prepare_reserved_2,
+			     .call = call_settle_4,
+			     .left_before = LEFT - 2,
+			     .left_after = LEFT - 4,
+			     .granted = 2});
+	subject.name = "windows: the first after a closure";
+	subject.prepare = prepare_opened;
+	run(subject);
+	weir_endpoint_close(world.api);
+	world.api = straight;
+	world.name = "api";
+}
+
+static void test_first(void **state)
+{
+	(void)state;
+	test_windows_of("first");
+}
+
+static void test_aligned(void **state)
+{
+	(void)state;
+	test_windows_of("aligned");
+}
+
 static int host(void **state)
 {
-	char ini[256];
+	char ini[400];
 	char faults[256] = "";
 
 	(void)state;
 	snprintf(ini, sizeof(ini),
 		 "[weir]\nendpoints = 8\nnames = %d\nmembers = 4\n[default]\nrate = 1/s\n"
-		 "burst = %d\n[endpoint api]\nrate = 1/s\nburst = %d\n",
-		 FRESH_NAMES, BURST, BURST);
+		 "burst = %d\n[endpoint api]\nrate = 1/s\nburst = %d\n"
+		 "[endpoint first]\nrate = %d/h\nwindow = 1h first\n"
+		 "[endpoint aligned]\nrate = %d/h\nwindow = 1h\n",
+		 FRESH_NAMES, BURST, BURST, BURST, BURST);
+	world.name = "api";
 	if (weir_host(&world.weir, ini, WEIR_CLOCK_MANUAL, NULL, faults, sizeof(faults)) < 0 ||
 	    weir_endpoint(world.weir, "api", &world.api) < 0) {
 		print_error("%s", faults);
@@ -489,12 +559,14 @@ static int leave(void **state)
 	return 0;
 }
 
-int main(void)
+/* An argument picks tests, as cmocka_set_test_filter() does. */
+int main(int count, char **arguments)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_acquire),	  cmocka_unit_test(test_reserve),
 		cmocka_unit_test(test_give_back), cmocka_unit_test(test_gate),
-		cmocka_unit_test(test_fresh),
+		cmocka_unit_test(test_fresh),	  cmocka_unit_test(test_first),
+		cmocka_unit_test(test_aligned),
 	};
 	const char *why = UNDER_THREAD_SANITIZER
 				  ? "ThreadSanitizer gives every process a thread of its own"
@@ -504,5 +576,7 @@ int main(void)
 		printf("skipped: %s\n", why);
 		return TEST_SKIPPED;
 	}
+	if (count > 1)
+		cmocka_set_test_filter(arguments[1]);
 	return cmocka_run_group_tests(tests, host, leave);
 }

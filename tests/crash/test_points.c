@@ -31,12 +31,13 @@
 
 #define BURST 300
 #define TEXT(number) #number
+#define TEXT_OF(macro) TEXT(macro)
 #define BURST_LINE(number) "burst = " TEXT(number) "\n"
 #define CAPACITIES(rows) "clock = manual\nendpoints = " #rows "\nnames = 32\nmembers = 16\n"
 #define SHADOWED BURST_LINE(BURST) "shadow_rate = 1/s\nclass batch = leave 20 %\n"
 #define FIRST_RULES                                                                                \
-	"[default]\nrate = 10/s\n" SHADOWED                                                        \
-	"[endpoint api]\nrate = 5/s\n" BURST_LINE(BURST) "[endpoint spare]\nrate = 1/s\n"
+	"[default]\nrate = 10/s\n" SHADOWED "[endpoint api]\nrate = 5/s\n" BURST_LINE(             \
+		BURST) "[endpoint spare]\nrate = 60/min\nwindow = 1min\n"
 #define SECOND_RULES                                                                               \
 	"[default]\nrate = 10/s\n" SHADOWED "[endpoint new]\nrate = 1/s\n"                         \
 	"[endpoint api]\nrate = 6/s\n" BURST_LINE(BURST)
@@ -389,6 +390,45 @@ static bool set_unit_of_default(struct run *run)
 	return set(run, "*", "1000000000/s");
 }
 
+static bool set_windows_of(struct run *run, const char *name, const char *window)
+{
+	const struct wire_message request = {
+		.kind = WIRE_SET,
+		.name = name,
+		.setting_count = 2,
+		.settings = {{"rate", TEXT_OF(BURST) "/h"}, {"window", window}}};
+
+	return ask(run, &request);
+}
+
+/* Marks of another kind: the rule moves to another row. */
+static bool set_windows_first(struct run *run)
+{
+	return set_windows_of(run, "api", "1h first");
+}
+
+static bool set_windows_aligned(struct run *run)
+{
+	return set_windows_of(run, "api", "1h");
+}
+
+static bool set_windows_of_default(struct run *run)
+{
+	return set_windows_of(run, "*", "1h first");
+}
+
+/* The level is kept while the rule moves to another row. */
+static bool set_unit_keeping(struct run *run)
+{
+	const struct wire_message request = {.kind = WIRE_SET,
+					     .name = "api",
+					     .keep = WEIR_KEEP_LEVEL,
+					     .setting_count = 1,
+					     .settings = {{"rate", "1000000000/s"}}};
+
+	return ask(run, &request);
+}
+
 static bool set_own_row(struct run *run)
 {
 	return set(run, "own", "3/s");
@@ -516,6 +556,23 @@ static const struct operation operations[] = {
 	 .name_changed = 1,
 	 .rate_before = 10,
 	 .rate_after = 1e9},
+	{.name = "set, another unit, keep level",
+	 .perform = set_unit_keeping,
+	 .rate_before = 5,
+	 .rate_after = 1e9},
+	{.name = "set, windows from first use",
+	 .perform = set_windows_first,
+	 .rate_before = 5,
+	 .rate_after = BURST / 3600.0},
+	{.name = "set, windows by the calendar",
+	 .perform = set_windows_aligned,
+	 .rate_before = 5,
+	 .rate_after = BURST / 3600.0},
+	{.name = "set, windows of [default]",
+	 .perform = set_windows_of_default,
+	 .name_changed = 1,
+	 .rate_before = 10,
+	 .rate_after = BURST / 3600.0},
 	{.name = "set, a row of its own",
 	 .perform = set_own_row,
 	 .name_changed = 2,
