@@ -52,6 +52,32 @@ call of  8: admitted
 call of  8: refused by the limit of the API for 0.6 s
 call of  1: admitted
 call of  1: refused by the limit of the user for 1.0 s' "$(ends 0 "$examples/several" --private)"
+policy='RateLimit-Policy: "client/*";q=3;w=60'
+same respond "HTTP/1.1 200 OK
+$policy
+RateLimit: \"client/*\";r=2;t=60
+
+HTTP/1.1 200 OK
+$policy
+RateLimit: \"client/*\";r=1;t=50
+
+HTTP/1.1 200 OK
+$policy
+RateLimit: \"client/*\";r=0;t=40
+
+HTTP/1.1 429 Too Many Requests
+$policy
+RateLimit: \"client/*\";r=0;t=30
+Retry-After: 30
+
+HTTP/1.1 429 Too Many Requests
+$policy
+RateLimit: \"client/*\";r=0;t=5
+Retry-After: 5
+
+HTTP/1.1 200 OK
+$policy
+RateLimit: \"client/*\";r=2;t=60" "$(ends 0 "$examples/respond" --private)"
 same simulate 'second  1: 14 of 20 admitted
 second  2: 10 of 20 admitted
 second  3: 10 of 20 admitted
@@ -74,7 +100,7 @@ caller 8: waits 0.600 s' "$(ends 0 "$examples/simulate")"
 
 # without an instance
 export WEIR_NAME=absent WEIR_SHM_DIR="$stage"
-for example in acquire wait prefork llm_budget several; do
+for example in acquire wait prefork llm_budget respond several; do
 	same "$example without an instance" '' "$(ends 2 "$examples/$example")"
 	grep -q 'no such instance' "$stage/err" || fail "$example says: $(cat "$stage/err")"
 	grep -q -- '--private' "$stage/err" || fail "$example says: $(cat "$stage/err")"

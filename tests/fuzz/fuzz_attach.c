@@ -35,7 +35,7 @@ static void remove_objects(void)
 	rmdir(place.dir);
 }
 
-static void add_rule(enum row_kind kind, const char *text)
+static void add_rule(enum row_kind kind, const char *text, enum window_kind window)
 {
 	const struct rule rule = {
 		.kind = kind,
@@ -47,7 +47,8 @@ static void add_rule(enum row_kind kind, const char *text)
 			  .max_wait_ns = 60 * SECOND,
 			  .shadow = kind == ROW_PATTERN,
 			  .beside = {5 * TERMS_MICRO, SECOND, 5 * TERMS_MICRO},
-			  .classes = {{class_number("batch"), 20 * CLASS_PERCENT | CLASS_SHARE}}},
+			  .classes = {{class_number("batch"), 20 * CLASS_PERCENT | CLASS_SHARE}},
+			  .window = {window ? SECOND : 0, window, 0}},
 		.author = {ORIGIN_FILE, 0},
 	};
 
@@ -65,16 +66,18 @@ static void keep(void)
 
 static void prepare(void)
 {
-	static const struct segment_shape shape = {4, 4, 4, CLOCK_KIND_MANUAL, (gid_t)-1};
+	static const struct segment_shape shape = {6, 4, 4, CLOCK_KIND_MANUAL, (gid_t)-1};
 	char folder[] = "/dev/shm/weir-fuzz-XXXXXX";
 
 	FUZZ_CHECK(mkdtemp(folder));
 	strcpy(place.name, "fuzz");
 	strcpy(place.dir, folder);
 	FUZZ_CHECK(segment_create(&segment, &place, &shape) == 0);
-	add_rule(ROW_DEFAULT, "*");
-	add_rule(ROW_EXACT, "x");
-	add_rule(ROW_PATTERN, "p/*");
+	add_rule(ROW_DEFAULT, "*", WINDOW_NONE);
+	add_rule(ROW_EXACT, "x", WINDOW_NONE);
+	add_rule(ROW_PATTERN, "p/*", WINDOW_NONE);
+	add_rule(ROW_EXACT, "h", WINDOW_ALIGNED);
+	add_rule(ROW_EXACT, "f", WINDOW_FIRST);
 	FUZZ_CHECK(segment_reveal(&segment, &place) == 0);
 	keep();
 	atexit(remove_objects);
@@ -98,6 +101,7 @@ static void use(struct weir *weir, const char *name)
 	struct weir_reservation reservation;
 	struct weir_endpoint *endpoint;
 	struct weir_answer answer;
+	char text[64];
 
 	if (weir_endpoint(weir, name, &endpoint) < 0)
 		return;
@@ -112,6 +116,8 @@ static void use(struct weir *weir, const char *name)
 	weir_acquire(endpoint, 1, &answer);
 	weir_gate_open(endpoint);
 	weir_wait(endpoint, 1, 0, &answer);
+	for (int field = 0; field < 3; field++)
+		weir_field(endpoint, &answer, (enum weir_field)field, NULL, text, sizeof(text));
 	weir_endpoint_close(endpoint);
 }
 
@@ -150,6 +156,8 @@ static void draw(void)
 		return;
 	use(weir, "x");
 	use(weir, "p/1");
+	use(weir, "h");
+	use(weir, "f");
 	use(weir, "other");
 	use_more(weir, "p/1");
 	use_more(weir, "other");

@@ -28,7 +28,7 @@ static void check_rule(const struct config_rule *rule)
 
 	FUZZ_CHECK(strlen(rule->text) < sizeof(rule->text));
 	FUZZ_CHECK(rule->kind != ROW_EXACT || names_valid(rule->text));
-	FUZZ_CHECK(line_from_terms(&line, &rule->terms, line_best_k(&rule->terms), HZ) == 0);
+	FUZZ_CHECK(line_from_terms(&line, &rule->terms, line_best_unit(&rule->terms), HZ) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Any text as a rate, a number of tokens, a duration, a count, what a class leaves, the name of a
- * class: what is taken is within bounds and is read back from what is written of it.
+ * Any text as a rate, a number of tokens, a duration, a count, a window, what a class leaves, the
+ * name of a class: what is taken is within bounds and is read back from what is written of it.
  */
 #include "fuzz.h"
 
 #include "class.h"
 #include "value.h"
+#include "window.h"
 
 #define SENTENCE_BYTES 400
 
@@ -44,6 +45,18 @@ static void check_duration(const char *text)
 	if (value_duration(text, &ns))
 		return;
 	FUZZ_CHECK(!value_duration(value_duration_text(ns, written), &again) && again == ns);
+}
+
+static void check_window(const char *text)
+{
+	struct window_terms window, again;
+	char written[VALUE_TEXT_BYTES];
+
+	if (value_window(text, &window))
+		return;
+	FUZZ_CHECK(window.length_ns <= VALUE_PERIOD_MAX_NS);
+	FUZZ_CHECK(!value_window(value_window_text(&window, written), &again));
+	FUZZ_CHECK(window_terms_equal(&window, &again));
 }
 
 static void check_leave(const char *text)
@@ -85,6 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_count(text);
 	check_leave(text);
 	check_class(text);
+	check_window(text);
 	free(text);
 	return 0;
 }
