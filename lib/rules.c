@@ -77,16 +77,19 @@ static void row_read(const struct segment *segment, uint32_t row, struct line *l
 	line_read_terms(&segment->rows[row], terms, author, &changed_ns);
 }
 
-/* A row's next line, by terms that its unit fits. Windows of the same kind go on as they are. */
+/*
+ * A row's next line, by terms that its unit fits and so many ticks a second. Windows of the same
+ * kind go on as they are.
+ */
 static int line_next(const struct segment *segment, uint32_t row, const struct terms *terms,
-		     const struct wall_time *wall, struct line *out)
+		     uint64_t hz, const struct wall_time *wall, struct line *out)
 {
 	struct terms_author author;
 	struct terms before;
 	struct line old;
 
 	row_read(segment, row, &old, &before, &author);
-	int status = line_from_terms(out, terms, line_unit(&old), segment_hz(segment));
+	int status = line_from_terms(out, terms, line_unit(&old), hz);
 	bool goes_on =
 		old.flags & LINE_ALIGNED && window_terms_equal(&before.window, &terms->window);
 
@@ -348,7 +351,7 @@ static int64_t change_in_place(struct segment *segment, uint32_t row, const stru
 {
 	struct wall_time wall = align_now(&segment->time);
 	struct line line;
-	int status = line_next(segment, row, terms, &wall, &line);
+	int status = line_next(segment, row, terms, segment_hz(segment), &wall, &line);
 
 	if (status < 0)
 		return status;
@@ -620,7 +623,7 @@ static int row_rebase(struct segment *segment, uint32_t row, uint64_t hz, uint64
 	struct terms_author author;
 
 	row_read(segment, row, &old, &terms, &author);
-	int status = line_next(segment, row, &terms, wall, &line);
+	int status = line_next(segment, row, &terms, hz, wall, &line);
 
 	if (status < 0)
 		return status;
@@ -667,7 +670,7 @@ static int64_t row_align(struct segment *segment, uint32_t row, const struct wal
 
 	row_read(segment, row, &old, &terms, &author);
 	if (!(old.flags & LINE_ALIGNED) || !align_possible(terms.window.length_ns) ||
-	    line_next(segment, row, &terms, wall, &line) < 0)
+	    line_next(segment, row, &terms, segment_hz(segment), wall, &line) < 0)
 		return 0;
 	shift = align_shift(&line, &old, &terms.window);
 	if ((shift < 0 ? 0 - (uint64_t)shift : (uint64_t)shift) < tolerance)

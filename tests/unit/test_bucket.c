@@ -37,7 +37,7 @@ static void test_unset_and_frozen(void **state)
 
 		assert_int_equal(bucket_take(&bucket, 100, 1, 10, &mark), cases[i].result);
 		assert_int_equal(bucket_see(cases[i].mark, 100, 1, 10, &mark), cases[i].result);
-		assert_int_equal(bucket_charge(&bucket, 100, 1), cases[i].result);
+		assert_int_equal(bucket_charge(&bucket, &line, 100, 1), cases[i].result);
 		assert_int_equal(bucket_drain(&bucket, 100), cases[i].result);
 		assert_int_equal(bucket_give_back(&bucket, 100, 10, 1, 7), 0);
 		assert_int_equal(gate_reset(&bucket, 100, NULL, NULL), cases[i].result);
@@ -77,14 +77,16 @@ static void test_install(void **state)
 static void test_charge_saturates(void **state)
 {
 	struct bucket bucket = {.mark = 100};
+	struct line line = line_of(10);
 
 	(void)state;
-	assert_int_equal(bucket_charge(&bucket, 100, UINT64_MAX), BUCKET_TAKEN);
+	assert_int_equal(bucket_charge(&bucket, &line, 100, UINT64_MAX), BUCKET_TAKEN);
 	assert_true(bucket_look(&bucket) == 100 + LINE_FAR);
-	assert_int_equal(bucket_charge(&bucket, 100, 1), BUCKET_TAKEN);
+	assert_int_equal(bucket_charge(&bucket, &line, 100, 1), BUCKET_TAKEN);
 	assert_true(bucket_look(&bucket) == 100 + LINE_FAR);
 	/* a V that has passed the mark is where a debt begins */
-	assert_int_equal(bucket_charge(&bucket, 200 + LINE_FAR, 5), BUCKET_TAKEN);
+	line.origin_units = LINE_FAR;
+	assert_int_equal(bucket_charge(&bucket, &line, 200, 5), BUCKET_TAKEN);
 	assert_true(bucket_look(&bucket) == 205 + LINE_FAR);
 }
 

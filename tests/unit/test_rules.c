@@ -62,6 +62,7 @@ static void drain(struct stage *stage)
 static void test_sleep_is_credited(void **state)
 {
 	struct stage stage;
+	uint64_t now;
 
 	(void)state;
 	stage_begin(&stage);
@@ -73,7 +74,10 @@ static void test_sleep_is_credited(void **state)
 	assert_int_equal(rules_rebase(&stage.segment, 1000000000u, 3600 * SCENE_SECOND), 0);
 	assert_near(level_of(&stage.segment, stage.row), 10);
 	drain(&stage);
-	assert_int_equal(bucket_charge(&stage.segment.buckets[stage.row], 0, 0), BUCKET_TAKEN);
+	struct line straight = line_of(&stage.segment, stage.row, &now);
+
+	assert_int_equal(bucket_charge(&stage.segment.buckets[stage.row], &straight, now, 0),
+			 BUCKET_TAKEN);
 	assert_int_equal(rules_rebase(&stage.segment, 1000000000u, UINT64_MAX), 0);
 	assert_near(level_of(&stage.segment, stage.row), 10);
 	stage_end(&stage);
@@ -213,7 +217,7 @@ static void test_keeping(void **state)
 			stage_begin(&stage);
 			struct line line = line_of(&stage.segment, stage.row, &now);
 
-			bucket_charge(&stage.segment.buckets[stage.row], line_value(&line, now),
+			bucket_charge(&stage.segment.buckets[stage.row], &line, now,
 				      (debt ? 14ull : 2ull) << line.k);
 			assert_int_equal(rules_change(&stage.segment, stage.row, &terms, &nobody,
 						      cases[i].keep),
