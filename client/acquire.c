@@ -175,21 +175,6 @@ static void see_mark(struct attempt *attempt, uint64_t mark)
 		windows_see(attempt);
 }
 
-/* Until the call would pass. A closure drains no window. */
-static uint64_t ticks_behind_gate(const struct attempt *attempt, uint64_t units)
-{
-	uint64_t until = attempt->gate & GATE_UNTIL;
-	uint64_t ticks;
-
-	if (!(attempt->line.flags & LINE_WINDOW))
-		return gate_wait_ticks(attempt->gate, attempt->mark.mark, &attempt->line,
-				       attempt->now, units, attempt_room(attempt));
-	if (until == GATE_UNTIL || units > attempt_room(attempt))
-		return UINT64_MAX;
-	ticks = windows_wait(attempt, units + attempt->leave);
-	return ticks > until - attempt->now ? ticks : until - attempt->now;
-}
-
 /* A gate that is not settled: closed, or to be settled by draining the bucket. */
 static enum attempt_result attempt_gate(struct weir_endpoint *endpoint, uint64_t before,
 					struct attempt *attempt)
@@ -199,7 +184,9 @@ static enum attempt_result attempt_gate(struct weir_endpoint *endpoint, uint64_t
 	if (gate_is_closed(attempt->gate, attempt->now)) {
 		see_mark(attempt, bucket_look(binding->bucket));
 		return refused(attempt, WEIR_REASON_CLOSED,
-			       ticks_behind_gate(attempt, before + attempt->units));
+			       gate_wait_ticks(attempt->gate, attempt->mark.mark, &attempt->line,
+					       attempt->now, before + attempt->units,
+					       attempt_room(attempt)));
 	}
 	if (gate_settle(binding->bucket, attempt->gate, &attempt->line))
 		return ATTEMPT_AGAIN;

@@ -194,19 +194,13 @@ static uint64_t wait_ticks(const struct line *line, uint64_t now, uint64_t mark,
 	return window_wait(line, now, stand, one);
 }
 
-/* The same behind a closure, which drains no window. */
-static uint64_t closed_ticks(const struct line *line, uint64_t now, uint64_t mark, uint64_t gate,
-			     uint64_t one)
+/* The same behind a closure. A window that nobody has used begins with its initial level. */
+static uint64_t closed_ticks(const struct line *line, uint64_t now, uint64_t mark, int64_t level,
+			     uint64_t gate, uint64_t one)
 {
-	uint64_t until = gate & GATE_UNTIL;
-	uint64_t ticks;
-
-	if (!(line->flags & LINE_WINDOW))
-		return gate_wait_ticks(gate, mark, line, now, one, line->burst_units);
-	if (until == GATE_UNTIL)
-		return UINT64_MAX;
-	ticks = window_wait(line, now, window_stand(line, now, mark), one);
-	return ticks > until - now ? ticks : until - now;
+	if (mark == BUCKET_UNSET && line->flags & LINE_WINDOW)
+		mark = window_stand(line, now, mark).v + line->burst_units - (uint64_t)level;
+	return gate_wait_ticks(gate, mark, line, now, one, line->burst_units);
 }
 
 /* A window from first use that nobody has begun has no end yet. */
@@ -243,7 +237,8 @@ static void level_fill(const struct binding *binding, const struct line *line, u
 	out->unit = ldexp(1.0, scale);
 	if (gate_is_closed(gate, now)) {
 		out->closed_ns = ticks_to_ns(segment, (gate & GATE_UNTIL) - now);
-		out->wait_ns = ticks_to_ns(segment, closed_ticks(line, now, mark, gate, one));
+		out->wait_ns =
+			ticks_to_ns(segment, closed_ticks(line, now, mark, level, gate, one));
 	} else if (!(line->flags & LINE_UNLIMITED) && level < (int64_t)one) {
 		out->wait_ns = ticks_to_ns(segment, wait_ticks(line, now, mark, level, one));
 	}

@@ -124,8 +124,13 @@ uint64_t gate_wait_ticks(uint64_t gate, uint64_t mark, const struct line *line, 
 		return until - now;
 	if (units > limit)
 		return UINT64_MAX;
-	base = bucket_base(mark, line_value(line, until) + line->burst_units);
-	ticks = line_ticks_until(line, now, base + units - limit);
+	if (line->flags & LINE_WINDOW) {
+		ticks = window_wait(line, now, window_stand(line, now, mark),
+				    units + line->burst_units - limit);
+	} else {
+		base = bucket_base(mark, line_value(line, until) + line->burst_units);
+		ticks = line_ticks_until(line, now, base + units - limit);
+	}
 	return ticks > until - now ? ticks : until - now;
 }
 

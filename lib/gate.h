@@ -77,9 +77,9 @@ bool gate_settle(struct bucket *bucket, uint64_t gate, const struct line *line);
 bool gate_voids(uint64_t then, uint64_t gate, uint64_t position, const struct line *line);
 
 /*
- * Ticks until `units` can be taken within `limit` ahead of V, if nobody else takes any, from a
- * bucket that is closed at `now`: it opens empty, or with what its mark says is spoken for beyond
- * that. UINT64_MAX: never.
+ * Ticks until `units` can be taken within `limit` ahead of V (the burst at most), if nobody else
+ * takes any, from a bucket that is closed at `now`: it opens empty, or with what its mark says is
+ * spoken for beyond that; with windows, with what its mark says alone. UINT64_MAX: never.
  */
 uint64_t gate_wait_ticks(uint64_t gate, uint64_t mark, const struct line *line, uint64_t now,
 			 uint64_t units, uint64_t limit);

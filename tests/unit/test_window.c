@@ -788,6 +788,67 @@ static void a_closure_leaves_the_window_alone(void **state)
 	}
 }
 
+/* A call that is refused behind a closure passes after its wait, and not a moment before. */
+static void check_wait_behind(const char *rule, bool of_class, double used, double cost,
+			      uint64_t closed)
+{
+	struct bench bench = begin(rule);
+	bool is_unlimited = strstr(rule, "unlimited") != NULL;
+	struct weir_endpoint *asking = bench.api;
+	struct weir_answer answer;
+
+	advance_to(&bench, 5 * HOUR + 10 * MINUTE);
+	if (used > 0)
+		assert_int_equal(ask(&bench, used), 0);
+	if (of_class)
+		assert_int_equal(weir_endpoint_class(bench.weir, "api", "batch", &asking), 0);
+	assert_int_equal(weir_gate_close(bench.api, closed), 0);
+	/* of a bucket that nobody has used, too */
+	uint64_t peeked = peek(&bench).wait_ns;
+
+	assert_int_equal(weir_acquire(asking, cost, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.reason, WEIR_REASON_CLOSED);
+	if (cost == 1 && !of_class)
+		assert_int_equal(peeked, answer.wait_ns);
+	if (is_unlimited)
+		assert_int_equal(answer.wait_ns, peek(&bench).closed_ns);
+	if ((of_class && cost > 8) || (strstr(rule, "rate = 0") && used + cost > 10)) {
+		assert_int_equal(answer.wait_ns, WEIR_NEVER);
+	} else {
+		assert_true(answer.wait_ns >= peek(&bench).closed_ns);
+		advance(&bench, answer.wait_ns - 1);
+		assert_int_equal(weir_acquire(asking, cost, NULL), WEIR_REFUSE);
+		advance(&bench, 1);
+		assert_int_equal(weir_acquire(asking, cost, NULL), WEIR_ADMIT);
+	}
+	if (asking != bench.api)
+		weir_endpoint_close(asking);
+	done(&bench);
+}
+
+static void the_wait_behind_a_closure(void **state)
+{
+	static const char *const rules[] = {
+		"rate = 10/h\nwindow = 1h",
+		"rate = 10/h\nwindow = 1h first",
+		"rate = 10/h\nwindow = 1h\nburst = 25\ninitial = 10",
+		"rate = 10/h\nwindow = 1h\ninitial = 3",
+		"rate = 0/h\nwindow = 1h\nburst = 10",
+		"rate = unlimited\nwindow = 1h",
+		"rate = 10/h\nwindow = 1h\nclass batch = leave 2",
+		"rate = 10/h\nwindow = 1h first\nclass batch = leave 2",
+	};
+	static const double used[] = {0, 1, 3};
+	static const double costs[] = {1, 7, 8, 10};
+	static const uint64_t closed[] = {MINUTE, 50 * MINUTE, 2 * HOUR + 30 * MINUTE};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		for (size_t j = 0; j < 3 * 4 * 3; j++)
+			check_wait_behind(rules[i], strstr(rules[i], "class") != NULL, used[j % 3],
+					  costs[j / 3 % 4], closed[j / 12]);
+}
+
 /* A place of the window that is under way at the opening keeps its turn; one that missed its window
  * takes a new place. */
 static void a_closure_lapses_places_of_windows_gone_by(void **state)
@@ -960,6 +1021,7 @@ int main(void)
 		cmocka_unit_test(who_gives_all_back_has_begun_no_window),
 		cmocka_unit_test(a_debt_is_paid_by_later_windows),
 		cmocka_unit_test(a_closure_leaves_the_window_alone),
+		cmocka_unit_test(the_wait_behind_a_closure),
 		cmocka_unit_test(a_closure_lapses_places_of_windows_gone_by),
 		cmocka_unit_test(a_reset_fills_the_present_window),
 		cmocka_unit_test(parts_of_a_token),
