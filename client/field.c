@@ -34,15 +34,19 @@ static void response_fill(const struct binding *binding, const struct weir_answe
 	uint64_t now = line_read(binding->row, &segment->time, &line);
 	uint64_t mark = bucket_look(binding->bucket);
 	uint64_t gate = gate_load(binding->bucket);
-	uint64_t more = response_more_ticks(&line, now, mark);
 	bool closed = gate_is_closed(gate, now);
+	uint64_t more;
 
+	/* the first call after a closure will find the bucket empty as of the opening */
+	if (!gate_is_settled(gate) && !closed && !(line.flags & LINE_WINDOW))
+		mark = bucket_base(mark, line_value(&line, gate & GATE_UNTIL) + line.burst_units);
+	/* behind a closure, until there is one token */
+	more = closed ? gate_wait_ticks(gate, mark, &line, now, 1ull << line.k, line.burst_units)
+		      : response_more_ticks(&line, now, mark);
 	line_read_terms(binding->row, &out->terms, &author, &changed_ns);
 	out->level = answer ? answer->level : level_now(&line, now, mark);
 	if (closed || (answer && answer->reason == WEIR_REASON_CLOSED))
 		out->level = 0;
-	if (closed && (gate & GATE_UNTIL) - now > more)
-		more = (gate & GATE_UNTIL) - now;
 	out->more_ns = ticks_to_ns(segment, more);
 	out->refused = answer && answer->reason != WEIR_REASON_NONE;
 	out->retry_ns = out->refused ? answer->wait_ns : 0;

@@ -339,6 +339,14 @@ static void of_windows(void **state)
 	assert_fields(&aligned, &answer, policy, "\"api\";r=1;t=720", "");
 	assert_int_equal(weir_acquire(aligned.api, 4, &answer), WEIR_REFUSE);
 	assert_fields(&aligned, &answer, policy, "\"api\";r=1;t=720", "720");
+	/* closed, though the gate's word is rounded up to the next 65,536 ns; it opens with the one
+	 */
+	assert_int_equal(weir_gate_close(aligned.api, 30 * S), 0);
+	assert_int_equal(weir_acquire(aligned.api, 1, &answer), WEIR_REFUSE);
+	assert_fields(&aligned, &answer, policy, "\"api\";r=0;t=30", "30");
+	assert_fields(&aligned, NULL, policy, "\"api\";r=0;t=30", "");
+	assert_int_equal(weir_acquire(aligned.api, 2, &answer), WEIR_REFUSE);
+	assert_fields(&aligned, &answer, policy, "\"api\";r=0;t=30", "720");
 
 	/* at the very moment of its first use, and never a second more than the window */
 	for (int i = 0; i < 5; i++) {
@@ -379,9 +387,15 @@ static void of_everything_else(void **state)
 	assert_int_equal(weir_acquire(server.api, 1, &answer), WEIR_ADMIT);
 	assert_int_equal(weir_gate_close(server.api, 30 * S), 0);
 	assert_int_equal(weir_acquire(server.api, 1, &answer), WEIR_REFUSE);
-	/* though the gate's word is rounded up to the next 65,536 ns */
-	assert_fields(&server, &answer, "\"p/*\";q=10;w=1", "\"p/*\";r=0;t=30", "30");
-	assert_fields(&server, NULL, "\"p/*\";q=10;w=1", "\"p/*\";r=0;t=30", "");
+	/* it opens empty, and a tenth of a second later there is one */
+	assert_fields(&server, &answer, "\"p/*\";q=10;w=1", "\"p/*\";r=0;t=31", "31");
+	assert_fields(&server, NULL, "\"p/*\";q=10;w=1", "\"p/*\";r=0;t=31", "");
+	/* nobody has met the opening, and the bucket is as empty */
+	weir_clock_advance(server.weir, 30 * S + S / 2);
+	assert_fields(&server, NULL, "\"p/*\";q=10;w=1", "\"p/*\";r=4;t=1", "");
+	assert_int_equal(weir_gate_close(server.api, WEIR_NEVER), 0);
+	assert_int_equal(weir_acquire(server.api, 1, &answer), WEIR_REFUSE);
+	assert_fields(&server, &answer, "\"p/*\";q=10;w=1", "\"p/*\";r=0", "");
 	stop(&server);
 }
 
