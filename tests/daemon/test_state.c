@@ -167,10 +167,10 @@ static void test_golden(void **state)
 	};
 	record.terms.window = (struct window_terms){DAY, WINDOW_ALIGNED, 120};
 	state_add(&text, &record);
-	record = (struct state_record){.kind = STATE_OPERATOR,
-				       .text = "o",
-				       .terms = terms_of(9 * TERMS_MICRO, 3600 * SECOND,
-							 9 * TERMS_MICRO)};
+	record = (struct state_record){
+		.kind = STATE_OPERATOR,
+		.text = "o",
+		.terms = terms_of(9 * TERMS_MICRO, 3600 * SECOND, 9 * TERMS_MICRO)};
 	record.terms.initial_micro = record.terms.burst_micro;
 	record.terms.window = (struct window_terms){3600 * SECOND, WINDOW_FIRST, 0};
 	state_add(&text, &record);
