@@ -208,6 +208,18 @@ static uint64_t mix(uint64_t hash, uint64_t word)
 	return hash ^ hash >> 29;
 }
 
+/* Shadows and classes. */
+static uint64_t mix_extras(uint64_t hash, const struct terms *terms)
+{
+	hash = mix(hash, terms->shadow);
+	hash = mix(hash, terms->beside.rate_micro);
+	hash = mix(hash, terms->beside.period_ns);
+	hash = mix(hash, terms->beside.burst_micro);
+	for (unsigned i = 0; i < LAYOUT_CLASSES; i++)
+		hash = mix(mix(hash, terms->classes[i].name), terms->classes[i].leave);
+	return hash;
+}
+
 static uint64_t mix_row(uint64_t hash, const struct segment *segment, uint32_t row)
 {
 	struct terms_author author;
@@ -223,6 +235,7 @@ static uint64_t mix_row(uint64_t hash, const struct segment *segment, uint32_t r
 	hash = mix(hash, terms.max_wait_ns);
 	hash = mix(hash, terms.window.length_ns);
 	hash = mix(hash, (uint64_t)terms.window.kind << 32 | (uint32_t)terms.window.minutes);
+	hash = mix_extras(hash, &terms);
 	return mix(hash, author.origin);
 }
 

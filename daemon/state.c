@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "align.h"
+#include "class.h"
 #include "config.h"
 #include "names.h"
 #include "value.h"
@@ -166,6 +167,36 @@ void state_begin(struct state_text *out, const struct state_stamp *stamp)
 	    (unsigned long long)stamp->boot[1], decimal_text(stamp->boottime_ns, 9, boottime));
 }
 
+/* NAME:5 or NAME:20%, with commas between them: as in weir.ini, but without its blanks. */
+static void add_classes(struct state_text *out, const struct terms *terms)
+{
+	char name[CLASS_TEXT_BYTES], leave[VALUE_TEXT_BYTES];
+
+	for (unsigned i = 0; i < LAYOUT_CLASSES && terms->classes[i].name; i++) {
+		class_leave_text(terms->classes[i].leave, leave);
+
+		const char *number = leave + strlen(CLASS_LEAVE) + 1;
+		int length = (int)strcspn(number, " ");
+
+		add(out, "%s%s:%.*s%s",
+		    i ? "," : " classes=", class_text(terms->classes[i].name, name), length, number,
+		    number[length] ? "%" : "");
+	}
+}
+
+static void add_shadows(struct state_text *out, const struct terms *terms)
+{
+	const struct shadow_terms *beside = &terms->beside;
+	char rate[VALUE_TEXT_BYTES], burst[VALUE_TEXT_BYTES];
+
+	if (terms->shadow)
+		add(out, " shadow=yes");
+	if (beside->period_ns)
+		add(out, " shadow_rate=%s shadow_burst=%s",
+		    value_rate_text(beside->rate_micro, beside->period_ns, rate),
+		    value_tokens_text(beside->burst_micro, burst));
+}
+
 static void add_rule(struct state_text *out, const struct state_record *record)
 {
 	char initial[VALUE_TEXT_BYTES], max_wait[VALUE_TEXT_BYTES];
@@ -173,6 +204,8 @@ static void add_rule(struct state_text *out, const struct state_record *record)
 	add(out, " initial=%s", value_tokens_text(record->terms.initial_micro, initial));
 	if (record->terms.max_wait_ns)
 		add(out, " max_wait=%s", value_duration_text(record->terms.max_wait_ns, max_wait));
+	add_shadows(out, &record->terms);
+	add_classes(out, &record->terms);
 	add(out, " uid=%llu", (unsigned long long)record->uid);
 }
 
@@ -423,10 +456,16 @@ enum field {
 	FIELD_NAME = 1u << 7,
 	FIELD_WINDOW = 1u << 8,
 	FIELD_RENEWS = 1u << 9,
+	FIELD_SHADOW = 1u << 10,
+	FIELD_SHADOW_RATE = 1u << 11,
+	FIELD_SHADOW_BURST = 1u << 12,
+	FIELD_CLASSES = 1u << 13,
 };
 
-static const char *const field_words[] = {"rate",     "burst", "used", "closed", "initial",
-					  "max_wait", "uid",   "name", "window", "renews"};
+static const char *const field_words[] = {
+	"rate", "burst",  "used",   "closed", "initial",     "max_wait",     "uid",
+	"name", "window", "renews", "shadow", "shadow_rate", "shadow_burst", "classes",
+};
 
 static const unsigned field_needed[] = {
 	[STATE_ENDPOINT] = FIELD_RATE | FIELD_BURST | FIELD_USED | FIELD_NAME,
@@ -439,7 +478,8 @@ static const unsigned field_allowed[] = {
 	[STATE_ENDPOINT] = FIELD_CLOSED | FIELD_WINDOW | FIELD_RENEWS,
 	[STATE_NAME] = FIELD_CLOSED | FIELD_WINDOW | FIELD_RENEWS,
 	[STATE_REST] = FIELD_CLOSED | FIELD_WINDOW | FIELD_RENEWS,
-	[STATE_OPERATOR] = FIELD_MAX_WAIT | FIELD_WINDOW,
+	[STATE_OPERATOR] = FIELD_MAX_WAIT | FIELD_WINDOW | FIELD_SHADOW | FIELD_SHADOW_RATE |
+			   FIELD_SHADOW_BURST | FIELD_CLASSES,
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -479,6 +519,33 @@ static bool take_window(struct window_terms *window, const char *value)
 	return !value_window(text, window);
 }
 
+/* One of add_classes(). */
+static bool take_class(struct terms *terms, const char *word, size_t bytes)
+{
+	const char *colon = memchr(word, ':', bytes);
+	char key[64], leave[64];
+
+	if (!colon || bytes >= sizeof(key) - sizeof(CONFIG_CLASS))
+		return false;
+	snprintf(key, sizeof(key), "%s %.*s", CONFIG_CLASS, (int)(colon - word), word);
+	snprintf(leave, sizeof(leave), "%s %.*s", CLASS_LEAVE, (int)(word + bytes - colon - 1),
+		 colon + 1);
+	return !config_set_term(terms, key, leave);
+}
+
+static bool take_classes(struct terms *terms, const char *value)
+{
+	for (;; value++) {
+		size_t bytes = strcspn(value, ",");
+
+		if (!take_class(terms, value, bytes))
+			return false;
+		value += bytes;
+		if (!*value)
+			return true;
+	}
+}
+
 static bool take_name(struct state_record *record, const char *value)
 {
 	if (!names_valid(value))
@@ -487,20 +554,23 @@ static bool take_name(struct state_record *record, const char *value)
 	return true;
 }
 
-/* One value into the record; false if it is none of its kind. */
-static bool take_field(struct state_record *record, enum field field, const char *value)
+/* One value into the record; false if it is none of its kind. Many are called as in weir.ini. */
+static bool take_field(struct state_record *record, enum field field, const char *word,
+		       const char *value)
 {
 	line_wide number;
 
 	switch (field) {
 	case FIELD_RATE:
-		return !config_set_term(&record->terms, "rate", value);
 	case FIELD_BURST:
-		return !config_set_term(&record->terms, "burst", value);
 	case FIELD_INITIAL:
-		return !config_set_term(&record->terms, "initial", value);
 	case FIELD_MAX_WAIT:
-		return !config_set_term(&record->terms, "max_wait", value);
+	case FIELD_SHADOW:
+	case FIELD_SHADOW_RATE:
+	case FIELD_SHADOW_BURST:
+		return !config_set_term(&record->terms, word, value);
+	case FIELD_CLASSES:
+		return take_classes(&record->terms, value);
 	case FIELD_USED:
 		return decimal_read(value, 6, "", USED_MAX_MICRO, &record->used_micro);
 	case FIELD_CLOSED:
@@ -540,7 +610,7 @@ static int read_field(struct state_record *record, char *word, unsigned line, un
 	if (*seen & 1u << index)
 		return fail(fault, WEIR_EDAMAGED, line, "%s is there twice", word);
 	*seen |= 1u << index;
-	if (!take_field(record, (enum field)(1u << index), equals + 1))
+	if (!take_field(record, (enum field)(1u << index), word, equals + 1))
 		return fail(fault, WEIR_EDAMAGED, line, "%s=%.60s cannot be read", word,
 			    equals + 1);
 	return 0;

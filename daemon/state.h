@@ -14,6 +14,8 @@
  *	rest rate=10/s burst=10 used=1
  *	endpoint rate=5000/d burst=5000 window=1d,aligned used=812 renews=1763942400 name=by day
  *	operator rate=5/s burst=10 initial=10 uid=0 name=api.github.com
+ *	operator rate=9/s burst=9 initial=9 shadow_rate=5/s shadow_burst=5 classes=a:20% uid=0 \
+ *		name=x
  *	end CHECKSUM BYTES
  *
  * The last line is what `cksum` says of those before it. Everything is in tokens and durations:
@@ -33,7 +35,7 @@
 
 #define STATE_VERSION 1u
 #define STATE_MAX_BYTES (512ul << 20) /* more than the largest tables need */
-#define STATE_LINE_BYTES 512	      /* with its newline, at most */
+#define STATE_LINE_BYTES 768	      /* with its newline, at most */
 #define STATE_FOREVER UINT64_MAX
 #define STATE_FAULT_BYTES 160
 #define STATE_TERMS_BYTES 160

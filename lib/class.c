@@ -57,7 +57,7 @@ static const char *read_share(char *text, uint64_t *leave)
 
 const char *class_read_leave(const char *text, uint64_t *leave)
 {
-	static const char word[] = "leave";
+	static const char word[] = CLASS_LEAVE;
 	char number[64];
 	size_t length;
 

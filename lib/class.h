@@ -17,6 +17,7 @@
 #include "value.h"
 
 #define CLASS_TEXT_BYTES 13 /* 12 characters and the closing NUL */
+#define CLASS_LEAVE "leave" /* the word before what it is */
 #define CLASS_SHARE (1ull << 63)
 #define CLASS_PERCENT 1000000ull /* of a share */
 

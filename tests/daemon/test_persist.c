@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "bucket.h"
+#include "class.h"
 #include "gate.h"
 #include "log.h"
 #include "move.h"
@@ -835,6 +836,15 @@ static void test_fingerprint(void **state)
 	row = names_exact_row(&scene.segment, "name");
 	ASSERT_CHANGES(row = rules_change(&scene.segment, (uint32_t)row, &terms, &author,
 					  RULES_KEEP_USED));
+	terms.shadow = 1;
+	ASSERT_CHANGES(
+		rules_change(&scene.segment, (uint32_t)row, &terms, &author, RULES_KEEP_USED));
+	terms.beside = (struct shadow_terms){TERMS_MICRO, SCENE_SECOND, TERMS_MICRO};
+	ASSERT_CHANGES(
+		rules_change(&scene.segment, (uint32_t)row, &terms, &author, RULES_KEEP_USED));
+	terms.classes[0] = (struct class_leave){class_number("batch"), TERMS_MICRO};
+	ASSERT_CHANGES(
+		rules_change(&scene.segment, (uint32_t)row, &terms, &author, RULES_KEEP_USED));
 	author.origin = ORIGIN_FILE;
 	ASSERT_CHANGES(
 		rules_change(&scene.segment, (uint32_t)row, &terms, &author, RULES_KEEP_USED));

@@ -546,6 +546,36 @@ static void test_operators_rules(void **state)
 	assert_false(has_line(fixture, "\noperator "));
 }
 
+/* All that weirctl set takes, not rate and burst alone. */
+static void test_operators_other_settings(void **state)
+{
+	static const struct {
+		const char *name, *key, *value;
+	} settings[] = {
+		{"api", "shadow", "yes"},	   {"api", "shadow_rate", "4/s"},
+		{"api", "shadow_burst", "9"},	   {"api", "class background", "leave 20 %"},
+		{"api", "class batch", "leave 5"}, {"api", "initial", "15"},
+		{"api", "max_wait", "30s"},	   {"other", "window", "1h first"},
+	};
+	static const char api[] = "endpoint api: rate 5/s, burst 20, initial 15, max_wait 30s, "
+				  "shadow, shadow limit 4/s burst 9, class background leave 20 %, "
+				  "class batch leave 5, as an operator had set it";
+	struct fixture *fixture = *state;
+	struct answer answer;
+
+	start_and_take(fixture, RULES);
+	for (size_t i = 0; i < COUNT(settings); i++)
+		if (fixture_set(fixture, settings[i].name, settings[i].key, settings[i].value,
+				&answer) != 0)
+			fail_msg("%s", settings[i].key);
+	stop(fixture);
+	boot(fixture);
+	fixture_start(fixture);
+	assert_true(fixture_has_logged(fixture, api));
+	assert_true(fixture_has_logged(fixture, "endpoint other: rate 10/s, burst 36000, window 1h "
+						"first, as an operator had set it"));
+}
+
 /* Rules of an operator never keep one of the file's out, nor weird from starting. */
 static void test_no_room_for_operators_rules(void **state)
 {
@@ -1028,6 +1058,7 @@ int main(void)
 		REBOOT_TEST(test_closed_over_a_reboot),
 		REBOOT_TEST(test_changed_rules),
 		REBOOT_TEST(test_operators_rules),
+		REBOOT_TEST(test_operators_other_settings),
 		REBOOT_TEST(test_no_room_for_operators_rules),
 		REBOOT_TEST(test_a_segment_is_newer),
 		REBOOT_TEST(test_another_clock),

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "class.h"
 #include "state.h"
 #include "weir.h"
 
@@ -109,6 +110,28 @@ static void test_cksum(void **state)
 	assert_int_equal(state_cksum("123456789", 9), 930766865u);
 }
 
+static void set_class(struct terms *terms, const char *name, uint64_t leave)
+{
+	assert_null(class_set(terms, class_number(name), leave));
+}
+
+static void add_shadows_and_classes(struct state_text *text)
+{
+	struct state_record record = {
+		.kind = STATE_OPERATOR,
+		.text = "p",
+		.terms = terms_of(10 * TERMS_MICRO, SECOND, 10 * TERMS_MICRO),
+	};
+
+	record.terms.initial_micro = record.terms.burst_micro;
+	record.terms.shadow = 1;
+	record.terms.beside = (struct shadow_terms){5 * TERMS_MICRO, SECOND, 6 * TERMS_MICRO};
+	set_class(&record.terms, "a-1", 2500000);
+	set_class(&record.terms, "background", 20 * CLASS_PERCENT | CLASS_SHARE);
+	set_class(&record.terms, "batch", CLASS_PERCENT / 2 | CLASS_SHARE);
+	state_add(text, &record);
+}
+
 static void test_golden(void **state)
 {
 	static const char expected[] =
@@ -126,7 +149,9 @@ static void test_golden(void **state)
 		"operator rate=5/2s burst=10 initial=2.5 max_wait=30s uid=1000 name=*\n"
 		"endpoint rate=5000/d burst=5000 window=1d,aligned,+02:00 used=812 "
 		"renews=1763935200 name=by day\n"
-		"operator rate=9/h burst=9 window=1h,first initial=9 uid=0 name=o\n";
+		"operator rate=9/h burst=9 window=1h,first initial=9 uid=0 name=o\n"
+		"operator rate=10/s burst=10 initial=10 shadow=yes shadow_rate=5/s shadow_burst=6 "
+		"classes=a-1:2.5,background:20%,batch:0.5% uid=0 name=p\n";
 	struct state_text text = begun();
 	struct state_record record = {
 		.kind = STATE_ENDPOINT,
@@ -174,6 +199,7 @@ static void test_golden(void **state)
 	record.terms.initial_micro = record.terms.burst_micro;
 	record.terms.window = (struct window_terms){3600 * SECOND, WINDOW_FIRST, 0};
 	state_add(&text, &record);
+	add_shadows_and_classes(&text);
 	assert_int_equal(state_finish(&text), 0);
 	assert_int_equal(text.used, bytes);
 	assert_memory_equal(text.text, whole, bytes);
@@ -215,6 +241,25 @@ static struct terms random_terms(void)
 	return terms_of(below(9) ? rate : TERMS_UNLIMITED, period * SECOND, burst);
 }
 
+/* What a rule has beside its rate; names of classes in their order, as rules keep them. */
+static void random_extras(struct terms *terms)
+{
+	static const char *const names[LAYOUT_CLASSES] = {"a", "background", "b_-9",
+							  "zzzzzzzzzzzz"};
+	uint64_t share = 1 + below(100 * CLASS_PERCENT - 1);
+
+	terms->shadow = below(2);
+	if (below(2))
+		terms->beside = (struct shadow_terms){below(1000 * TERMS_MICRO),
+						      (1 + below(86400)) * SECOND,
+						      TERMS_MICRO + any_size(57)};
+	for (size_t i = 0; i < COUNT(names); i++)
+		if (below(2))
+			set_class(terms, names[i],
+				  below(2) ? share | CLASS_SHARE
+					   : 1 + below(terms->burst_micro - 1));
+}
+
 static struct state_record random_record(void)
 {
 	struct state_record record = {.kind = (enum state_kind)below(4)};
@@ -226,6 +271,7 @@ static struct state_record random_record(void)
 		record.terms.initial_micro = below(record.terms.burst_micro + 1);
 		record.terms.max_wait_ns = below(2) ? below(366 * DAY) : 0;
 		record.uid = below(1ull << 32);
+		random_extras(&record.terms);
 		return record;
 	}
 	record.used_micro = any_size(61);
@@ -254,6 +300,9 @@ static void assert_same_record(const struct state_record *a, const struct state_
 	assert_int_equal(a->terms.burst_micro, b->terms.burst_micro);
 	assert_int_equal(a->terms.initial_micro, b->terms.initial_micro);
 	assert_int_equal(a->terms.max_wait_ns, b->terms.max_wait_ns);
+	assert_int_equal(a->terms.shadow, b->terms.shadow);
+	assert_memory_equal(&a->terms.beside, &b->terms.beside, sizeof(a->terms.beside));
+	assert_memory_equal(&a->terms.classes, &b->terms.classes, sizeof(a->terms.classes));
 	assert_true(a->terms.rate_micro == TERMS_UNLIMITED ||
 		    a->terms.period_ns == b->terms.period_ns);
 	assert_true(a->used_micro == b->used_micro);
@@ -382,6 +431,32 @@ static const struct bad bad_bodies[] = {
 	{LINE("operator rate=1/s burst=1 initial=1 uid=4294967296 name=x"), WEIR_EDAMAGED, "uid="},
 	{LINE("operator rate=1/s burst=1 initial=1 max_wait=0 uid=0 name=x"), WEIR_EDAMAGED,
 	 "max_wait=0 cannot"},
+	{LINE("operator rate=1/s burst=1 initial=1 shadow=maybe uid=0 name=x"), WEIR_EDAMAGED,
+	 "shadow=maybe cannot"},
+	{LINE("operator rate=1/s burst=1 initial=1 shadow_rate=unlimited uid=0 name=x"),
+	 WEIR_EDAMAGED, "shadow_rate=unlimited cannot"},
+	{LINE("operator rate=1/s burst=1 initial=1 shadow_burst=2 uid=0 name=x"), WEIR_EDAMAGED,
+	 "line 5: shadow_burst needs a shadow_rate"},
+	{LINE("operator rate=1/s burst=9 initial=9 classes= uid=0 name=x"), WEIR_EDAMAGED,
+	 "classes= cannot"},
+	{LINE("operator rate=1/s burst=9 initial=9 classes=a uid=0 name=x"), WEIR_EDAMAGED,
+	 "classes=a cannot"},
+	{LINE("operator rate=1/s burst=9 initial=9 classes=a: uid=0 name=x"), WEIR_EDAMAGED,
+	 "classes=a: cannot"},
+	{LINE("operator rate=1/s burst=9 initial=9 classes=:1 uid=0 name=x"), WEIR_EDAMAGED,
+	 "classes=:1 cannot"},
+	{LINE("operator rate=1/s burst=9 initial=9 classes=A:1 uid=0 name=x"), WEIR_EDAMAGED,
+	 "classes=A:1 cannot"},
+	{LINE("operator rate=1/s burst=9 initial=9 classes=a:1, uid=0 name=x"), WEIR_EDAMAGED,
+	 "classes=a:1, cannot"},
+	{LINE("operator rate=1/s burst=9 initial=9 classes=a:100% uid=0 name=x"), WEIR_EDAMAGED,
+	 "classes=a:100% cannot"},
+	{LINE("operator rate=1/s burst=9 initial=9 classes=a:1,b:1,c:1,d:1,e:1 uid=0 name=x"),
+	 WEIR_EDAMAGED, "classes=a:1,b:1,c:1,d:1,e:1 cannot"},
+	{LINE("operator rate=1/s burst=9 initial=9 classes=a:9 uid=0 name=x"), WEIR_EDAMAGED,
+	 "line 5: a class must leave less than the burst"},
+	{LINE("endpoint rate=1/s burst=9 used=9 shadow=yes name=x"), WEIR_ENEWER,
+	 "a field 'shadow'"},
 };
 
 static void test_bad_bodies(void **state)
@@ -439,7 +514,42 @@ static void test_optional_is_skipped(void **state)
 	free(text);
 }
 
-/* A line of 511 bytes is read; one more is not, with or without an end. */
+/* The longest record that there can be fits into a line. */
+static void test_longest_record(void **state)
+{
+	struct state_text text = begun();
+	struct state_record record = {.kind = STATE_OPERATOR, .uid = UINT32_MAX}, found;
+	struct terms *terms = &record.terms;
+	struct state_reader reader;
+	struct state_stamp stamp;
+	char fault[STATE_FAULT_BYTES] = "";
+	size_t before;
+
+	(void)state;
+	memset(record.text, 'x', WEIR_NAME_MAX);
+	*terms = terms_of(999999999999999999, 31622399 * SECOND, 999999999999999999);
+	terms->initial_micro = terms->burst_micro - 1;
+	terms->max_wait_ns = 31622399999999999;
+	terms->shadow = 1;
+	terms->beside =
+		(struct shadow_terms){999999999999999998, 31622398 * SECOND, 999999999999999998};
+	set_class(terms, "aaaaaaaaaaaa", 999999999999999991);
+	set_class(terms, "bbbbbbbbbbbb", 999999999999999992);
+	set_class(terms, "cccccccccccc", 999999999999999993);
+	set_class(terms, "dddddddddddd", 999999999999999994);
+	before = text.used;
+	state_add(&text, &record);
+	/* a window would be longer than the few bytes that a round rate then saves */
+	assert_in_range(text.used - before + 40, 500, STATE_LINE_BYTES);
+	assert_int_equal(state_finish(&text), 0);
+	if (state_open(&reader, &stamp, text.text, text.used, fault) < 0)
+		fail_msg("%s", fault);
+	assert_true(state_next(&reader, &found));
+	assert_same_record(&record, &found);
+	free(text.text);
+}
+
+/* A line of 767 bytes is read; one more is not, with or without an end. */
 static void test_long_lines(void **state)
 {
 	char body[sizeof(HEAD) + STATE_LINE_BYTES + 8];
@@ -454,7 +564,7 @@ static void test_long_lines(void **state)
 	body[head + STATE_LINE_BYTES - 1] = '#';
 	body[head + STATE_LINE_BYTES] = '\n';
 	assert_int_equal(open_body(body, head + STATE_LINE_BYTES + 1, fault), WEIR_EDAMAGED);
-	assert_non_null(strstr(fault, "line 5: a line of at most 511 bytes"));
+	assert_non_null(strstr(fault, "line 5: a line of at most 767 bytes"));
 }
 
 static char *sample(size_t *bytes)
@@ -810,9 +920,13 @@ static void test_the_manual_has_a_right_example(void **state)
 			literal = true;
 	}
 	fclose(file);
-	if (state_open(&reader, &stamp, text, strlen(text), fault) < 0)
-		fail_msg("weird(8): %s; its body has the checksum %u", fault,
-			 state_cksum(text, strlen(text)));
+	if (state_open(&reader, &stamp, text, strlen(text), fault) < 0) {
+		const char *end = strstr(text, "\nend ");
+		size_t bytes = end ? (size_t)(end + 1 - text) : strlen(text);
+
+		fail_msg("weird(8): %s; its last line would be: end %u %zu", fault,
+			 state_cksum(text, bytes), bytes);
+	}
 	while (state_next(&reader, &record))
 		records++;
 	assert_true(records >= 3);
@@ -827,6 +941,7 @@ int main(void)
 		cmocka_unit_test(test_bad_bodies),
 		cmocka_unit_test(test_good_bodies),
 		cmocka_unit_test(test_optional_is_skipped),
+		cmocka_unit_test(test_longest_record),
 		cmocka_unit_test(test_long_lines),
 		cmocka_unit_test(test_every_truncation),
 		cmocka_unit_test(test_every_byte_replaced),
