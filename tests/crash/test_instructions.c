@@ -116,6 +116,14 @@ static void prepare_opened(void *context)
 	need(weir_gate_open(world.api) == 0);
 }
 
+/* Its turn was there, and then came a closure. */
+static void prepare_lapsed(void *context)
+{
+	warm_and_reserve(2);
+	need(weir_gate_close(world.api, WEIR_SECOND) == 0 && weir_gate_open(world.api) == 0);
+	(void)context;
+}
+
 static void prepare_fresh(void *context)
 {
 	warm(context);
@@ -174,6 +182,31 @@ static void call_settle_4(void *context)
 {
 	(void)context;
 	weir_settle(world.api, &world.reservation, 4);
+}
+
+static void call_place(void *context)
+{
+	(void)context;
+	weir_reservation_wait(world.api, &world.reservation, WEIR_SECOND, NULL);
+}
+
+static int no_work(void *context)
+{
+	(void)context;
+	return 0;
+}
+
+static void call_execute(void *context)
+{
+	(void)context;
+	weir_execute(world.api, 2, WEIR_SECOND, no_work, NULL, NULL, NULL);
+}
+
+/* By so little that no token is minted, in all the places together. */
+static void call_advance(void *context)
+{
+	(void)context;
+	weir_clock_advance(world.weir, 1);
 }
 
 static void call_close(void *context)
@@ -386,6 +419,43 @@ static void test_acquire(void **state)
 			     .granted = 1});
 }
 
+static void test_execute(void **state)
+{
+	(void)state;
+	run((struct subject){.name = "execute",
+			     .prepare = warm,
+			     .call = call_execute,
+			     .left_before = LEFT,
+			     .left_after = LEFT - 2,
+			     .granted = 1});
+}
+
+static void test_advance(void **state)
+{
+	(void)state;
+	run((struct subject){.name = "move the manual clock",
+			     .prepare = warm,
+			     .call = call_advance,
+			     .left_before = LEFT,
+			     .left_after = LEFT,
+			     .granted = 1});
+}
+
+static void test_place(void **state)
+{
+	(void)state;
+	run((struct subject){.name = "wait for a place whose turn it is",
+			     .prepare = prepare_reserved_2,
+			     .call = call_place,
+			     .left_before = LEFT - 2,
+			     .left_after = LEFT - 2,
+			     .granted = 2});
+	run((struct subject){.name = "wait for a place that has lapsed",
+			     .prepare = prepare_lapsed,
+			     .call = call_place,
+			     .granted = 2});
+}
+
 static void test_reserve(void **state)
 {
 	(void)state;
@@ -563,10 +633,11 @@ static int leave(void **state)
 int main(int count, char **arguments)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_acquire),	  cmocka_unit_test(test_reserve),
-		cmocka_unit_test(test_give_back), cmocka_unit_test(test_gate),
-		cmocka_unit_test(test_fresh),	  cmocka_unit_test(test_first),
-		cmocka_unit_test(test_aligned),
+		cmocka_unit_test(test_acquire), cmocka_unit_test(test_reserve),
+		cmocka_unit_test(test_execute), cmocka_unit_test(test_advance),
+		cmocka_unit_test(test_place),	cmocka_unit_test(test_give_back),
+		cmocka_unit_test(test_gate),	cmocka_unit_test(test_fresh),
+		cmocka_unit_test(test_first),	cmocka_unit_test(test_aligned),
 	};
 	const char *why = UNDER_THREAD_SANITIZER
 				  ? "ThreadSanitizer gives every process a thread of its own"
