@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -62,7 +63,8 @@ static bool wait_stop(pid_t child, int *signal_number)
 /* A child that stands before its call. */
 static pid_t start_child(const struct stepper_call *call)
 {
-	pid_t child = fork();
+	pid_t child =
+		call->bare ? (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL) : fork();
 	int signal_number;
 
 	if (child < 0)

@@ -20,6 +20,7 @@ struct stepper_call {
 	void (*prepare)(void *context);
 	void (*call)(void *context);
 	void *context;
+	bool bare; /* the child comes by clone(2): no handlers of pthread_atfork(3) run */
 	/* of the parent, after each instruction of the reference run: did shared bytes change? */
 	bool (*changed)(void *context); /* NULL: nobody looks */
 };

@@ -41,6 +41,7 @@ struct subject {
 	void (*call)(void *context);
 	unsigned drawn; /* tokens, before the call */
 	unsigned cost;	/* and by it */
+	bool bare;	/* see stepper.h */
 };
 
 /* ---- in the child ---- */
@@ -170,6 +171,19 @@ static unsigned reap(struct segment *segment)
 	return reaped;
 }
 
+/* Slots of this process: those of handles that are attached to the pair. */
+static unsigned own_slots(const struct segment *segment)
+{
+	struct member_info member;
+	unsigned own = 0;
+
+	for (uint32_t slot = 0; slot < segment->member_count; slot++) {
+		members_look(segment, slot, &member);
+		own += member.pid == (uint32_t)getpid();
+	}
+	return own;
+}
+
 /* A second look finds nobody dead, and nobody who is neither dead nor alive. */
 static void check_members(const struct subject *subject, size_t instructions)
 {
@@ -179,6 +193,8 @@ static void check_members(const struct subject *subject, size_t instructions)
 	if (reaped > 1 || reap(segment) != 0)
 		fail_msg("%s, killed after %zu instructions: %u members are left", subject->name,
 			 instructions, reaped);
+	/* nobody who lives lost a slot; who has not called since is a member of the old pair */
+	assert_int_equal(own_slots(segment), world.replaced ? 1 : 2);
 }
 
 static void check_after(const struct subject *subject, size_t instructions)
@@ -211,7 +227,8 @@ static void check_after(const struct subject *subject, size_t instructions)
 static bool kill_at(const struct subject *subject, const struct stepper_trace *trace,
 		    size_t instructions)
 {
-	const struct stepper_call call = {subject->prepare, subject->call, NULL, NULL};
+	const struct stepper_call call = {
+		.prepare = subject->prepare, .call = subject->call, .bare = subject->bare};
 	bool stepped;
 
 	world_begin(subject);
@@ -228,8 +245,10 @@ static bool kill_at(const struct subject *subject, const struct stepper_trace *t
 
 static struct stepper_trace record(const struct subject *subject)
 {
-	const struct stepper_call call = {subject->prepare, subject->call, NULL,
-					  shared_bytes_changed};
+	const struct stepper_call call = {.prepare = subject->prepare,
+					  .call = subject->call,
+					  .bare = subject->bare,
+					  .changed = shared_bytes_changed};
 	struct stepper_trace trace;
 
 	world_begin(subject);
@@ -288,15 +307,24 @@ static void test_detach(void **state)
 	kill_everywhere(&subject);
 }
 
+/* The second child runs itself, within its call, what the fork handler does in the first. */
 static void test_fork(void **state)
 {
-	static const struct subject subject = {.name = "the first call of a forked child",
-					       .prepare = prepare_none,
-					       .call = acquire_inherited,
-					       .cost = 2};
+	static const struct subject subjects[] = {
+		{.name = "the first call of a forked child",
+		 .prepare = prepare_none,
+		 .call = acquire_inherited,
+		 .cost = 2},
+		{.name = "the same, and what the fork handler does",
+		 .prepare = prepare_none,
+		 .call = acquire_inherited,
+		 .cost = 2,
+		 .bare = true},
+	};
 
 	(void)state;
-	kill_everywhere(&subject);
+	kill_everywhere(&subjects[0]);
+	kill_everywhere(&subjects[1]);
 }
 
 static void test_follow(void **state)

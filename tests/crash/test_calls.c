@@ -274,7 +274,7 @@ static void renew(void)
 static bool kill_at(const struct subject *subject, const struct stepper_trace *trace,
 		    size_t instructions)
 {
-	const struct stepper_call call = {subject->prepare, subject->call, NULL, NULL};
+	const struct stepper_call call = {.prepare = subject->prepare, .call = subject->call};
 	bool stepped;
 
 	renew();
@@ -290,7 +290,7 @@ static bool kill_at(const struct subject *subject, const struct stepper_trace *t
 
 static void run(struct subject subject)
 {
-	const struct stepper_call call = {subject.prepare, subject.call, NULL, NULL};
+	const struct stepper_call call = {.prepare = subject.prepare, .call = subject.call};
 	struct stepper_trace trace;
 	unsigned long places = 0;
 	unsigned long stepped = 0;

@@ -347,7 +347,7 @@ static void renew(const struct subject *subject)
 static bool kill_at(const struct subject *subject, const struct stepper_trace *trace,
 		    size_t instructions)
 {
-	const struct stepper_call call = {subject->prepare, subject->call, NULL, NULL};
+	const struct stepper_call call = {.prepare = subject->prepare, .call = subject->call};
 	bool stepped;
 
 	renew(subject);
@@ -363,7 +363,7 @@ static bool kill_at(const struct subject *subject, const struct stepper_trace *t
 
 static void kill_everywhere(const struct subject *subject)
 {
-	const struct stepper_call call = {subject->prepare, subject->call, NULL, NULL};
+	const struct stepper_call call = {.prepare = subject->prepare, .call = subject->call};
 	struct stepper_trace trace;
 	unsigned long places = 0;
 	unsigned long stepped = 0;
