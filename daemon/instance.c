@@ -255,23 +255,6 @@ static int finish_move(struct instance *instance, uint64_t predecessor)
 	return 0;
 }
 
-/* A daemon died between adding a row and moving its mark: the next call that draws would move it,
- * but whoever only looks would see a bucket that nobody has used. */
-static void install_marks(const struct instance *instance)
-{
-	const struct segment *segment = &instance->segment;
-
-	for (uint32_t i = 0; i < segment->row_count; i++) {
-		const struct rule_row *row = &segment->rows[i];
-
-		/* relaxed: this process alone writes rows */
-		if (row_state(row) == ROW_LIVE &&
-		    atomic_load_explicit(&row->source, memory_order_relaxed) &&
-		    bucket_look(&segment->buckets[i]) == BUCKET_UNSET)
-			move_install(segment, instance_old(instance), i, i);
-	}
-}
-
 static void log_adopted(const struct instance *instance)
 {
 	unsigned members = 0;
@@ -307,7 +290,6 @@ static int adopt(struct instance *instance)
 		return error;
 	}
 	rules_recover(&instance->segment);
-	install_marks(instance);
 	log_adopted(instance);
 	if (same_capacities(&wanted, &present))
 		return 0;

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STEPS_MAX 200000u
+#define STEPS_MAX 1000000u
 #define DENIED 99
 
 #if defined(__x86_64__)
