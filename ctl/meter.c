@@ -31,7 +31,9 @@ static long double windows_between(const struct view *from, const struct view *t
 
 	if (ticks == 0 || over < 0)
 		return 0;
-	return tokens(units, to) * (long double)((uint64_t)over / ticks + 1);
+	uint64_t windows = (uint64_t)over / ticks + 1;
+
+	return tokens(units, to) * (long double)windows;
 }
 
 /* What the clock of one row brought between two looks at a bucket. */
