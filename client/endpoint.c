@@ -47,9 +47,15 @@ static int refresh_locked(struct weir_endpoint *endpoint)
 	struct resolution found;
 
 	fork_rejoin(weir);
-	attachment_follow(weir);
 
-	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_acquire);
+	/* relaxed: written under the mutex. Before the look for another: who is woken because the
+	 * pair retired must not go to sleep by it again when there is one */
+	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_relaxed);
+	const struct attachment *retired = segment_is_retired(&at->segment) ? at : NULL;
+
+	attachment_follow(weir);
+	at = atomic_load_explicit(&weir->current, memory_order_acquire);
+
 	int status = names_resolve(&at->segment, endpoint->name, true, &found);
 
 	if (status < 0)
@@ -59,6 +65,7 @@ static int refresh_locked(struct weir_endpoint *endpoint)
 		/* relaxed: a thread that reads the older value comes here once more */
 		atomic_store_explicit(&present->table_generation, found.table_generation,
 				      memory_order_relaxed);
+		atomic_store_explicit(&present->is_orphan, at == retired, memory_order_relaxed);
 		return 0;
 	}
 
@@ -66,6 +73,8 @@ static int refresh_locked(struct weir_endpoint *endpoint)
 
 	if (!next)
 		return -ENOMEM;
+	/* relaxed: released with the binding */
+	atomic_store_explicit(&next->is_orphan, at == retired, memory_order_relaxed);
 	/* release: pairs with the acquire in endpoint_binding() */
 	atomic_store_explicit(&endpoint->binding, next, memory_order_release);
 	return 0;

@@ -55,6 +55,7 @@ struct binding {
 	const _Atomic uint32_t *retired;   /* state_header.retired */
 	const _Atomic uint32_t *fork_mark; /* the handle's */
 	_Atomic uint64_t table_generation; /* the table it was resolved in, or a later equal one */
+	_Atomic bool is_orphan;		   /* looked up when its pair was retired, with no other */
 	struct time_source time;
 	struct tallies tallies;
 	/* 2^k, as a row keeps its unit for life; 0 in a handle of a class: no cost seems possible
@@ -117,6 +118,20 @@ static inline bool binding_is_current(const struct binding *binding)
 		       atomic_load_explicit(&binding->table_generation, memory_order_relaxed) &&
 	       atomic_load_explicit(binding->fork_mark, memory_order_relaxed) &&
 	       !atomic_load_explicit(binding->retired, memory_order_acquire);
+}
+
+/*
+ * Whether one may sleep by the present binding: it is current, or it is an orphan, whose pair is
+ * retired and was replaced by none. What is known then goes on holding, until a look finds another.
+ */
+static inline bool binding_holds(const struct binding *binding)
+{
+	/* relaxed: set by a look-up; who reads it too early looks up once more */
+	return binding_is_current(binding) ||
+	       (atomic_load_explicit(&binding->is_orphan, memory_order_relaxed) &&
+		atomic_load_explicit(binding->fork_mark, memory_order_relaxed) &&
+		atomic_load_explicit(binding->table, memory_order_acquire) ==
+			atomic_load_explicit(&binding->table_generation, memory_order_relaxed));
 }
 
 static inline struct binding *endpoint_binding(struct weir_endpoint *endpoint)

@@ -182,7 +182,7 @@ enum wait_result place_wait(struct weir_endpoint *endpoint, struct place_in_line
 		look.segment = &look.binding->attachment->segment;
 		look.watch = watch_begin(look.segment, look.binding->row);
 		/* once more, now that a change would be noticed */
-		if (!binding_is_current(look.binding))
+		if (!binding_holds(look.binding))
 			continue;
 		look.now = line_read(look.binding->row, &look.segment->time, &look.line);
 		look.gate = gate_load(look.binding->bucket);
@@ -214,7 +214,7 @@ bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *attempt
 	uint64_t gate = gate_load(attempt->binding->bucket);
 
 	/* a binding that is none any more: its gate moved, and nobody opens it here */
-	if (!gate_is_closed(gate, now) || !binding_is_current(attempt->binding))
+	if (!gate_is_closed(gate, now) || !binding_holds(attempt->binding))
 		return true;
 	if (deadline != UINT64_MAX &&
 	    (attempt->wait_ticks > deadline - attempt->now || attempt->now > deadline))

@@ -15,6 +15,7 @@
 struct witness {
 	_Atomic unsigned reattached;
 	_Atomic unsigned faults;
+	_Atomic uint32_t closed;
 };
 
 static void see(void *context, const struct weir_event *event)
@@ -23,6 +24,7 @@ static void see(void *context, const struct weir_event *event)
 
 	witness->reattached += event->kind == WEIR_EVENT_REATTACH;
 	witness->faults += event->kind == WEIR_EVENT_FAULT;
+	witness->closed += event->kind == WEIR_EVENT_CLOSED;
 }
 
 struct stage {
@@ -280,6 +282,7 @@ struct sleeper {
 	struct weir *weir;
 	double cost;
 	_Atomic uint32_t over;
+	_Atomic pid_t tid;
 	enum weir_verdict verdict;
 	struct weir_answer answer;
 };
@@ -289,6 +292,7 @@ static void *sleep_in_line(void *context)
 	struct sleeper *sleeper = context;
 	struct weir_endpoint *endpoint = scene_endpoint(sleeper->weir, "x");
 
+	atomic_store(&sleeper->tid, gettid());
 	sleeper->verdict = weir_wait(endpoint, sleeper->cost, WEIR_FOREVER, &sleeper->answer);
 	weir_endpoint_close(endpoint);
 	atomic_store(&sleeper->over, 1);
@@ -381,6 +385,92 @@ static void test_sleepers_follow(void **state)
 	sleep_over_a_switch(true);
 }
 
+static bool is_asleep(const struct sleeper *sleeper)
+{
+	char path[64];
+	char state = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)atomic_load(&sleeper->tid));
+
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		return false;
+	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	fclose(file);
+	return state == 'S';
+}
+
+/* It may look around now and then; who spins is never asleep. */
+static void assert_sleeps(const struct sleeper *sleeper)
+{
+	unsigned asleep = 0;
+	unsigned ms = 0;
+
+	while (!is_asleep(sleeper) && ms++ < SCENE_PATIENCE_MS)
+		scene_sleep_ms(1);
+	for (int i = 0; i < 50; i++) {
+		asleep += is_asleep(sleeper);
+		scene_sleep_ms(1);
+	}
+	assert_true(asleep > 25);
+}
+
+/* Retired under a sleeper, and nothing in its place: it sleeps on, and its time comes. */
+static void sleep_on_without_successor(bool gated)
+{
+	struct stage stage;
+	struct sleeper sleeper = {.cost = 5};
+	pthread_t thread;
+
+	stage_begin(&stage);
+	sleeper.weir = stage.weir;
+	assert_int_equal(scene_drain(stage.endpoint), 10);
+	if (gated)
+		assert_int_equal(weir_gate_close(stage.endpoint, SCENE_SECOND), 0);
+	assert_int_equal(pthread_create(&thread, NULL, sleep_in_line, &sleeper), 0);
+	if (!gated)
+		until_level(stage.endpoint, -5);
+	else
+		assert_true(scene_until(&stage.witness.closed, 1));
+	move_retire(&stage.scene.segment);
+	assert_int_equal(segment_remove(&stage.scene.place), 0);
+	assert_sleeps(&sleeper);
+	assert_int_equal(atomic_load(&sleeper.over), 0);
+	time_source_advance(&stage.scene.segment.time, 2 * SCENE_SECOND);
+	assert_true(scene_until(&sleeper.over, 1));
+	pthread_join(thread, NULL);
+	assert_int_equal(sleeper.verdict, WEIR_ADMIT);
+	assert_int_equal(sleeper.answer.fault, 0);
+	stage_end(&stage);
+}
+
+static void test_sleepers_of_a_removed_pair(void **state)
+{
+	(void)state;
+	sleep_on_without_successor(false);
+	sleep_on_without_successor(true);
+}
+
+/* A deadline that has passed is noticed in a retired pair as well. */
+static void test_late_in_a_removed_pair(void **state)
+{
+	struct weir_reservation place;
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage);
+	assert_int_equal(scene_drain(stage.endpoint), 10);
+	assert_int_equal(weir_reserve(stage.endpoint, 5, WEIR_FOREVER, &place, NULL), WEIR_ADMIT);
+	move_retire(&stage.scene.segment);
+	assert_int_equal(segment_remove(&stage.scene.place), 0);
+	assert_int_equal(weir_reservation_wait(stage.endpoint, &place, 0, NULL), WEIR_REFUSE);
+	time_source_advance(&stage.scene.segment.time, SCENE_SECOND);
+	assert_int_equal(weir_reservation_wait(stage.endpoint, &place, 0, NULL), WEIR_ADMIT);
+	stage_end(&stage);
+}
+
 /* ---- many threads ---- */
 
 struct crowd {
@@ -448,6 +538,8 @@ int main(void)
 		cmocka_unit_test(test_no_slot_in_successor),
 		cmocka_unit_test(test_sleepers_follow),
 		cmocka_unit_test(test_sleeper_behind_gate_is_woken),
+		cmocka_unit_test(test_late_in_a_removed_pair),
+		cmocka_unit_test(test_sleepers_of_a_removed_pair),
 		cmocka_unit_test(test_threads_follow),
 	};
 
