@@ -110,8 +110,17 @@ void time_source_nudge(const struct time_source *source)
 
 void time_source_advance(const struct time_source *source, uint64_t by_ns)
 {
-	/* release: pairs with the acquire in time_source_ticks() */
-	atomic_fetch_add_explicit(source->manual_ns, by_ns, memory_order_release);
+	/* relaxed: only the word itself is wanted */
+	uint64_t from = atomic_load_explicit(source->manual_ns, memory_order_relaxed);
+	uint64_t to;
+
+	do {
+		if (from >= TIME_MANUAL_END)
+			break;
+		to = by_ns < TIME_MANUAL_END - from ? from + by_ns : TIME_MANUAL_END;
+		/* release: pairs with the acquire in time_source_manual_ns() */
+	} while (!atomic_compare_exchange_weak_explicit(
+		source->manual_ns, &from, to, memory_order_release, memory_order_relaxed));
 	time_source_nudge(source);
 }
 

@@ -19,6 +19,10 @@
 #include <x86intrin.h>
 #endif
 
+/* Where a manual clock ends, in nanoseconds: the ten years for which a line is true (315576000 s).
+ */
+#define TIME_MANUAL_END 315576000000000000u
+
 struct time_source {
 	enum clock_kind kind;
 	_Atomic uint64_t *manual_ns;	/* the word of a manual clock */
@@ -28,7 +32,7 @@ struct time_source {
 /* Makes all who sleep on a manual clock look again; nothing for the other kinds. */
 void time_source_nudge(const struct time_source *source);
 
-/* Moves a manual clock forward and nudges. The caller has checked the kind. */
+/* Moves a manual clock forward, up to its end, and nudges. The caller has checked the kind. */
 void time_source_advance(const struct time_source *source, uint64_t by_ns);
 
 /* Nanoseconds of a kernel clock. Lock-free; no system call where the vDSO serves it. */
@@ -43,6 +47,14 @@ static inline uint64_t time_source_kernel_ns(clockid_t id)
 /* The kernel's monotonic clock; out of line, off the path of the TSC. */
 uint64_t time_source_monotonic_ns(void);
 
+/* Whatever the word says, at most its end: a clock value behind it would be no mark any more. */
+static inline uint64_t time_source_manual_ns(const struct time_source *source)
+{
+	uint64_t ns = atomic_load_explicit(source->manual_ns, memory_order_acquire);
+
+	return ns < TIME_MANUAL_END ? ns : TIME_MANUAL_END;
+}
+
 /*
  * The present, in ticks. Lock-free. rdtsc is not ordered with the loads around it; what that
  * can shift is tens of nanoseconds, which every reader of a line tolerates (elapsed time is
@@ -55,7 +67,7 @@ static inline uint64_t time_source_ticks(const struct time_source *source)
 		return __rdtsc();
 #endif
 	if (source->kind == CLOCK_KIND_MANUAL)
-		return atomic_load_explicit(source->manual_ns, memory_order_acquire);
+		return time_source_manual_ns(source);
 	return time_source_monotonic_ns();
 }
 

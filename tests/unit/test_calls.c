@@ -413,6 +413,30 @@ static void test_clocks(void **state)
 	}
 }
 
+/* A manual clock stops where it ends, however it is moved; every call still returns. */
+static void test_end_of_a_manual_clock(void **state)
+{
+	struct weir_reservation place;
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, "rate = 1000000/s\nburst = 10", WEIR_POLICY_CLOSED);
+	assert_int_equal(weir_clock_advance(stage.weir, UINT64_MAX), 0);
+	assert_true(weir_clock_now(stage.weir) == TIME_MANUAL_END);
+	assert_int_equal(weir_clock_advance(stage.weir, UINT64_MAX), 0);
+	assert_int_equal(weir_clock_advance(stage.weir, 1), 0);
+	assert_true(weir_clock_now(stage.weir) == TIME_MANUAL_END);
+	/* what somebody else may have stored there */
+	atomic_store(segment_of(&stage)->time.manual_ns, UINT64_MAX - 5);
+	assert_true(weir_clock_now(stage.weir) == TIME_MANUAL_END);
+	assert_int_equal(weir_acquire(stage.api, 10, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_acquire(stage.api, 1, NULL), WEIR_REFUSE);
+	assert_int_equal(weir_wait(stage.api, 1, 0, NULL), WEIR_REFUSE);
+	assert_int_equal(weir_reserve(stage.api, 1, WEIR_FOREVER, &place, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_reservation_wait(stage.api, &place, 0, NULL), WEIR_REFUSE);
+	stage_end(&stage);
+}
+
 static void test_host_says_what_is_wrong(void **state)
 {
 	static const char text[] = "[default]\nrate = fast\n";
@@ -471,6 +495,39 @@ static void test_updates(void **state)
 	assert_int_equal(weir_update(stage.weir, "api", "1000000000/s", "10", WEIR_KEEP_USED),
 			 WEIR_EROWS);
 	weir_endpoint_close(matched);
+	stage_end(&stage);
+}
+
+/* Lines as in weir.ini; what is wrong with one is said, and nothing changes. */
+static void test_settings(void **state)
+{
+	static const char *const wrong[] = {"rate", "burst 5", "no = such", "rate = fast"};
+	char long_line[400] = "rate =";
+	struct stage stage;
+	char message[200];
+
+	(void)state;
+	stage_begin(&stage, "rate = 10/s\nburst = 10", WEIR_POLICY_CLOSED);
+	memset(long_line + strlen(long_line), ' ', sizeof(long_line) - 20);
+	strcpy(long_line + sizeof(long_line) - 20, "5/s");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]) + 1; i++) {
+		const char *settings = i < 4 ? wrong[i] : long_line;
+
+		message[0] = '\0';
+		assert_int_equal(weir_configure(stage.weir, "api", settings, WEIR_KEEP_LEVEL,
+						message, sizeof(message)),
+				 WEIR_EVALUE);
+		assert_true(message[0]);
+		assert_int_equal(
+			weir_configure(stage.weir, "api", settings, WEIR_KEEP_LEVEL, NULL, 0),
+			WEIR_EVALUE);
+	}
+	assert_near(peek(&stage).burst, 10);
+	assert_int_equal(weir_configure(stage.weir, "api",
+					"\n \t\r\n  burst \t= 20 \r\n\nrate=20/s  ",
+					WEIR_KEEP_LEVEL, message, sizeof(message)),
+			 0);
+	assert_near(peek(&stage).burst, 20);
 	stage_end(&stage);
 }
 
@@ -814,8 +871,10 @@ int main(void)
 		cmocka_unit_test(test_policy_open),
 		cmocka_unit_test(test_policy_open_gives_nothing_back),
 		cmocka_unit_test(test_clocks),
+		cmocka_unit_test(test_end_of_a_manual_clock),
 		cmocka_unit_test(test_host_says_what_is_wrong),
 		cmocka_unit_test(test_updates),
+		cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_only_hosts_change),
 		cmocka_unit_test(test_turn_moves_beyond_the_deadline),
 		cmocka_unit_test(test_closed_beyond_the_deadline),
