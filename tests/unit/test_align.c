@@ -297,6 +297,46 @@ static void nothing_else_is_touched(void **state)
 	end(&almanac);
 }
 
+/* Of several rows that are moved the largest move is told. */
+static void the_largest_move_is_told(void **state)
+{
+	const struct rule late = {.kind = ROW_EXACT, .text = "late", .terms = hourly(HOUR, QUOTA)};
+	const int64_t minute = (int64_t)(60 * SCENE_SECOND);
+	struct almanac almanac;
+	int64_t shift;
+
+	(void)state;
+	begin(&almanac, HOUR, QUOTA);
+	go_before(&almanac, 1800 * SCENE_SECOND);
+	almanac.offset = 10 * minute;
+	assert_int_equal(align(&almanac, 1, &shift), 1);
+	assert_true(shift == -10 * minute);
+	/* this one is aligned by the clock as it was */
+	assert_true(rules_add(&almanac.scene.segment, &late) >= 0);
+	almanac.offset = -5 * minute;
+	assert_int_equal(align(&almanac, 1, &shift), 2);
+	assert_true(shift == 15 * minute);
+	assert_int_equal(align(&almanac, 1, &shift), 0);
+	end(&almanac);
+}
+
+/* Windows that begin between two moments of the wall clock, with days that begin at 02:00 UTC. */
+static void windows_are_counted(void **state)
+{
+	const struct window_terms days = {
+		.length_ns = DAY, .minutes = -120, .kind = WINDOW_ALIGNED};
+	const uint64_t two = 20000 * DAY + 2 * HOUR;
+
+	(void)state;
+	assert_true(align_count(&days, two - 1, two - 1) == 0);
+	assert_true(align_count(&days, two - 1, two) == 1);
+	assert_true(align_count(&days, two, two + DAY - 1) == 0);
+	assert_true(align_count(&days, two, two + DAY) == 1);
+	assert_true(align_count(&days, two - 1, two + 6 * DAY) == 7);
+	/* a clock that was set back: none that has not begun before */
+	assert_true(align_count(&days, two + DAY, two) == 0);
+}
+
 /* By a new calibration windows stay where the wall clock has them; a suspend shows there, too. */
 static void a_new_calibration(void **state)
 {
@@ -312,6 +352,36 @@ static void a_new_calibration(void **state)
 	assert_true(minted(&almanac) == before);
 	assert_true(ticks_to_next(&almanac) == 600 * SCENE_SECOND);
 	end(&almanac);
+}
+
+/* What was slept is time of a window from first use, too: it ends when it would have. */
+static void a_window_from_first_use_sleeps(void **state)
+{
+	struct rule rule = {.kind = ROW_EXACT, .text = "first", .terms = hourly(HOUR, QUOTA)};
+	struct weir_endpoint *first;
+	struct weir_answer answer;
+	struct scene scene;
+	struct weir *weir;
+
+	(void)state;
+	scene_begin(&scene, &scene_shape);
+	rule.terms.window.kind = WINDOW_FIRST;
+	assert_true(rules_add(&scene.segment, &rule) >= 0);
+	weir = scene_open(&scene.place);
+	first = scene_endpoint(weir, "first");
+	assert_int_equal(weir_acquire(first, QUOTA, &answer), WEIR_ADMIT);
+	assert_int_equal(rules_rebase(&scene.segment, SCENE_SECOND, HOUR / 4), 0);
+	assert_int_equal(weir_acquire(first, 1, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.wait_ns, HOUR - HOUR / 4);
+	/* one night is many windows, and the next begins with the next call */
+	assert_int_equal(rules_rebase(&scene.segment, SCENE_SECOND, 9 * HOUR), 0);
+	assert_int_equal(weir_acquire(first, QUOTA, &answer), WEIR_ADMIT);
+	assert_int_equal(weir_acquire(first, 1, &answer), WEIR_REFUSE);
+	/* the start is rounded down */
+	assert_in_range(answer.wait_ns, HOUR - SCENE_SECOND / 1000, HOUR);
+	weir_endpoint_close(first);
+	weir_close(weir);
+	scene_end(&scene);
 }
 
 /* On a machine's own clocks. */
@@ -351,7 +421,10 @@ int main(void)
 		cmocka_unit_test(a_clock_that_was_far_wrong),
 		cmocka_unit_test(a_wait_follows_the_wall_clock),
 		cmocka_unit_test(nothing_else_is_touched),
+		cmocka_unit_test(the_largest_move_is_told),
+		cmocka_unit_test(windows_are_counted),
 		cmocka_unit_test(a_new_calibration),
+		cmocka_unit_test(a_window_from_first_use_sleeps),
 		cmocka_unit_test(by_the_clocks_of_the_machine),
 	};
 

@@ -322,6 +322,27 @@ static void of_a_straight_limit(void **state)
 	assert_true(weir_field(server.api, &answer, WEIR_FIELD_LIMIT, "per user", value,
 			       sizeof(value)) > 0);
 	assert_string_equal(value, "\"per user\";r=0;t=2");
+	/* the rules may have changed since */
+	assert_int_equal(weir_update(server.weir, "api", "2/s", "4", WEIR_KEEP_LEVEL), 0);
+	assert_int_equal(weir_update(server.weir, "other", "2/s", "4", WEIR_KEEP_LEVEL), 0);
+	assert_fields(&server, NULL, "\"api\";q=2;w=1;weir-burst=4", "\"api\";r=0;t=1", "");
+	stop(&server);
+}
+
+/* Who comes back when the field says so is served: there is no need to wait for a whole token. */
+static void of_a_part_of_a_token(void **state)
+{
+	struct server server = serve("[endpoint api]\nrate = 1/100s\nburst = 1", "api");
+	const char *policy = "\"api\";q=1;w=100";
+	struct weir_answer answer;
+
+	(void)state;
+	assert_int_equal(weir_acquire(server.api, 1, &answer), WEIR_ADMIT);
+	assert_int_equal(weir_acquire(server.api, 0.1, &answer), WEIR_REFUSE);
+	assert_fields(&server, &answer, policy, "\"api\";r=0;t=10", "10");
+	assert_fields(&server, NULL, policy, "\"api\";r=0;t=100", "");
+	weir_clock_advance(server.weir, answer.wait_ns);
+	assert_int_equal(weir_acquire(server.api, 0.1, &answer), WEIR_ADMIT);
 	stop(&server);
 }
 
@@ -408,6 +429,7 @@ int main(void)
 		cmocka_unit_test(policies),
 		cmocka_unit_test(what_is_left_is_rounded_down_and_times_up),
 		cmocka_unit_test(of_a_straight_limit),
+		cmocka_unit_test(of_a_part_of_a_token),
 		cmocka_unit_test(of_windows),
 		cmocka_unit_test(of_everything_else),
 	};
