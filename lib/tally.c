@@ -16,12 +16,16 @@ static _Atomic uint64_t *counter_at(const struct tallies *tallies, uint32_t lane
 	return &tallies->lanes[(size_t)lane * tallies->buckets + bucket].counters[counter];
 }
 
-void tally_add_shared(const struct tallies *tallies, uint32_t bucket, enum counter counter,
-		      uint64_t by)
+void tally_add_shared(const struct tallies *tallies, uint32_t bucket, enum counter pair,
+		      uint64_t first, uint64_t second)
 {
+	_Atomic uint64_t *counters = counter_at(tallies, tallies->shared_lane, bucket, pair);
+
 	/* relaxed: a sum that misses the latest call is a sum of a moment ago */
-	atomic_fetch_add_explicit(counter_at(tallies, tallies->shared_lane, bucket, counter), by,
-				  memory_order_relaxed);
+	if (first)
+		atomic_fetch_add_explicit(&counters[0], first, memory_order_relaxed);
+	if (second)
+		atomic_fetch_add_explicit(&counters[1], second, memory_order_relaxed);
 }
 
 /* relaxed: as in tally_add_shared() */

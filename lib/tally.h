@@ -36,25 +36,35 @@ struct tally_sum {
 /* Tokens of the carried lane are whole sixteenths: 10^9/s for ten years fits. */
 #define TALLY_CARRIED_PER_TOKEN 16
 
-/* Adds to one counter by fetch_add on a shared lane. Lock-free. */
-void tally_add_shared(const struct tallies *tallies, uint32_t bucket, enum counter counter,
-		      uint64_t by);
+/* Adds to a pair of counters by fetch_add on a shared lane. Lock-free. */
+void tally_add_shared(const struct tallies *tallies, uint32_t bucket, enum counter pair,
+		      uint64_t first, uint64_t second);
 
-/* Adds to one counter. Lock-free. */
-static inline void tally_add(const struct tallies *tallies, uint32_t bucket, enum counter counter,
-			     uint64_t by)
+/* Adds to `pair`, whose number is even, and to the counter behind it. Lock-free. */
+static inline void tally_add_pair(const struct tallies *tallies, uint32_t bucket, enum counter pair,
+				  uint64_t first, uint64_t second)
 {
-	if (!lane_add(&tallies->lanes[bucket].counters[counter],
-		      (uint64_t)tallies->buckets * sizeof(struct tally), tallies->cpu_lanes, by))
-		tally_add_shared(tallies, bucket, counter, by);
+	if (!lane_add(&tallies->lanes[bucket].counters[pair],
+		      (uint64_t)tallies->buckets * sizeof(struct tally), tallies->cpu_lanes, first,
+		      second))
+		tally_add_shared(tallies, bucket, pair, first, second);
 }
 
 /* Counts one call of `units`: `calls` and `calls + 1` are its counters. Lock-free. */
 static inline void tally_count(const struct tallies *tallies, uint32_t bucket, enum counter calls,
 			       uint64_t units)
 {
-	tally_add(tallies, bucket, calls, 1);
-	tally_add(tallies, bucket, (enum counter)(calls + 1), units);
+	tally_add_pair(tallies, bucket, calls, 1, units);
+}
+
+/* Adds to one counter. Lock-free. */
+static inline void tally_add(const struct tallies *tallies, uint32_t bucket, enum counter counter,
+			     uint64_t by)
+{
+	bool second = counter & 1;
+
+	tally_add_pair(tallies, bucket, (enum counter)(counter & ~1u), second ? 0 : by,
+		       second ? by : 0);
 }
 
 /* Sums, of units of 2^-k token; each counter is exact at some moment during the call. */

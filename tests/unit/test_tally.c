@@ -254,7 +254,7 @@ static void test_carried_lane(void **state)
 	assert_int_equal(segment_create_private(&segment, &shape), 0);
 	for (uint32_t lane = 0; lane < LAYOUT_SHARED_LANES; lane++) {
 		segment.tallies.shared_lane = segment.tallies.cpu_lanes + lane;
-		tally_add_shared(&segment.tallies, 5, COUNT_GRANTED_CALLS, 100);
+		tally_add_shared(&segment.tallies, 5, COUNT_GRANTED_CALLS, 100, 0);
 	}
 	tally_carry(&segment.tallies, 5, &carried);
 	tally_carry(&segment.tallies, 5, &carried); /* absolute */
