@@ -245,12 +245,67 @@ static void test_time_namespace_tsc(void **state)
 		travel_on(CLOCK_KIND_TSC);
 }
 
+/* ---- a kernel that has taken the TSC for unsteady, and counts by something else ---- */
+
+#define CLOCK_SOURCE "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+
+static bool say_clock_source(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "we");
+	bool said = file && fputs(text, file) >= 0;
+
+	return file && fclose(file) == 0 && said;
+}
+
+static int fall_back(void *context)
+{
+	const char *path = context;
+	struct weir_endpoint *api;
+	struct weir_answer answer;
+	struct weir *weir;
+	uint64_t before, now;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    !say_clock_source(path, "hpet\n") ||
+	    mount(path, CLOCK_SOURCE, "none", MS_BIND, NULL) < 0)
+		return DENIED;
+	CHILD_CHECK(time_source_best() == CLOCK_KIND_MONOTONIC);
+	CHILD_CHECK(weir_host(&weir, "[endpoint api]\nrate = 1/d\nburst = 2", WEIR_CLOCK_BEST, NULL,
+			      NULL, 0) == 0);
+	CHILD_CHECK(weir_endpoint(weir, "api", &api) == 0);
+	before = time_source_kernel_ns(CLOCK_MONOTONIC);
+	now = weir_clock_now(weir);
+	CHILD_CHECK(now >= before && now <= time_source_kernel_ns(CLOCK_MONOTONIC));
+	CHILD_CHECK(scene_drain(api) == 2);
+	CHILD_CHECK(weir_acquire(api, 1, &answer) == WEIR_REFUSE);
+	CHILD_CHECK(answer.wait_ns > 23 * 3600 * SCENE_SECOND);
+	weir_endpoint_close(api);
+	weir_close(weir);
+	return 0;
+}
+
+static void test_unsteady_tsc(void **state)
+{
+	char path[] = "/tmp/weir-clock-XXXXXX";
+	int fd = mkstemp(path);
+	int status;
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	status = scene_wait(scene_child(fall_back, path));
+	unlink(path);
+	if (!skipped(status, "a kernel that does not trust the TSC"))
+		assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_containers),
 		cmocka_unit_test(test_time_namespace_monotonic),
 		cmocka_unit_test(test_time_namespace_tsc),
+		cmocka_unit_test(test_unsteady_tsc),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
