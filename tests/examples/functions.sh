@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# functions.sh - every function that weir.h declares is exported and has a manual page: with the
+# functions.sh - every function that weir.h and its topics declare is exported and has a manual page: with the
 # sections and guarantees that all of them have, the header's own prototype, codes that exist and
 # all that the header names, and an example that compiles. No page is of anything else.
 . "$(dirname "$0")/stage.sh"
 
 man=$SOURCE/doc/man
-header=$SOURCE/include/weir.h
+header=$stage/header # weir.h and the topics that it includes, in one
+cat "$SOURCE/include/weir.h" "$SOURCE"/include/weir/*.h >"$header"
 
 # The prototypes in the SYNOPSIS of a page, in the same form.
 synopsis()

@@ -14,11 +14,12 @@ write=0
 	shift
 }
 source=$1 library=$2 cc=$3 plain=$4
-header=$source/include/weir.h
 list=$source/tests/layout/abi.txt
 stage=$(mktemp -d)
+header=$stage/header # weir.h and the topics that it includes, in one
 trap 'rm -rf "$stage"' EXIT
 trap 'exit 1' HUP INT TERM
+cat "$source/include/weir.h" "$source"/include/weir/*.h >"$header"
 
 fail()
 {

@@ -94,7 +94,7 @@ only_includes()
 	pattern=$1
 	shift
 	# shellcheck disable=SC2046
-	includes $(without "$*" $(sources include lib client daemon ctl client/uv client/http)) |
+	includes $(without "$*" $(sources include include/weir lib client daemon ctl client/uv client/http)) |
 		grep -E "$pattern" | sed "s|\$|: only for $*|"
 }
 
@@ -112,6 +112,7 @@ only_calls()
 rule_rooms()
 {
 	own_rooms include
+	own_rooms include/weir include/weir
 	own_rooms lib include
 	own_rooms client lib include
 	own_rooms daemon lib include
@@ -205,7 +206,7 @@ rule_licence_line()
 	# shellcheck disable=SC2046
 	awk 'FNR == 1 && !/SPDX-License-Identifier: Apache-2.0/ {
 			print FILENAME ":1: the first line names no licence"
-		}' $(sources include lib client daemon ctl bench tests/* doc/examples) /dev/null
+		}' $(sources include include/weir lib client daemon ctl bench tests/* doc/examples) /dev/null
 }
 
 # Functions stay below 81 lines, and hardly any has more than 40.
@@ -276,6 +277,7 @@ plant rule_rooms client/wait.c '#include "reconcile.h"'
 plant rule_rooms daemon/main.c '#include "handle.h"'
 plant rule_rooms ctl/planted.c "$licence\n#include \"notify.h\""
 plant rule_rooms include/weir.h '#include "layout.h"'
+plant rule_rooms include/weir/host.h '#include "layout.h"'
 plant rule_lib_needs_libc_only lib/gate.c '#include <uv.h>'
 plant rule_lib_needs_libc_only client/wait.c '#include <jansson.h>'
 plant rule_uv daemon/reconcile.c '#include <uv.h>'

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# declarations.awk - the functions that weir.h declares, one a line: "NAME TAB PROTOTYPE TAB
+# declarations.awk - the functions that the installed headers declare, one a line: "NAME TAB PROTOTYPE TAB
 # CODES". The prototype has single blanks; the codes are the WEIR_E... of the comment before it.
 function finish(text)
 {
