@@ -346,5 +346,6 @@ int weir_gate_open(struct weir_endpoint *endpoint);
 #endif
 
 #include "weir/host.h"
+#include "weir/match.h"
 
 #endif

@@ -42,7 +42,7 @@ has()
 	done
 }
 has libweir0 '/usr/lib/[^/]*/libweir\.so\.0'
-has libweir-dev /usr/include/weir.h /usr/include/weir/host.h '/usr/lib/[^/]*/libweir\.so' '/usr/lib/.*/weir\.pc' \
+has libweir-dev /usr/include/weir.h /usr/include/weir/host.h /usr/include/weir/match.h '/usr/lib/[^/]*/libweir\.so' '/usr/lib/.*/weir\.pc' \
 	'/usr/lib/.*/weir-config\.cmake' /usr/share/man/man3/libweir.3.gz \
 	/usr/share/doc/weir/examples/acquire.c
 has weird /usr/sbin/weird /etc/weir/weir.ini /usr/lib/systemd/system/weird.service \
