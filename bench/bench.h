@@ -54,7 +54,7 @@ struct bench_ratio {
 	enum bench_sense sense;
 	double target;
 	double constant;     /* in ns; 0: `to` is a row */
-	const char *floored; /* row of as many processes as this one that no limiter can beat */
+	const char *floored; /* row of as many processes as this one that does less */
 };
 
 struct bench_row {

@@ -86,7 +86,7 @@ static bool meets(const struct bench_ratio *ratio, double value)
 	return ratio->sense == BENCH_AT_MOST ? value <= ratio->target : value >= ratio->target;
 }
 
-/* Whether here even the floor misses the target, so that no limiter can meet it. */
+/* Whether here even the floor misses the target. */
 static bool floored(const struct bench *bench, const struct bench_row *row,
 		    const struct bench_ratio *ratio, const struct bench_row *other)
 {
@@ -116,7 +116,7 @@ static struct outcome outcome_of(const struct bench *bench, const struct bench_r
 	if (meets(ratio, out.value))
 		snprintf(out.verdict, sizeof(out.verdict), "met");
 	else if (other != NULL && floored(bench, row, ratio, other))
-		snprintf(out.verdict, sizeof(out.verdict), "floor above target on this machine");
+		snprintf(out.verdict, sizeof(out.verdict), "its floor misses it on this machine");
 	else
 		snprintf(out.verdict, sizeof(out.verdict), "missed");
 	return out;

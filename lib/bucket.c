@@ -18,8 +18,7 @@ enum bucket_result bucket_take_some(struct bucket *bucket, uint64_t mark, uint64
 {
 	bool lost = false;
 
-	for (unsigned backoff = BUCKET_BACKOFF;;
-	     backoff += backoff < BUCKET_BACKOFF_MOST ? backoff : 0) {
+	for (unsigned pauses = BUCKET_BACKOFF;; mark = bucket_back_off(bucket, &pauses)) {
 		uint64_t base = bucket_base(mark, v);
 		uint64_t room = base - v < limit ? limit - (base - v) : 0;
 		uint64_t pieces = room / unit < most ? room / unit : most;
@@ -38,8 +37,6 @@ enum bucket_result bucket_take_some(struct bucket *bucket, uint64_t mark, uint64
 			return BUCKET_TAKEN;
 		}
 		lost = true;
-		for (unsigned i = 0; i < backoff; i++)
-			bucket_relax();
 	}
 }
 
@@ -114,8 +111,7 @@ enum bucket_result bucket_take_window(struct bucket *bucket, uint64_t mark, cons
 				      struct bucket_windows *out)
 {
 	*out = (struct bucket_windows){.lost = false};
-	for (unsigned backoff = BUCKET_BACKOFF;;
-	     backoff += backoff < BUCKET_BACKOFF_MOST ? backoff : 0) {
+	for (unsigned pauses = BUCKET_BACKOFF;; mark = bucket_back_off(bucket, &pauses)) {
 		uint64_t after;
 
 		if (mark == BUCKET_UNSET || mark & BUCKET_FROZEN)
@@ -132,8 +128,6 @@ enum bucket_result bucket_take_window(struct bucket *bucket, uint64_t mark, cons
 			return BUCKET_TAKEN;
 		}
 		out->lost = true;
-		for (unsigned i = 0; i < backoff; i++)
-			bucket_relax();
 	}
 }
 

@@ -20,10 +20,11 @@
 #define BUCKET_UNSET 0ull
 #define BUCKET_FROZEN (1ull << 63)
 /*
- * Pauses after the first lost race, and up to how many they double: some microseconds, in which
- * the other takes at full speed. Two on one bucket then do nearly what one does alone.
+ * Pauses after the first lost race, and up to how many they double: one to some microseconds, in
+ * which the other takes at full speed. Two on one bucket then take turns by the hundred, and do
+ * nearly what one does alone.
  */
-#define BUCKET_BACKOFF 1
+#define BUCKET_BACKOFF 64
 #define BUCKET_BACKOFF_MOST 512
 
 enum bucket_result {
@@ -49,6 +50,20 @@ static inline void bucket_relax(void)
 #endif
 }
 
+/*
+ * After a lost race: lets the others go on, twice as long each time, and looks where the mark is by
+ * then. From the mark that was lost to, the next exchange would be lost as well.
+ */
+static inline uint64_t bucket_back_off(const struct bucket *bucket, unsigned *pauses)
+{
+	for (unsigned i = 0; i < *pauses; i++)
+		bucket_relax();
+	if (*pauses < BUCKET_BACKOFF_MOST)
+		*pauses *= 2;
+	/* acquire: as in bucket_load() */
+	return atomic_load_explicit(&bucket->mark, memory_order_acquire);
+}
+
 /* The later of a mark and the clock: what is spoken for, at least. */
 static inline uint64_t bucket_base(uint64_t mark, uint64_t v)
 {
@@ -67,8 +82,7 @@ static inline enum bucket_result bucket_take_from(struct bucket *bucket, uint64_
 						  struct bucket_mark *out)
 {
 	out->lost = false;
-	for (unsigned backoff = BUCKET_BACKOFF;;
-	     backoff += backoff < BUCKET_BACKOFF_MOST ? backoff : 0) {
+	for (unsigned pauses = BUCKET_BACKOFF;; mark = bucket_back_off(bucket, &pauses)) {
 		uint64_t next = bucket_base(mark, v) + units;
 
 		if (__builtin_expect(mark == BUCKET_UNSET || mark & BUCKET_FROZEN, 0))
@@ -86,8 +100,6 @@ static inline enum bucket_result bucket_take_from(struct bucket *bucket, uint64_
 			return BUCKET_TAKEN;
 		}
 		out->lost = true;
-		for (unsigned i = 0; i < backoff; i++)
-			bucket_relax();
 	}
 }
 
