@@ -81,7 +81,8 @@ struct bench {
 
 extern const struct bench_work bench_rdtsc, bench_clock_gettime, bench_cas, bench_rdtsc_cas;
 extern const struct bench_work bench_admit, bench_refuse, bench_own_bucket, bench_attach;
-extern const struct bench_work bench_mutex, bench_fcntl, bench_redis, bench_redis_pipelined;
+extern const struct bench_work bench_mutex, bench_mutex_early, bench_fcntl, bench_redis,
+	bench_redis_pipelined;
 
 /* Nanoseconds of a crew's process that its work spent on something else than its ops. */
 extern uint64_t bench_aside_ns;

@@ -2,9 +2,10 @@
  *
  * peers.c - the same limit by the means at hand elsewhere: a lock in shared memory, a lock file.
  *
- * Both keep the bucket as one word, a theoretical arrival time, and both are given every
- * advantage: the time is read before the lock is taken, and the file's holder finds the bucket
- * in memory instead of reading and writing it.
+ * All keep the bucket as one word, a theoretical arrival time. Behind the mutex, the time is read
+ * by who holds it, so that times are in order; `early` reads it before, as some do, which shortens
+ * what is locked and lets an older time come after a newer one. The file's holder is given both
+ * advantages: an early time, and a bucket in memory that it need not read and write.
  */
 #include "bench.h"
 
@@ -61,17 +62,35 @@ static const char *prepare_mutex(void)
 	return init_lock(&bucket->lock) == 0 ? NULL : "no robust process-shared mutex here";
 }
 
+/* The next holder of a robust lock may find that the last one died with it. */
+static bool lock_robust(void)
+{
+	int code = pthread_mutex_lock(&bucket->lock);
+
+	if (code == EOWNERDEAD)
+		code = pthread_mutex_consistent(&bucket->lock);
+	return code == 0;
+}
+
 static uint64_t run_mutex(uint64_t ops)
+{
+	uint64_t good = 0;
+
+	for (uint64_t i = 0; i < ops && lock_robust(); i++) {
+		good += take(bench_now_ns());
+		pthread_mutex_unlock(&bucket->lock);
+	}
+	return good;
+}
+
+static uint64_t run_mutex_early(uint64_t ops)
 {
 	uint64_t good = 0;
 
 	for (uint64_t i = 0; i < ops; i++) {
 		uint64_t now = bench_now_ns();
-		int code = pthread_mutex_lock(&bucket->lock);
 
-		if (code == EOWNERDEAD)
-			code = pthread_mutex_consistent(&bucket->lock);
-		if (code != 0)
+		if (!lock_robust())
 			break;
 		good += take(now);
 		pthread_mutex_unlock(&bucket->lock);
@@ -134,6 +153,13 @@ const struct bench_work bench_mutex = {
 	.least = 16,
 	.prepare = prepare_mutex,
 	.run = run_mutex,
+};
+
+const struct bench_work bench_mutex_early = {
+	.name = "peer/mutex-early",
+	.least = 16,
+	.prepare = prepare_mutex,
+	.run = run_mutex_early,
 };
 
 const struct bench_work bench_fcntl = {
