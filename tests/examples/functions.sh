@@ -1,14 +1,26 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# functions.sh - every function that weir.h and its topics declare is exported and has a manual page: with the
-# sections and guarantees that all of them have, the header's own prototype, codes that exist and
-# all that the header names, and an example that compiles. No page is of anything else.
+# functions.sh LIBRARY - every function that the library's header and its topics declare is
+# exported and has a manual page: with the sections and guarantees that all of them have, the
+# header's own prototype, codes that exist and all that the header names, and an example that
+# compiles. No page is of anything else. LIBRARY is weir, or the name of one beside it.
 . "$(dirname "$0")/stage.sh"
 
+library=$1
 man=$SOURCE/doc/man
-header=$stage/header # weir.h and the topics that it includes, in one
-cat "$SOURCE/include/weir.h" "$SOURCE"/include/weir/*.h >"$header"
+header=$stage/header # the installed one and the topics that it includes, in one
+find "$SOURCE/include/$library.h" "$SOURCE/include/$library" -name '*.h' 2>/dev/null | sort |
+	xargs cat >"$header"
+flags= # what the header's own includes need
+case $library in
+weir) folder=client least=20 ;;
+*)
+	folder=client/${library#weir-} least=3
+	needs=$(sed -n 's/^Requires: weir //p' "$BUILD/$folder/$library.pc")
+	[ -z "$needs" ] || flags=$(pkg-config --cflags "$needs")
+	;;
+esac
 
 # The prototypes in the SYNOPSIS of a page, in the same form.
 synopsis()
@@ -63,7 +75,7 @@ page_of()
 	fi
 }
 
-codes_of_header=" $(sed -n 's/^\tX(\(WEIR_E[A-Z]*\), .*/\1/p' "$header" | tr '\n' ' ')"
+codes_of_header=" $(sed -n 's/^\tX(\(WEIR_E[A-Z]*\), .*/\1/p' "$SOURCE/include/weir.h" | tr '\n' ' ')"
 
 check_page()
 {
@@ -90,28 +102,12 @@ check_page()
 	done
 }
 
-# The examples of a page, as the inside of a function that has a weir and an endpoint api.
+# The examples of a page, as the inside of a function that has what LIBRARY.prelude gives it.
 compile_examples()
 {
 	name=$(basename "$1" .3)
 	{
-		cat <<'END'
-#include <stdint.h>
-#include <stdio.h>
-#include <weir.h>
-
-void call_the_api(void);
-void do_something_else(void);
-double ask_the_model(void);
-unsigned call_and_read_retry_after(void);
-int send_request(void *context);
-int example(struct weir *weir, struct weir_endpoint *api);
-
-int example(struct weir *weir, struct weir_endpoint *api)
-{
-	(void)weir;
-	(void)api;
-END
+		cat "$SOURCE/tests/examples/$library.prelude"
 		section EXAMPLES "$1" | awk '
 			/^\.Bd -literal/ { print "\t{"; inside = 1; next }
 			/^\.Ed/ { print "\t}"; inside = 0; next }
@@ -119,21 +115,24 @@ END
 		printf '\treturn 0;\n}\n'
 	} >"$stage/$name.c"
 	grep -q weir_ "$stage/$name.c" || fail "$1 has no example"
+	# shellcheck disable=SC2086 # words
 	$CC -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only \
-		-I"$SOURCE/include" "$stage/$name.c" || fail "$1: its example does not compile"
+		-I"$SOURCE/include" $flags "$stage/$name.c" || fail "$1: its example does not compile"
 }
 
 awk -f "$SOURCE/tests/support/declarations.awk" "$header" >"$stage/declarations"
 total=$(grep -c . "$stage/declarations" || true)
-[ "$total" -ge 20 ] || fail "only $total functions found in weir.h"
+[ "$total" -ge $least ] || fail "only $total functions found in $library.h"
 same 'declarations as many as weir_ names before a parenthesis, less the macros' "$total" \
 	"$(sed 's|/\*.*\*/||' "$header" | grep -v '^ \*\|^/\*\|^#\|^\t' |
 		grep -c '[ *]weir_[a-z_]*(' || true)"
 
 # what is exported is declared, and the other way round
 cut -f1 "$stage/declarations" | sort >"$stage/declared"
-sed -n 's/^\t\(weir_[a-z_]*\);/\1/p' "$SOURCE/client/libweir.map" | sort >"$stage/exported"
-same 'functions of weir.h, and of libweir.map' "$(cat "$stage/declared")" "$(cat "$stage/exported")"
+sed -n 's/^\t\(weir_[a-z_]*\);/\1/p' "$SOURCE/$folder/lib$library.map" | sort \
+	>"$stage/exported"
+same "functions of $library.h, and of lib$library.map" \
+	"$(cat "$stage/declared")" "$(cat "$stage/exported")"
 
 tab=$(printf '\t')
 while IFS=$tab read -r function prototype codes; do
@@ -143,22 +142,22 @@ while IFS=$tab read -r function prototype codes; do
 		fail "$page does not have $function in its NAME"
 	synopsis "$page" | grep -Fqx "$prototype" || fail "$page, SYNOPSIS:
 $(synopsis "$page")
-weir.h:
+$library.h:
 $prototype"
 	for code in $codes; do
 		section ERRORS "$page" | grep -q "^\.It Er .*$code" ||
-			fail "$page, ERRORS: no $code, which weir.h names at $function"
+			fail "$page, ERRORS: no $code, which $library.h names at $function"
 	done
-	grep -q "^\.It Xr $function 3\$" "$man/libweir.3" ||
-		fail "libweir(3) does not lead to $function"
+	grep -q "^\.It Xr $function 3\$" "$man/lib$library.3" ||
+		fail "lib$library(3) does not lead to $function"
 done <"$stage/declarations"
 
 pages=0
-for page in "$man"/weir_*.3; do
+for page in $(grep -l "^\.In $library\.h\$" "$man"/weir_*.3); do
 	check_page "$page"
 	compile_examples "$page"
 	for function in $(section NAME "$page" | sed -n 's/^\.Nm \([a-z_]*\).*/\1/p'); do
-		grep -qx "$function" "$stage/declared" || fail "$page: weir.h has no $function"
+		grep -qx "$function" "$stage/declared" || fail "$page: $library.h has no $function"
 	done
 	pages=$((pages + 1))
 done

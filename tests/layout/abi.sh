@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# abi.sh SOURCE LIBRARY CC PLAIN - what programs that were built with weir.h rely on, against
-# abi.txt: the exported symbols and their versions, prototypes, codes and enumerators, sizes and
-# places of the members. The library exports nothing else, and needs the C library alone (unless
-# PLAIN is 0: instrumented). `abi.sh --write ...` writes abi.txt anew.
+# abi.sh SOURCE NAME LIBRARY CC PLAIN NEEDS... - what programs that were built with NAME.h rely on,
+# against abi.txt, or abi-NAME.txt of a library beside libweir: the exported symbols and their
+# versions, prototypes, codes and enumerators, sizes and places of the members. The library exports
+# nothing else, and needs the C library and the NEEDS alone (unless PLAIN is 0: instrumented).
+# `abi.sh --write ...` writes the list anew.
 set -eu
 export LC_ALL=C
 
@@ -13,13 +14,19 @@ write=0
 	write=1
 	shift
 }
-source=$1 library=$2 cc=$3 plain=$4
-list=$source/tests/layout/abi.txt
+again="--write $*"
+source=$1 name=$2 library=$3 cc=$4 plain=$5
+shift 5
+case $name in
+weir) list=$source/tests/layout/abi.txt least=5 ;;
+*) list=$source/tests/layout/abi-$name.txt least=1 ;;
+esac
 stage=$(mktemp -d)
-header=$stage/header # weir.h and the topics that it includes, in one
+header=$stage/header # NAME.h and the topics that it includes, in one
 trap 'rm -rf "$stage"' EXIT
 trap 'exit 1' HUP INT TERM
-cat "$source/include/weir.h" "$source"/include/weir/*.h >"$header"
+find "$source/include/$name.h" "$source/include/$name" -name '*.h' 2>/dev/null | sort |
+	xargs cat >"$header"
 
 fail()
 {
@@ -62,7 +69,7 @@ measurer()
 {
 	echo '#include <stddef.h>'
 	echo '#include <stdio.h>'
-	echo '#include <weir.h>'
+	echo "#include <$name.h>"
 	echo 'int main(void) { size_t end = 0, gaps = 0;'
 	sed -e 's|/\*.*\*/||' \
 		-e '/\/\*/,/\*\// { /\/\*/! { /\*\//! d; s|.*\*/||; }; s|/\*.*||; }' "$header" | awk '
@@ -93,7 +100,7 @@ structs()
 {
 	measurer >"$stage/measure.c"
 	"$cc" ${SYSROOT:+--sysroot="$SYSROOT"} -std=c11 -w -I"$source/include" -o "$stage/measure" "$stage/measure.c"
-	${EMULATOR:+$EMULATOR} "$stage/measure" || fail "a member of weir.h was not understood"
+	${EMULATOR:+$EMULATOR} "$stage/measure" || fail "a member of $name.h was not understood"
 }
 
 {
@@ -105,26 +112,29 @@ structs()
 } >"$stage/now"
 
 for kind in symbol function value size member; do
-	[ "$(grep -c "^$kind " "$stage/now")" -ge 5 ] || fail "next to nothing of kind '$kind' found"
+	[ "$(grep -c "^$kind " "$stage/now")" -ge $least ] || fail "next to nothing of kind '$kind' found"
 done
 awk '$1 == "symbol" { print $2 }' "$stage/now" >"$stage/exported"
 sed -n 's/^function \([^:]*\):.*/\1/p' "$stage/now" >"$stage/declared"
 diff "$stage/declared" "$stage/exported" >"$stage/diff" ||
-	fail "weir.h declares (<) and libweir exports (>) different functions:
+	fail "$name.h declares (<) and the library exports (>) different functions:
 $(cat "$stage/diff")"
 ! grep 'unversioned$' "$stage/now" || fail "symbols without a version"
 
 if [ "$plain" != 0 ]; then
 	needed=$(readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
 		grep -v '^libc\.so\|^ld-linux' || true)
-	[ -z "$needed" ] || fail "libweir needs more than the C library: $needed"
+	for need; do
+		needed=$(echo "$needed" | grep -v "^$need\.so\." || true)
+	done
+	[ -z "$needed" ] || fail "lib$name needs more than the C library${1:+, $*}: $needed"
 else
 	echo "not checked: what the library needs (it is instrumented)"
 fi
 
 if [ "$write" = 1 ]; then
 	{
-		echo "# What programs that use weir.h rely on; see abi.sh, which writes and checks it. A line"
+		echo "# What programs that use $name.h rely on; see abi.sh, which writes and checks it. A line"
 		echo "# that goes or changes breaks them: it takes another soname."
 		cat "$stage/now"
 	} >"$list"
@@ -137,4 +147,4 @@ fi
 cat "$stage/diff" >&2
 ! grep -q '^<' "$stage/diff" ||
 	fail "the ABI lost or changed what stands after <: programs that rely on it break"
-fail "the ABI grew by what stands after >: list it by sh $0 --write $*"
+fail "the ABI grew by what stands after >: list it by sh $0 $again"

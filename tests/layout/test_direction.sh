@@ -117,6 +117,9 @@ rule_rooms()
 	own_rooms client lib include
 	own_rooms daemon lib include
 	own_rooms ctl lib include
+	# the libraries beside libweir see what every program sees
+	own_rooms client/uv include
+	own_rooms client/http include
 }
 
 # libc, and the two that are compiled into the core: inih in config*.c, xxhash.
@@ -134,7 +137,7 @@ rule_uv()
 {
 	shells=$(echo daemon/uv_*.[ch] client/uv/*.[ch])
 	# shellcheck disable=SC2086 # lists of names
-	only_includes '[<"]uv\.h[>"]' daemon/main.c $shells
+	only_includes '[<"]uv\.h[>"]' include/weir-uv.h daemon/main.c $shells
 	# shellcheck disable=SC2086
 	only_includes '"uv_[a-z_]*\.h"' daemon/main.c $shells
 }

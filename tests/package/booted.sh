@@ -84,7 +84,8 @@ systemctl show -P NRestarts weird
 dpkg --no-triggers --remove weird
 not systemctl -q is-active weird
 weirctl acquire slow.example.com -n 1
-dpkg --no-triggers --purge weird weirctl libweir-dev libweir0
+# shellcheck disable=SC2046 # a list of names
+dpkg --no-triggers --purge $(for package in ./*.deb; do dpkg-deb -f "$package" Package; done)
 [ -z "$(find /dev/shm /run/weir /etc/weir -name '*weir*' 2>/dev/null)" ]
 not systemctl cat weird
 echo "said: started, killed, reloaded, upgraded and purged under systemd \

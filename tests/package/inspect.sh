@@ -21,7 +21,7 @@ field()
 	dpkg-deb -f "$(one "$1")" "$2"
 }
 
-for package in libweir0 libweir-dev weird weirctl; do
+for package in $packages; do
 	dpkg-deb -c "$(one $package)" | awk '$1 !~ /^d/ { print $6 }' | sed 's/^\.//' \
 		>"$work/$package"
 	cat "$work/$package" >>"$work/all"
@@ -41,9 +41,7 @@ has()
 		grep -q "^$pattern\$" "$work/$package" || fail "$package has no $pattern"
 	done
 }
-has libweir0 '/usr/lib/[^/]*/libweir\.so\.0'
-has libweir-dev /usr/include/weir.h /usr/include/weir/host.h /usr/include/weir/match.h '/usr/lib/[^/]*/libweir\.so' '/usr/lib/.*/weir\.pc' \
-	'/usr/lib/.*/weir-config\.cmake' /usr/share/man/man3/libweir.3.gz \
+has libweir-dev '/usr/lib/.*/weir-config\.cmake' \
 	/usr/share/doc/weir/examples/acquire.c
 has weird /usr/sbin/weird /etc/weir/weir.ini /usr/lib/systemd/system/weird.service \
 	/usr/lib/sysusers.d/weir.conf /usr/lib/tmpfiles.d/weir.conf \
@@ -51,17 +49,30 @@ has weird /usr/sbin/weird /etc/weir/weir.ini /usr/lib/systemd/system/weird.servi
 	/usr/share/man/man5/weir-segment.5.gz /usr/share/man/man7/weir.7.gz
 has weirctl /usr/bin/weirctl /usr/share/man/man1/weirctl.1.gz \
 	/usr/share/bash-completion/completions/weirctl /usr/share/zsh/vendor-completions/_weirctl
-for function in $(sed -n 's/^\t\(weir_[a-z_]*\);/\1/p' "$SOURCE/client/libweir.map"); do
-	has libweir-dev "/usr/share/man/man3/$function.3.gz"
+for library in $LIBRARIES; do
+	has "lib${library}0" "/usr/lib/[^/]*/lib$library\.so\.0"
+	has "lib$library-dev" "/usr/include/$library.h" "/usr/lib/[^/]*/lib$library\.so" \
+		"/usr/lib/.*/$library\.pc" "/usr/lib/.*/$library-targets\.cmake" \
+		"/usr/share/man/man3/lib$library.3.gz"
+	for topic in "$SOURCE/include/$library"/*.h; do
+		[ ! -f "$topic" ] || has "lib$library-dev" "/usr/include/$library/$(basename "$topic")"
+	done
+	case $library in
+	weir) map=$SOURCE/client/libweir.map ;;
+	*) map=$SOURCE/client/${library#weir-}/lib$library.map ;;
+	esac
+	for function in $(sed -n 's/^\t\(weir_[a-z_]*\);/\1/p' "$map"); do
+		has "lib$library-dev" "/usr/share/man/man3/$function.3.gz"
+	done
+	same "lib${library}0: files outside of the library and its notices" '' "$(grep -v \
+		"^/usr/lib/[^/]*/lib$library\.so\|^/usr/share/doc/lib${library}0/" \
+		"$work/lib${library}0" || true)"
 done
 for page in "$SOURCE"/doc/man/*.[1-8]; do
 	grep -q "/$(basename "$page").gz\$" "$work/all" || fail "no package has $page"
 done
-same 'libweir0: files outside of the library and its notices' '' \
-	"$(grep -v '^/usr/lib/[^/]*/libweir\.so\|^/usr/share/doc/libweir0/' "$work/libweir0" || true)"
-
 version=$(field weird Version)
-for package in libweir0 libweir-dev weird weirctl; do
+for package in $packages; do
 	same "$package: version" "$version" "$(field $package Version)"
 	same "$package: architecture" "$(dpkg --print-architecture)" "$(field $package Architecture)"
 done
@@ -77,23 +88,27 @@ depends()
 }
 depends libweir0 'libc6 (>= [0-9.]*)'
 same 'libweir0: dependencies' 1 "$(field libweir0 Depends | tr ',' '\n' | wc -l)"
-depends libweir-dev "libweir0 (= $version)"
 depends weird 'libc6 (>= [0-9.]*)' 'libuv1 (>= [0-9.]*)' 'systemd | .*systemd-sysusers'
 depends weirctl 'libc6 (>= [0-9.]*)' "libweir0 (= $version)" 'libjansson4 (>= [0-9.]*)' \
 	'libtinfo6 (>= [0-9.]*)'
-same 'libweir0: shlibs' "libweir 0 libweir0 (>= ${version%-*})" \
-	"$(dpkg-deb -I "$(one libweir0)" shlibs)"
+for library in $LIBRARIES; do
+	depends "lib$library-dev" "lib${library}0 (= $version)"
+	[ "$library" = weir ] || depends "lib${library}0" "libweir0 (= $version)"
+	[ "$library" = weir ] || depends "lib$library-dev" "libweir-dev (= $version)"
+	same "lib${library}0: shlibs" "lib$library 0 lib${library}0 (>= ${version%-*})" \
+		"$(dpkg-deb -I "$(one "lib${library}0")" shlibs)"
+done
 same 'weird: conffiles' /etc/weir/weir.ini "$(dpkg-deb -I "$(one weird)" conffiles)"
 for script in postinst prerm postrm; do
 	dpkg-deb -I "$(one weird)" "$script" | sh -n || fail "weird: $script"
 done
 
 # stripped, and what Debian hardens is hardened
-for package in libweir0 weird weirctl; do
+for package in $packages; do
 	dpkg-deb -x "$(one $package)" "$work/root"
 done
 for object in "$work"/root/usr/sbin/weird "$work"/root/usr/bin/weirctl \
-	"$work"/root/usr/lib/*/libweir.so.0.*; do
+	"$work"/root/usr/lib/*/libweir*.so.0.*; do
 	file "$object" | grep -q ', stripped' || fail "$object is not stripped"
 	readelf -dW "$object" | grep -q 'BIND_NOW\|Flags: .*NOW' || fail "$object binds lazily"
 	! readelf -dW "$object" | grep 'RPATH\|RUNPATH' || fail "$object names a library path"
@@ -109,4 +124,4 @@ if command -v lintian >/dev/null; then
 else
 	echo "not checked: what lintian says (it is not there)"
 fi
-echo "$(wc -l <"$work/all") files in 4 packages, version $version"
+echo "$(wc -l <"$work/all") files in $(echo "$packages" | wc -w) packages, version $version"

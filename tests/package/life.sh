@@ -2,6 +2,7 @@
 #
 # life.sh - in a root of its own, without systemd running: install, configure, use, upgrade,
 # remove, purge. Afterwards no file is there that was not before.
+# shellcheck disable=SC2086 # $packages is a list of names
 set -eu
 cd /run/weir-test
 export DEBIAN_FRONTEND=noninteractive
@@ -46,10 +47,12 @@ stop()
 	wait "$weird_pid" || fail "weird ended with $?"
 }
 
+packages=$(for package in ./*.deb; do dpkg-deb -f "$package" Package; done)
+
 files >before
 quiet dpkg -i ./*.deb
 [ -z "$(dpkg --audit)" ] || fail "dpkg --audit: $(dpkg --audit)"
-[ -z "$(dpkg --verify libweir0 libweir-dev weird weirctl)" ] || fail "dpkg --verify"
+[ -z "$(dpkg --verify $packages)" ] || fail "dpkg --verify"
 
 # what the scripts did
 grep -q '^weir:' /etc/group || fail "no group weir"
@@ -112,11 +115,11 @@ grep -q '5/s' out || fail "the upgrade lost the limit that was set: $(cat out)"
 stop
 [ -s /var/lib/weir/default.state ] || fail "weird saved no levels"
 
-quiet dpkg --no-triggers --remove weird weirctl libweir-dev libweir0
+quiet dpkg --no-triggers --remove $packages
 [ -f /etc/weir/weir.ini ] || fail "the removal took weir.ini away"
 [ -f /dev/shm/weir.default.state ] || fail "the removal took the limits away"
 [ -s /var/lib/weir/default.state ] || fail "the removal took the saved levels away"
-quiet dpkg --no-triggers --purge weird weirctl libweir-dev libweir0
+quiet dpkg --no-triggers --purge $packages
 files >after
 diff before after >out || fail "the purge left, or took, files: $(cat out)"
 ! dpkg-query -W -f '${binary:Package} ${db:Status-Status}\n' '*weir*' 2>/dev/null |

@@ -4,7 +4,7 @@
 # DEBS is the folder of the packages, by default where build.sh puts them.
 set -eu
 
-: "${SOURCE:?run this by ctest -L package}" "${STAGE:?}"
+: "${SOURCE:?run this by ctest -L package}" "${STAGE:?}" "${LIBRARIES:?}"
 DEBS=${DEBS:-$STAGE/debs}
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -19,6 +19,11 @@ skip()
 	echo "skipped: $*"
 	exit 77
 }
+
+packages='weird weirctl'
+for library in $LIBRARIES; do
+	packages="$packages lib${library}0 lib$library-dev"
+done
 
 # same WHAT EXPECTED ACTUAL
 same()

@@ -1,0 +1,13 @@
+# find_package(weir [COMPONENTS uv http]): weir::weir, and weir::NAME of each component.
+include(CMakeFindDependencyMacro)
+include(${CMAKE_CURRENT_LIST_DIR}/weir-targets.cmake)
+foreach(component ${weir_FIND_COMPONENTS})
+	if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/weir-${component}-targets.cmake)
+		include(${CMAKE_CURRENT_LIST_DIR}/weir-${component}-dependencies.cmake)
+		include(${CMAKE_CURRENT_LIST_DIR}/weir-${component}-targets.cmake)
+		set(weir_${component}_FOUND TRUE)
+	elseif(weir_FIND_REQUIRED_${component})
+		set(weir_FOUND FALSE)
+		set(weir_NOT_FOUND_MESSAGE "libweir-${component} is not installed")
+	endif()
+endforeach()
