@@ -286,12 +286,38 @@ enum wait_result wait_take(struct weir_endpoint *endpoint, const struct ask *ask
 bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *attempt,
 		   uint64_t deadline);
 
+/* Whether the call that met a closed gate can pass by the deadline. */
+bool opens_in_time(const struct attempt *attempt, uint64_t deadline);
+
+/*
+ * A class that must leave something has no place in line: it waits until enough is there, and is
+ * behind everybody who has one. Whether a refused attempt is one of those, and that may be by the
+ * deadline.
+ */
+bool leaves_in_time(struct attempt *attempt, uint64_t deadline);
+
+/* Whether the attempt took a place that is not due yet. */
+bool must_sleep(const struct attempt *attempt);
+
 /* Counts a call that slept. */
 void wait_count(const struct attempt *attempt, uint64_t slept_ns);
 
 /* Sleeps until a place in line is due. The place follows moved marks. */
 enum wait_result place_wait(struct weir_endpoint *endpoint, struct place_in_line *place,
 			    uint64_t deadline, int *fault);
+
+enum look_result {
+	LOOK_DUE,
+	LOOK_VOID,
+	LOOK_LATE,
+	LOOK_FAULT, /* these are as of enum wait_result */
+	LOOK_SLEEP, /* its turn is in so many *ticks, as things stand */
+	LOOK_AGAIN, /* something changed during the look; of one look alone */
+};
+
+/* The same without the sleep. */
+enum look_result place_look(struct weir_endpoint *endpoint, struct place_in_line *place,
+			    uint64_t deadline, uint64_t *ticks, int *fault);
 
 /* The tick `timeout_ns` from now, UINT64_MAX for ever. */
 uint64_t deadline_after(const struct segment *segment, uint64_t timeout_ns);

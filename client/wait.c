@@ -118,13 +118,8 @@ struct look {
 	uint64_t now;
 	uint64_t gate;
 	struct watch watch;
-};
-
-enum look_result {
-	LOOK_DUE,
-	LOOK_VOID,
-	LOOK_LATE,
-	LOOK_AGAIN,
+	uint64_t ticks; /* LOOK_SLEEP: until it would be worth another look */
+	bool closed;	/* that is when the endpoint opens */
 };
 
 static enum look_result look_closed(struct look *look, uint64_t deadline)
@@ -133,9 +128,9 @@ static enum look_result look_closed(struct look *look, uint64_t deadline)
 
 	if (until > deadline)
 		return LOOK_LATE;
-	sleep_while_closed(look->segment, look->binding->bucket, &look->watch, look->gate,
-			   until - look->now);
-	return LOOK_AGAIN;
+	look->closed = true;
+	look->ticks = until - look->now;
+	return LOOK_SLEEP;
 }
 
 static enum look_result look_at(struct look *look, struct place_in_line *place, uint64_t deadline)
@@ -162,8 +157,53 @@ static enum look_result look_at(struct look *look, struct place_in_line *place, 
 	if (deadline != UINT64_MAX &&
 	    (ticks == UINT64_MAX || ticks > deadline - look->now || look->now > deadline))
 		return LOOK_LATE;
-	watch_sleep(look->segment, &look->watch, ticks);
-	return LOOK_AGAIN;
+	look->closed = false;
+	look->ticks = ticks;
+	return LOOK_SLEEP;
+}
+
+static enum look_result look_once(struct weir_endpoint *endpoint, struct place_in_line *place,
+				  uint64_t deadline, struct look *look, int *fault)
+{
+	int status = place_follow(endpoint, place, &look->binding);
+
+	if (status < 0) {
+		*fault = status;
+		return LOOK_FAULT;
+	}
+	if (status > 0)
+		return LOOK_VOID;
+	look->segment = &look->binding->attachment->segment;
+	look->watch = watch_begin(look->segment, look->binding->row);
+	/* once more, now that a change would be noticed */
+	if (!binding_holds(look->binding))
+		return LOOK_AGAIN;
+	look->now = line_read(look->binding->row, &look->segment->time, &look->line);
+	look->gate = gate_load(look->binding->bucket);
+	return look_at(look, place, deadline);
+}
+
+static void look_sleep(const struct look *look)
+{
+	if (look->closed)
+		sleep_while_closed(look->segment, look->binding->bucket, &look->watch, look->gate,
+				   look->ticks);
+	else
+		watch_sleep(look->segment, &look->watch, look->ticks);
+}
+
+enum look_result place_look(struct weir_endpoint *endpoint, struct place_in_line *place,
+			    uint64_t deadline, uint64_t *ticks, int *fault)
+{
+	enum look_result result;
+	struct look look;
+
+	do
+		result = look_once(endpoint, place, deadline, &look, fault);
+	while (result == LOOK_AGAIN);
+	if (result == LOOK_SLEEP)
+		*ticks = look.ticks;
+	return result;
 }
 
 enum wait_result place_wait(struct weir_endpoint *endpoint, struct place_in_line *place,
@@ -171,28 +211,19 @@ enum wait_result place_wait(struct weir_endpoint *endpoint, struct place_in_line
 {
 	for (;;) {
 		struct look look;
-		int status = place_follow(endpoint, place, &look.binding);
 
-		if (status < 0) {
-			*fault = status;
-			return WAIT_FAULT;
-		}
-		if (status > 0)
-			return WAIT_VOID;
-		look.segment = &look.binding->attachment->segment;
-		look.watch = watch_begin(look.segment, look.binding->row);
-		/* once more, now that a change would be noticed */
-		if (!binding_holds(look.binding))
-			continue;
-		look.now = line_read(look.binding->row, &look.segment->time, &look.line);
-		look.gate = gate_load(look.binding->bucket);
-		switch (look_at(&look, place, deadline)) {
+		switch (look_once(endpoint, place, deadline, &look, fault)) {
 		case LOOK_DUE:
 			return WAIT_DUE;
 		case LOOK_VOID:
 			return WAIT_VOID;
 		case LOOK_LATE:
 			return WAIT_LATE;
+		case LOOK_FAULT:
+			return WAIT_FAULT;
+		case LOOK_SLEEP:
+			look_sleep(&look);
+			break;
 		case LOOK_AGAIN:
 			break;
 		}
@@ -206,6 +237,12 @@ static const struct segment *segment_of(struct weir_endpoint *endpoint)
 	return &endpoint_binding(endpoint)->attachment->segment;
 }
 
+bool opens_in_time(const struct attempt *attempt, uint64_t deadline)
+{
+	return deadline == UINT64_MAX ||
+	       (attempt->now <= deadline && attempt->wait_ticks <= deadline - attempt->now);
+}
+
 bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *attempt, uint64_t deadline)
 {
 	const struct segment *segment = &attempt->binding->attachment->segment;
@@ -216,8 +253,7 @@ bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *attempt
 	/* a binding that is none any more: its gate moved, and nobody opens it here */
 	if (!gate_is_closed(gate, now) || !binding_holds(attempt->binding))
 		return true;
-	if (deadline != UINT64_MAX &&
-	    (attempt->wait_ticks > deadline - attempt->now || attempt->now > deadline))
+	if (!opens_in_time(attempt, deadline))
 		return false;
 	weir_report(endpoint->weir, WEIR_EVENT_CLOSED, 0, endpoint->name,
 		    ticks_to_ns(segment, (gate & GATE_UNTIL) - now));
@@ -226,14 +262,8 @@ bool wait_for_gate(struct weir_endpoint *endpoint, const struct attempt *attempt
 	return true;
 }
 
-/*
- * A class that must leave something has no place in line: it waits until enough is there, and is
- * behind everybody who has one. Sleeps until that may be; false: not before the deadline.
- */
-static bool wait_for_headroom(struct weir_endpoint *endpoint, struct attempt *attempt,
-			      const struct watch *watch, uint64_t deadline)
+bool leaves_in_time(struct attempt *attempt, uint64_t deadline)
 {
-	const struct segment *segment = &attempt->binding->attachment->segment;
 	uint64_t at = attempt->now + attempt->wait_ticks;
 
 	if (!attempt->leave || attempt->wait_ticks == UINT64_MAX)
@@ -242,6 +272,17 @@ static bool wait_for_headroom(struct weir_endpoint *endpoint, struct attempt *at
 		attempt->reason = WEIR_REASON_DEADLINE;
 		return false;
 	}
+	return true;
+}
+
+/* Sleeps until a class may leave enough; false: not before the deadline. */
+static bool wait_for_headroom(struct weir_endpoint *endpoint, struct attempt *attempt,
+			      const struct watch *watch, uint64_t deadline)
+{
+	const struct segment *segment = &attempt->binding->attachment->segment;
+
+	if (!leaves_in_time(attempt, deadline))
+		return false;
 	weir_report(endpoint->weir, WEIR_EVENT_WAIT, 0, endpoint->name,
 		    ticks_to_ns(segment, attempt->wait_ticks));
 	watch_sleep(segment, watch, attempt->wait_ticks);
@@ -257,8 +298,7 @@ void wait_count(const struct attempt *attempt, uint64_t slept_ns)
 	tally_add(tallies, binding->bucket_index, COUNT_WAITED_NS, slept_ns);
 }
 
-/* The attempt took a place that is not due yet. */
-static bool must_sleep(const struct attempt *attempt)
+bool must_sleep(const struct attempt *attempt)
 {
 	return !(attempt->line.flags & (LINE_UNLIMITED | LINE_SHADOW)) &&
 	       (int64_t)(attempt->mark.mark - attempt->v) > (int64_t)attempt->line.burst_units;

@@ -135,6 +135,7 @@ const char *draw_refusal(const struct draw *draw, char out[DRAW_SENTENCE_BYTES])
 	case WEIR_REASON_NONE:
 	case WEIR_REASON_LEVEL:
 	case WEIR_REASON_FAULT:
+	case WEIR_REASON_TURN:
 		snprintf(out, DRAW_SENTENCE_BYTES, "%s until %.64s there", wait, tokens);
 		break;
 	}
@@ -169,6 +170,8 @@ const char *draw_reason(int32_t reason)
 		return "fault";
 	case WEIR_REASON_HEADROOM:
 		return "headroom";
+	case WEIR_REASON_TURN:
+		return "turn";
 	}
 	return "unknown";
 }

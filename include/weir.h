@@ -108,6 +108,7 @@ enum weir_reason {
 	WEIR_REASON_QUEUE = 5,	  /* the queue reaches further than the rule's max_wait */
 	WEIR_REASON_FAULT = 6,	  /* no decision was possible: the handle's policy answered */
 	WEIR_REASON_HEADROOM = 7, /* it is there, but not for this class: see weir_endpoint_class */
+	WEIR_REASON_TURN = 9,	  /* not yet: the wait is under way, see weir/turn.h */
 };
 
 /* What a call says beside its verdict. Written whole, on every call that is given one. */
@@ -347,5 +348,6 @@ int weir_gate_open(struct weir_endpoint *endpoint);
 
 #include "weir/host.h"
 #include "weir/match.h"
+#include "weir/turn.h"
 
 #endif
