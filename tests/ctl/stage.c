@@ -174,6 +174,8 @@ void stage_charge(struct stage *stage, const char *name, uint64_t tokens)
 
 /* ---- weirctl ---- */
 
+const char *stage_program = WEIRCTL_PROGRAM;
+
 static void exec_weirctl(const struct stage *stage, const struct running *running,
 			 const char *const *arguments)
 {
@@ -191,7 +193,7 @@ static void exec_weirctl(const struct stage *stage, const struct running *runnin
 	if (dup2(null, STDIN_FILENO) < 0 || dup2(running->out, STDOUT_FILENO) < 0 ||
 	    dup2(running->err, STDERR_FILENO) < 0)
 		_exit(99);
-	execv(argv[0], (char *const *)(uintptr_t)argv);
+	execv(stage_program, (char *const *)(uintptr_t)argv);
 	_exit(99);
 }
 

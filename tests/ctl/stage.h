@@ -62,6 +62,9 @@ struct outcome {
 
 #define STAGE_PATIENCE_S 90
 
+/* Where weirctl is; for who may not walk to where it was built. */
+extern const char *stage_program;
+
 /* Runs weirctl with WEIR_SHM_DIR and WEIR_NAME of the stage; arguments end with NULL. */
 void stage_run(const struct stage *stage, struct outcome *out, const char *const *arguments);
 

@@ -47,7 +47,7 @@ find_package(weir 0.1 REQUIRED)
 add_executable(acquire $stage/acquire.c)
 target_link_libraries(acquire PRIVATE weir::weir)
 END
-"$CMAKE" -S "$stage/project" -B "$stage/project/build" -DCMAKE_C_COMPILER="$CC" \
+"$CMAKE" -G Ninja -S "$stage/project" -B "$stage/project/build" -DCMAKE_C_COMPILER="$CC" \
 	-DCMAKE_PREFIX_PATH="$root$PREFIX" >"$stage/cmake.log" 2>&1 &&
 	"$CMAKE" --build "$stage/project/build" >>"$stage/cmake.log" 2>&1 ||
 	fail "find_package(weir): $(cat "$stage/cmake.log")"
