@@ -346,4 +346,7 @@ int place_follow(struct weir_endpoint *endpoint, struct place_in_line *place,
 double place_undo(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units);
 double place_return(struct weir_endpoint *endpoint, struct place_in_line *place, uint64_t units);
 
+/* Corrects what a place cost, as weir_settle() says. Returns 0, WEIR_ECOST, or a fault. */
+int place_settle(struct weir_endpoint *endpoint, struct place_in_line *place, double actual_cost);
+
 #endif

@@ -392,24 +392,32 @@ static int charge_more(struct weir_endpoint *endpoint, struct place_in_line *pla
 	return WEIR_EDAMAGED;
 }
 
+int place_settle(struct weir_endpoint *endpoint, struct place_in_line *place, double actual_cost)
+{
+	double taken = (double)place->units / (double)(1ull << (place->k & 63));
+
+	if (!(actual_cost >= 0))
+		return WEIR_ECOST;
+	/* of what was not taken there is nothing to correct */
+	if (place->unpaid)
+		return 0;
+	if (actual_cost > taken)
+		return charge_more(endpoint, place, actual_cost - taken);
+	if (actual_cost < taken)
+		place_return(endpoint, place,
+			     place->units - cost_units(actual_cost, 1ull << place->k));
+	return 0;
+}
+
 int weir_settle(struct weir_endpoint *endpoint, struct weir_reservation *reservation,
 		double actual_cost)
 {
 	struct place_in_line place = place_load(reservation);
-	double taken = (double)place.units / (double)(1ull << (place.k & 63));
-	int status = 0;
+	int status;
 
 	if (!place.held)
 		return WEIR_ESPENT;
-	if (!(actual_cost >= 0))
-		return WEIR_ECOST;
-	if (place.unpaid)
-		status = 0; /* nothing was taken: there is nothing to correct */
-	else if (actual_cost > taken)
-		status = charge_more(endpoint, &place, actual_cost - taken);
-	else if (actual_cost < taken)
-		place_return(endpoint, &place,
-			     place.units - cost_units(actual_cost, 1ull << place.k));
+	status = place_settle(endpoint, &place, actual_cost);
 	if (status == 0)
 		place.held = 0;
 	place_store(reservation, &place);

@@ -260,3 +260,17 @@ int weir_turn_leave(struct weir_endpoint *endpoint, struct weir_turn *turn, doub
 		*returned = back;
 	return 0;
 }
+
+int weir_turn_settle(struct weir_endpoint *endpoint, struct weir_turn *turn, double actual_cost)
+{
+	struct turn of = turn_load(turn);
+	int status;
+
+	if (of.state != TURN_ADMITTED)
+		return WEIR_ESPENT;
+	status = place_settle(endpoint, &of.place, actual_cost);
+	if (status == 0)
+		of.state = TURN_OVER;
+	turn_store(turn, &of);
+	return status;
+}

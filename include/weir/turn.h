@@ -54,6 +54,13 @@ enum weir_verdict weir_turn_poll(struct weir_endpoint *endpoint, struct weir_tur
  */
 int weir_turn_leave(struct weir_endpoint *endpoint, struct weir_turn *turn, double *returned);
 
+/*
+ * Corrects the cost of one that was admitted to what it turned out to be, as weir_settle does: less
+ * is given back, more goes into debt. Lock-free. Returns 0, or WEIR_ESPENT: it is not admitted, or
+ * was left or settled before, or a fault's policy let it pass; WEIR_ECOST; or the fault's code.
+ */
+int weir_turn_settle(struct weir_endpoint *endpoint, struct weir_turn *turn, double actual_cost);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

@@ -338,6 +338,38 @@ static void test_leaving(void **state)
 	end(&life);
 }
 
+static void test_settling(void **state)
+{
+	struct weir_answer answer;
+	struct weir_turn turn;
+	struct life life;
+
+	(void)state;
+	begin(&life);
+	/* less: the rest goes back */
+	assert_int_equal(weir_turn_begin(life.api, 2, 0, &turn, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_turn_settle(life.api, &turn, -1), WEIR_ECOST);
+	assert_int_equal(weir_turn_settle(life.api, &turn, NAN), WEIR_ECOST);
+	assert_int_equal(weir_turn_settle(life.api, &turn, 0.5), 0);
+	assert_tokens(level_of(life.api).level, 1.5);
+	assert_tokens(level_of(life.api).returned_tokens, 1.5);
+	assert_int_equal(weir_turn_settle(life.api, &turn, 0.5), WEIR_ESPENT);
+	assert_int_equal(weir_turn_leave(life.api, &turn, NULL), WEIR_ESPENT);
+	/* more: a debt */
+	assert_int_equal(weir_turn_begin(life.api, 1, 0, &turn, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_turn_settle(life.api, &turn, 5), 0);
+	assert_tokens(level_of(life.api).level, -3.5);
+	/* not yet admitted; and then as it was estimated */
+	assert_under_way(weir_turn_begin(life.api, 1, WEIR_FOREVER, &turn, &answer), &answer,
+			 450 * MS);
+	assert_int_equal(weir_turn_settle(life.api, &turn, 1), WEIR_ESPENT);
+	advance(&life, 450 * MS);
+	assert_int_equal(weir_turn_poll(life.api, &turn, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_turn_settle(life.api, &turn, 1), 0);
+	assert_tokens(level_of(life.api).level, 0);
+	end(&life);
+}
+
 static void test_class(void **state)
 {
 	struct weir_endpoint *background = NULL;
@@ -501,6 +533,7 @@ int main(void)
 		cmocka_unit_test(test_takes_a_new_place),
 		cmocka_unit_test(test_deadline),
 		cmocka_unit_test(test_leaving),
+		cmocka_unit_test(test_settling),
 		cmocka_unit_test(test_class),
 		cmocka_unit_test(test_other_rules),
 		cmocka_unit_test(test_mistakes),
