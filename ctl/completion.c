@@ -18,7 +18,8 @@
 
 /* The operands of a command, by its synopsis. */
 struct operands {
-	bool is_name;		 /* the first one is the name of an endpoint */
+	bool is_name; /* the first one is the name of an endpoint */
+	bool are_files;
 	char words[WORDS_BYTES]; /* what the others may be, a blank between them */
 };
 
@@ -37,6 +38,8 @@ static void read_word(struct operands *operands, const char *word, size_t length
 
 	if (length == 4 && !memcmp(word, "NAME", 4))
 		operands->is_name = true;
+	else if (length == 6 && !memcmp(word, "LOG...", 6))
+		operands->are_files = true;
 	else if (equals && word[0] == '[')
 		add_word(operands, word + 1, (size_t)(equals - word));
 	else if (memchr(word, '|', length))
@@ -78,6 +81,7 @@ static const char *value_kind(const struct option_spec *spec, char out[WORDS_BYT
 			 : spec->id == OPTION_NAME   ? "instance"
 			 : !strcmp(argument, "DIR")  ? "folder"
 			 : !strcmp(argument, "PATH") ? "file"
+			 : !strcmp(argument, "FILE") ? "file"
 						     : "text");
 	return out;
 }
@@ -85,7 +89,7 @@ static const char *value_kind(const struct option_spec *spec, char out[WORDS_BYT
 /* Who draws asks for a name; to all others a pattern is a name as well. */
 static bool draws(const struct command *command)
 {
-	return command->options & OPTION_BIT(OPTION_COST);
+	return (command->options & OPTION_BIT(OPTION_COST)) != 0;
 }
 
 /* ---- bash ---- */
@@ -233,7 +237,7 @@ static const char bash_tail[] =
 	"\t\t\tcompopt -o filenames 2>/dev/null\n"
 	"\t\t\tmapfile -t COMPREPLY < <(compgen -f -- \"${words[-1]}\")\n"
 	"\t\tfi ;;\n"
-	"\twords*) __weirctl_values \"$kind\" '' ;;\n"
+	"\tfile | words*) __weirctl_values \"$kind\" '' ;;\n"
 	"\tesac\n"
 	"}\n"
 	"\n"
@@ -260,7 +264,7 @@ static const char bash_tail[] =
 	"\n"
 	"complete -F _weirctl weirctl\n";
 
-static void print_option_words(unsigned options)
+static void print_option_words(uint64_t options)
 {
 	printf("\tprintf '%%s\\n'");
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
@@ -290,7 +294,7 @@ static void print_bash_options(void)
 }
 
 /* COMMAND OPTION: the kind of its value. */
-static void print_bash_kinds(const char *command, unsigned options)
+static void print_bash_kinds(const char *command, uint64_t options)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		const struct option_spec *spec = &option_specs[i];
@@ -312,6 +316,8 @@ static void print_bash_operands(void)
 	for (const struct command *command = commands; command->name; command++) {
 		struct operands operands = operands_of(command);
 
+		if (operands.are_files)
+			printf("\t%s:*) echo file ;;\n", command->name);
 		if (operands.is_name)
 			printf("\t%s:0) echo name%s ;;\n", command->name,
 			       draws(command) ? "-to-draw" : "");
@@ -464,7 +470,7 @@ static void print_zsh_option(const struct option_spec *spec)
 	printf("'\n");
 }
 
-static void print_zsh_options(unsigned options)
+static void print_zsh_options(uint64_t options)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		if (options & OPTION_BIT(option_specs[i].id))
@@ -475,6 +481,8 @@ static void print_zsh_operands(const struct command *command)
 {
 	struct operands operands = operands_of(command);
 
+	if (operands.are_files)
+		printf("\t\t'*:log:_files'\n");
 	if (operands.is_name)
 		printf("\t\t'1:endpoint:_weirctl_names%s'\n", draws(command) ? " draw" : "");
 	if (command->command_follows)

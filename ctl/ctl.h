@@ -36,7 +36,7 @@ struct command {
 	const char *synopsis; /* what follows the name; completion.c reads it as well */
 	const char *help;     /* one line, no full stop */
 	const char *details;  /* sentences for `weirctl help NAME`, or NULL */
-	unsigned options;     /* OPTION_BIT()s beside the global ones */
+	uint64_t options;     /* OPTION_BIT()s beside the global ones */
 	int operands_min;
 	int operands_max;
 	bool command_follows; /* what comes after the first operand is somebody else's command */
@@ -58,6 +58,7 @@ enum ctl_exit command_acquire(struct ctl *ctl);
 enum ctl_exit command_run(struct ctl *ctl);
 enum ctl_exit command_load(struct ctl *ctl);
 enum ctl_exit command_top(struct ctl *ctl);
+enum ctl_exit command_simulate(struct ctl *ctl);
 enum ctl_exit command_completion(struct ctl *ctl);
 
 /* Prints "weirctl: ...\n" to standard error, made safe for a terminal. Returns CTL_CANNOT. */

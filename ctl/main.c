@@ -11,12 +11,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "access_log.h"
 #include "weir.h"
 
 #define DRAW_OPTIONS (OPTION_BIT(OPTION_COST) | OPTION_BIT(OPTION_WAIT) | OPTION_BIT(OPTION_CLASS))
 #define TOP_OPTIONS                                                                                \
 	(OPTION_BIT(OPTION_BATCH) | OPTION_BIT(OPTION_REFRESHES) | OPTION_BIT(OPTION_EVERY) |      \
 	 OPTION_BIT(OPTION_SORT) | OPTION_BIT(OPTION_FILTER) | OPTION_BIT(OPTION_NO_COLOR))
+#define SIMULATE_OPTIONS                                                                           \
+	(OPTION_BIT(OPTION_RATE) | OPTION_BIT(OPTION_BURST) | OPTION_BIT(OPTION_WINDOW) |          \
+	 OPTION_BIT(OPTION_KEY) | OPTION_BIT(OPTION_TIME) | OPTION_BIT(OPTION_COST_FIELD) |        \
+	 OPTION_BIT(OPTION_FOLD) | OPTION_BIT(OPTION_SLACK) | OPTION_BIT(OPTION_AT_ONCE) |         \
+	 OPTION_BIT(OPTION_KEYS) | OPTION_BIT(OPTION_SWEEP) | OPTION_BIT(OPTION_PLOT))
 #define ANY INT_MAX
 
 const struct command commands[] = {
@@ -68,6 +74,13 @@ const struct command commands[] = {
 	 OPTION_BIT(OPTION_WORKERS) | OPTION_BIT(OPTION_COST) | OPTION_BIT(OPTION_FOR) |
 		 OPTION_BIT(OPTION_NO_QUEUE) | OPTION_BIT(OPTION_CLASS),
 	 1, 1, false, command_load},
+	{"simulate", "--rate R [--burst B] [--key FIELD] [--sweep WHAT] [--plot FILE] LOG...",
+	 "what a limit would have made of the requests in access logs",
+	 "LOG is an access log of the common or combined format, or of JSON lines; gzip is "
+	 "undone,\n"
+	 "- is standard input, and several are read as one, by their times. FIELD is a column's\n"
+	 "number, the path of a member of JSON, or one of " LOG_COLUMNS ".",
+	 SIMULATE_OPTIONS, 1, ANY, false, command_simulate},
 	{"completion", "bash|zsh", "print a script that completes command lines of weirctl",
 	 "bash: source <(weirctl completion bash)\n"
 	 "zsh:  source <(weirctl completion zsh), after compinit; or as a file _weirctl in $fpath",
@@ -85,7 +98,7 @@ static const struct command *find_command(const char *name)
 
 /* ---- help ---- */
 
-static void print_options(FILE *out, unsigned options)
+static void print_options(FILE *out, uint64_t options)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		const struct option_spec *spec = &option_specs[i];

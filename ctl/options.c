@@ -31,6 +31,19 @@ const struct option_spec option_specs[OPTION_COUNT] = {
 	{OPTION_NO_COLOR, 0, "no-color", NULL, "draw without colour"},
 	{OPTION_CLASS, 0, "class", "NAME", "draw as a class, which leaves what the rule says"},
 	{OPTION_FIELDS, 0, "fields", NULL, "print the limit as fields of an HTTP response"},
+	{OPTION_RATE, 0, "rate", "R", "the rate, as in weir.ini: 2/s, 5000/h"},
+	{OPTION_BURST, 0, "burst", "B", "tokens that may be taken at once (a second's)"},
+	{OPTION_WINDOW, 0, "window", "W", "renew it as a whole, as in weir.ini: 1h, '1h first'"},
+	{OPTION_KEY, 0, "key", "FIELD", "whose bucket a request draws from (the client's address)"},
+	{OPTION_TIME, 0, "time", "FIELD", "when it came (found out by the form of the log)"},
+	{OPTION_COST_FIELD, 0, "cost", "FIELD", "how many tokens it takes (1)"},
+	{OPTION_FOLD, 0, "fold", "V6[,V4]", "keep so many bits of an address: 64, or 64,24"},
+	{OPTION_SLACK, 0, "slack", "D", "how late a line may stand in its log (10s)"},
+	{OPTION_AT_ONCE, 0, "at-once", NULL,
+	 "take the requests of one second at its beginning, not spread over it"},
+	{OPTION_KEYS, 0, "keys", "N", "how many keys are told apart without a doubt (1M)"},
+	{OPTION_SWEEP, 0, "sweep", "WHAT", "many limits: rate=1/s..50/s, burst=5..100"},
+	{OPTION_PLOT, 0, "plot", "FILE", "draw it by gnuplot, as .svg or .png"},
 };
 
 const char *option_words(enum option_id id)
@@ -45,7 +58,7 @@ const char *option_words(enum option_id id)
 	}
 }
 
-static const struct option_spec *find_long(const char *text, size_t bytes, unsigned allowed)
+static const struct option_spec *find_long(const char *text, size_t bytes, uint64_t allowed)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		if (allowed & OPTION_BIT(i) && strlen(option_specs[i].name) == bytes &&
@@ -54,7 +67,7 @@ static const struct option_spec *find_long(const char *text, size_t bytes, unsig
 	return NULL;
 }
 
-static const struct option_spec *find_letter(char letter, unsigned allowed)
+static const struct option_spec *find_letter(char letter, uint64_t allowed)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		if (allowed & OPTION_BIT(i) && option_specs[i].letter == letter)
@@ -68,7 +81,7 @@ struct found {
 	const char *value;		/* what is attached to it, or NULL */
 };
 
-static struct found cut_option(const char *word, unsigned allowed)
+static struct found cut_option(const char *word, uint64_t allowed)
 {
 	if (word[1] != '-')
 		return (struct found){find_letter(word[1], allowed), word[2] ? word + 2 : NULL};
@@ -80,7 +93,7 @@ static struct found cut_option(const char *word, unsigned allowed)
 }
 
 /* Takes the option at argv[at]; returns how many words it spans, 0 if something is wrong. */
-static int take_option(struct arguments *out, int argc, char **argv, int at, unsigned allowed,
+static int take_option(struct arguments *out, int argc, char **argv, int at, uint64_t allowed,
 		       char wrong[OPTIONS_WRONG_BYTES])
 {
 	struct found found = cut_option(argv[at], allowed);
@@ -107,7 +120,7 @@ static int take_option(struct arguments *out, int argc, char **argv, int at, uns
 	return found.value ? 1 : 2;
 }
 
-bool options_parse(struct arguments *out, int argc, char **argv, unsigned allowed,
+bool options_parse(struct arguments *out, int argc, char **argv, uint64_t allowed,
 		   int operands_first, char wrong[OPTIONS_WRONG_BYTES])
 {
 	int operands = 0;

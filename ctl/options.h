@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum option_id {
 	OPTION_NAME,
@@ -32,10 +33,22 @@ enum option_id {
 	OPTION_NO_COLOR,
 	OPTION_CLASS,
 	OPTION_FIELDS,
+	OPTION_RATE,
+	OPTION_BURST,
+	OPTION_WINDOW,
+	OPTION_KEY,
+	OPTION_TIME,
+	OPTION_COST_FIELD,
+	OPTION_FOLD,
+	OPTION_SLACK,
+	OPTION_AT_ONCE,
+	OPTION_KEYS,
+	OPTION_SWEEP,
+	OPTION_PLOT,
 	OPTION_COUNT,
 };
 
-#define OPTION_BIT(id) (1u << (id))
+#define OPTION_BIT(id) (UINT64_C(1) << (id))
 
 /* What every command takes, before its name and after it. */
 #define OPTIONS_GLOBAL                                                                             \
@@ -72,7 +85,7 @@ struct arguments {
  * Adds to *out, so that options before and after a command's name come together; the last one
  * counts. Returns false, and a sentence in `wrong`, for what cannot be understood.
  */
-bool options_parse(struct arguments *out, int argc, char **argv, unsigned allowed,
+bool options_parse(struct arguments *out, int argc, char **argv, uint64_t allowed,
 		   int operands_first, char wrong[OPTIONS_WRONG_BYTES]);
 
 #endif

@@ -9,7 +9,7 @@ set -eu
 
 dir=${1:?usage: sysroot.sh DIR}
 packages='libc6-dev libgcc-12-dev libuv1-dev libinih-dev libxxhash-dev libjansson-dev
-	libcmocka-dev libncurses-dev'
+	libcmocka-dev libncurses-dev zlib1g-dev'
 
 [ "$(cat "$dir/complete" 2>/dev/null || true)" != "$packages" ] || exit 0
 rm -rf "$dir"

@@ -18,8 +18,8 @@
 static struct outcome outcome;
 
 static const char *const commands[] = {
-	"list",	  "top",     "show",  "set",	 "reset", "close", "open",
-	"reload", "members", "check", "acquire", "run",	  "load",  "completion",
+	"list",	   "top",   "show",    "set", "reset", "close",	   "open",	 "reload",
+	"members", "check", "acquire", "run", "load",  "simulate", "completion",
 };
 
 static int set_up(void **state)
@@ -119,6 +119,7 @@ static void test_misuse(void **state)
 	MISUSE("run: something is missing", "run", "api");
 	MISUSE("run: something is missing", "run", "api", "--");
 	MISUSE("load: something is missing", "load");
+	MISUSE("simulate: something is missing", "simulate", "--rate", "1/s");
 	MISUSE("completion: something is missing", "completion");
 	MISUSE("(see: weirctl help load)", "load");
 }

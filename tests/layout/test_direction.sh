@@ -154,6 +154,12 @@ rule_terminal()
 	only_includes '<(n?curses|term|termios)\.h>' ctl/terminal.c
 }
 
+# What a log is packed in is known in one place.
+rule_zlib()
+{
+	only_includes '<zlib\.h>' ctl/log_source.c
+}
+
 # One file maps the two objects. client/fork.c has a page of its own, private, to notice a fork.
 rule_mapping()
 {
@@ -234,8 +240,8 @@ rule_short_functions()
 		}' $(sources lib client daemon ctl bench) /dev/null
 }
 
-rules='rule_rooms rule_lib_needs_libc_only rule_uv rule_ini rule_terminal rule_mapping
-	rule_lib_reports_only rule_marks rule_const_rules rule_own_header_first
+rules='rule_rooms rule_lib_needs_libc_only rule_uv rule_ini rule_terminal rule_zlib
+	rule_mapping rule_lib_reports_only rule_marks rule_const_rules rule_own_header_first
 	rule_licence_line rule_short_functions'
 
 breaches()
@@ -287,6 +293,7 @@ plant rule_uv daemon/reconcile.c '#include <uv.h>'
 plant rule_uv daemon/reconcile.h '#include "uv_control.h"'
 plant rule_ini daemon/source.c '# include <ini.h>'
 plant rule_terminal ctl/top.c '#include <curses.h>'
+plant rule_zlib ctl/intake.c '#include <zlib.h>'
 plant rule_mapping client/wait.c 'void *at = mmap(0, 1, 2, 3, 4, 0);'
 plant rule_mapping daemon/main.c 'int fd = shm_open(name, 0, 0);'
 plant rule_lib_reports_only lib/gate.c '\texit(1);'

@@ -90,7 +90,7 @@ depends libweir0 'libc6 (>= [0-9.]*)'
 same 'libweir0: dependencies' 1 "$(field libweir0 Depends | tr ',' '\n' | wc -l)"
 depends weird 'libc6 (>= [0-9.]*)' 'libuv1 (>= [0-9.]*)' 'systemd | .*systemd-sysusers'
 depends weirctl 'libc6 (>= [0-9.]*)' "libweir0 (= $version)" 'libjansson4 (>= [0-9.]*)' \
-	'libtinfo6 (>= [0-9.]*)'
+	'libtinfo6 (>= [0-9.]*)' 'zlib1g (>= [0-9.:]*)'
 for library in $LIBRARIES; do
 	depends "lib$library-dev" "lib${library}0 (= $version)"
 	[ "$library" = weir ] || depends "lib${library}0" "libweir0 (= $version)"
