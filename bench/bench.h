@@ -84,6 +84,8 @@ extern const struct bench_work bench_admit, bench_refuse, bench_own_bucket, benc
 extern const struct bench_work bench_mutex, bench_mutex_early, bench_fcntl, bench_redis,
 	bench_redis_pipelined;
 
+extern const struct bench_work bench_log_lines, bench_log_simulate;
+
 /* Nanoseconds of a crew's process that its work spent on something else than its ops. */
 extern uint64_t bench_aside_ns;
 

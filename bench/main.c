@@ -92,6 +92,12 @@ static struct bench_row rows[] = {
 	{.work = &bench_fcntl, .processes = 2, .ratios = {TIME_OF("weir/admit", 2)}},
 	{.work = &bench_redis, .processes = 2, .ratios = {TIME_OF("weir/admit", 2)}},
 	{.work = &bench_redis_pipelined, .processes = 2, .ratios = {TIME_OF("weir/admit", 2)}},
+	{.work = &bench_log_lines, .processes = 1},
+	{.work = &bench_log_simulate,
+	 .processes = 1,
+	 .ratios =
+		 {{.to = "500 ns", .figure = BENCH_TIME, .constant = 500, TARGET(BENCH_AT_MOST, 1)},
+		  TIME_OF("floor/log-lines", 1)}},
 	{.work = &bench_attach,
 	 .processes = 1,
 	 .ratios =

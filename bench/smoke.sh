@@ -63,6 +63,10 @@ for name in floor/rdtsc floor/clock_gettime floor/cas floor/rdtsc+cas weir/admit
 	done
 done
 
+for name in floor/log-lines weir/log-simulate; do
+	line=$(grep -F "{\"name\":\"$name\",\"processes\":1," "$out") || fault "no row $name"
+	positive "$(number "$line" ns_per_op)" || fault "$name: $line"
+done
 line=$(grep -F '{"name":"weir/attach","processes":1,' "$out") || fault "no row weir/attach"
 positive "$(number "$line" ns_per_op)" || fault "weir/attach: $line"
 line=$(grep -F '{"name":"weir/segment",' "$out") || fault "no row weir/segment"
