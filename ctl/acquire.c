@@ -7,11 +7,11 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "fields.h"
+#include "limit_fields.h"
 #include "render.h"
 #include "text.h"
 
-static bool print_answer(const struct draw *draw, const struct fields *fields)
+static bool print_answer(const struct draw *draw, const struct limit_fields *fields)
 {
 	struct page page;
 
@@ -27,7 +27,7 @@ static bool print_answer(const struct draw *draw, const struct fields *fields)
 	if (draw->answer.fault)
 		page_text(&page, "fault_text", NULL, weir_strerror(draw->answer.fault));
 	if (fields)
-		fields_add(fields, &page);
+		limit_fields_add(fields, &page);
 	return page_print(&page, stdout);
 }
 
@@ -37,8 +37,8 @@ enum ctl_exit command_acquire(struct ctl *ctl)
 	struct draw draw;
 	enum ctl_exit status = draw_take(&draw, ctl, 0);
 	bool wanted = ctl->args.values[OPTION_FIELDS] && status != CTL_CANNOT;
-	struct fields fields;
-	int error = wanted ? fields_of_answer(draw.endpoint, &draw.answer, &fields) : 0;
+	struct limit_fields fields;
+	int error = wanted ? limit_fields_of_answer(draw.endpoint, &draw.answer, &fields) : 0;
 
 	if (error < 0)
 		status = ctl_complain("%s: %s", draw.name, weir_strerror(error));
@@ -47,7 +47,7 @@ enum ctl_exit command_acquire(struct ctl *ctl)
 		 !print_answer(&draw, wanted ? &fields : NULL))
 		status = ctl_complain("%s", weir_strerror(-ENOMEM));
 	else if (!ctl->json && wanted)
-		fields_print(&fields, stdout);
+		limit_fields_print(&fields, stdout);
 	else if (!ctl->json && status == CTL_REFUSED)
 		printf("refused: %s\n", draw_refusal(&draw, sentence));
 	if (!ctl->json && status == CTL_DONE && draw.answer.shadow)

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "class.h"
-#include "fields.h"
+#include "limit_fields.h"
 #include "look.h"
 #include "names.h"
 #include "text.h"
@@ -289,18 +289,18 @@ static void add_bucket(const struct view *view, struct page *page)
 
 static void print_fields(const struct view *view)
 {
-	struct fields fields;
+	struct limit_fields fields;
 
-	fields_of_view(view, &fields);
-	fields_print(&fields, stdout);
+	limit_fields_of_view(view, &fields);
+	limit_fields_print(&fields, stdout);
 }
 
 static void add_fields(const struct view *view, struct page *page)
 {
-	struct fields fields;
+	struct limit_fields fields;
 
-	fields_of_view(view, &fields);
-	fields_add(&fields, page);
+	limit_fields_of_view(view, &fields);
+	limit_fields_add(&fields, page);
 }
 
 static bool print_view(const struct look *look, const struct ctl *ctl, const struct view *view)

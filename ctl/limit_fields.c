@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fields.h"
+#include "limit_fields.h"
 
 #include <stdio.h>
 
@@ -11,7 +11,7 @@ static const char *const names[] = {
 
 #define FIELD_COUNT (sizeof(names) / sizeof(names[0]))
 
-void fields_of_view(const struct view *view, struct fields *out)
+void limit_fields_of_view(const struct view *view, struct limit_fields *out)
 {
 	bool is_default =
 		view->kind == VIEW_DEFAULT || view->kind == VIEW_NAME || view->kind == VIEW_CROWDED;
@@ -27,8 +27,8 @@ void fields_of_view(const struct view *view, struct fields *out)
 			       sizeof(out->values[i]));
 }
 
-int fields_of_answer(struct weir_endpoint *endpoint, const struct weir_answer *answer,
-		     struct fields *out)
+int limit_fields_of_answer(struct weir_endpoint *endpoint, const struct weir_answer *answer,
+			   struct limit_fields *out)
 {
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
 		int status = weir_field(endpoint, answer, (enum weir_field)i, NULL, out->values[i],
@@ -40,14 +40,14 @@ int fields_of_answer(struct weir_endpoint *endpoint, const struct weir_answer *a
 	return 0;
 }
 
-void fields_print(const struct fields *fields, FILE *out)
+void limit_fields_print(const struct limit_fields *fields, FILE *out)
 {
 	for (size_t i = 0; i < FIELD_COUNT; i++)
 		if (fields->values[i][0])
 			fprintf(out, "%s: %s\n", names[i], fields->values[i]);
 }
 
-void fields_add(const struct fields *fields, struct page *page)
+void limit_fields_add(const struct limit_fields *fields, struct page *page)
 {
 	for (size_t i = 0; i < FIELD_COUNT; i++)
 		if (fields->values[i][0])
