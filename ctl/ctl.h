@@ -59,6 +59,7 @@ enum ctl_exit command_run(struct ctl *ctl);
 enum ctl_exit command_load(struct ctl *ctl);
 enum ctl_exit command_top(struct ctl *ctl);
 enum ctl_exit command_simulate(struct ctl *ctl);
+enum ctl_exit command_fields(struct ctl *ctl);
 enum ctl_exit command_completion(struct ctl *ctl);
 
 /* Prints "weirctl: ...\n" to standard error, made safe for a terminal. Returns CTL_CANNOT. */

@@ -81,6 +81,18 @@ const struct command commands[] = {
 	 "- is standard input, and several are read as one, by their times. FIELD is a column's\n"
 	 "number, the path of a member of JSON, or one of " LOG_COLUMNS ".",
 	 SIMULATE_OPTIONS, 1, ANY, false, command_simulate},
+	{"fields",
+	 "[--status N] [--time EPOCH] [--profile P] [field.limit=NAME] [field.remaining=NAME] "
+	 "[field.reset=NAME]...",
+	 "say what the fields of an HTTP response mean; they come from standard input",
+	 "The head of a response, as curl -i prints it: a status line or none, then NAME: VALUE a\n"
+	 "line, up to an empty line. Which fields have a meaning, and which, is in "
+	 "weir-fields(7);\n"
+	 "without --profile all names that are known count, and units are told from the values.\n"
+	 "Mappings are those of weir.ini: field.remaining=X-Foo-Left 'field.reset=X-Foo-Reset "
+	 "epoch_ms'.",
+	 OPTION_BIT(OPTION_STATUS) | OPTION_BIT(OPTION_CAPTURED) | OPTION_BIT(OPTION_PROFILE), 0,
+	 ANY, false, command_fields},
 	{"completion", "bash|zsh", "print a script that completes command lines of weirctl",
 	 "bash: source <(weirctl completion bash)\n"
 	 "zsh:  source <(weirctl completion zsh), after compinit; or as a file _weirctl in $fpath",

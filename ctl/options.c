@@ -44,6 +44,9 @@ const struct option_spec option_specs[OPTION_COUNT] = {
 	{OPTION_KEYS, 0, "keys", "N", "how many keys are told apart without a doubt (1M)"},
 	{OPTION_SWEEP, 0, "sweep", "WHAT", "many limits: rate=1/s..50/s, burst=5..100"},
 	{OPTION_PLOT, 0, "plot", "FILE", "draw it by gnuplot, as .svg or .png"},
+	{OPTION_STATUS, 0, "status", "N", "the status of the response (else of its first line)"},
+	{OPTION_CAPTURED, 0, "time", "EPOCH", "when it came, in seconds since 1970 (else now)"},
+	{OPTION_PROFILE, 0, "profile", "P", "whose fields they are: github, openai, ietf, ..."},
 };
 
 const char *option_words(enum option_id id)

@@ -18,8 +18,8 @@
 static struct outcome outcome;
 
 static const char *const commands[] = {
-	"list",	   "top",   "show",    "set", "reset", "close",	   "open",	 "reload",
-	"members", "check", "acquire", "run", "load",  "simulate", "completion",
+	"list",	   "top",   "show",    "set", "reset", "close",	   "open",   "reload",
+	"members", "check", "acquire", "run", "load",  "simulate", "fields", "completion",
 };
 
 static int set_up(void **state)
@@ -120,6 +120,9 @@ static void test_misuse(void **state)
 	MISUSE("run: something is missing", "run", "api", "--");
 	MISUSE("load: something is missing", "load");
 	MISUSE("simulate: something is missing", "simulate", "--rate", "1/s");
+	MISUSE("fields: `reset=X`: a mapping is field.MEANING", "fields", "reset=X");
+	MISUSE("fields: `field.reset`: a mapping is field.MEANING=NAME", "fields", "field.reset");
+	MISUSE("fields: `field.used=X s`: only reset, window and", "fields", "field.used=X s");
 	MISUSE("completion: something is missing", "completion");
 	MISUSE("(see: weirctl help load)", "load");
 }
@@ -152,6 +155,14 @@ static void test_bad_values(void **state)
 	MISUSE("burst = -1: tokens are", "set", "api", "burst=-1");
 	MISUSE("colour = red: ", "set", "api", "colour=red");
 	MISUSE("5/s: a setting is KEY=VALUE", "set", "api", "5/s");
+	MISUSE("--status 42: a status is three digits", "fields", "--status", "42");
+	MISUSE("--status 4.2: a status is three digits", "fields", "--status", "4.2");
+	MISUSE("--status 099: a status is three digits", "fields", "--status", "099");
+	MISUSE("--time now: a time is seconds since 1970", "fields", "--time", "now");
+	MISUSE("--time -1: a time is seconds since 1970", "fields", "--time", "-1");
+	MISUSE("--time 1e9: a time is seconds since 1970", "fields", "--time", "1e9");
+	MISUSE("no profile `nobody`; there are http, ietf, generic, akamai", "fields", "--profile",
+	       "nobody");
 	MISUSE("--keep all: it is used, level, proportional or reset", "set", "api", "rate=5/s",
 	       "--keep", "all");
 }

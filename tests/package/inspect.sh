@@ -46,7 +46,8 @@ has libweir-dev '/usr/lib/.*/weir-config\.cmake' \
 has weird /usr/sbin/weird /etc/weir/weir.ini /usr/lib/systemd/system/weird.service \
 	/usr/lib/sysusers.d/weir.conf /usr/lib/tmpfiles.d/weir.conf \
 	/usr/share/man/man8/weird.8.gz /usr/share/man/man5/weir.ini.5.gz \
-	/usr/share/man/man5/weir-segment.5.gz /usr/share/man/man7/weir.7.gz
+	/usr/share/man/man5/weir-segment.5.gz /usr/share/man/man7/weir.7.gz \
+	/usr/share/man/man7/weir-fields.7.gz
 has weirctl /usr/bin/weirctl /usr/share/man/man1/weirctl.1.gz \
 	/usr/share/bash-completion/completions/weirctl /usr/share/zsh/vendor-completions/_weirctl
 for library in $LIBRARIES; do

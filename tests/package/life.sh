@@ -100,7 +100,7 @@ else
 	echo "not checked: libweir-dev with a compiler (no cc or pkg-config)"
 fi
 if command -v man >/dev/null; then
-	quiet man -w weir_close weir_wait libweir weird weirctl weir.ini weir-segment
+	quiet man -w weir_close weir_wait libweir weird weirctl weir.ini weir-fields weir-segment
 fi
 
 # an upgrade keeps what was changed: the settings, and the levels of the segment that is adopted
