@@ -85,7 +85,7 @@ static uint64_t ticks_to_full(const struct line *line, uint64_t now, uint64_t ma
 		       : UINT64_MAX;
 }
 
-/* A key_table_debt: what the limit that takes longest says. */
+/* A mark_table_debt: what the limit that takes longest says. */
 static uint64_t debt(void *context, const uint64_t *marks)
 {
 	const struct replay *replay = context;
@@ -93,7 +93,7 @@ static uint64_t debt(void *context, const uint64_t *marks)
 
 	for (unsigned i = 0; i < replay->count; i++) {
 		uint64_t ticks = ticks_to_full(&replay->limits[i].line, replay->now_ns,
-					       marks[i * KEY_TABLE_LANES] & ~MARK_HIT);
+					       marks[i * MARK_TABLE_LANES] & ~MARK_HIT);
 
 		most = ticks > most ? ticks : most;
 	}
@@ -153,19 +153,19 @@ static void take_one(struct replay *replay, const struct due *due)
 	bool fresh;
 
 	move_time(replay, due->time_ns);
-	marks = key_table_find(&replay->table, arrival->hash, &fresh);
+	marks = mark_table_find(&replay->table, arrival->hash, &fresh);
 	if (fresh) {
 		distinct_add(&replay->keys_about, arrival->hash);
 		for (unsigned i = 0; i < replay->count; i++)
-			marks[i * KEY_TABLE_LANES] =
+			marks[i * MARK_TABLE_LANES] =
 				full_mark(&replay->limits[i].line, replay->now_ns);
 	}
 	admitted = judge(&replay->limits[0], replay->now_ns, arrival, marks);
 	timeline_add(&replay->timeline, replay->now_ns, admitted);
 	if (!admitted)
-		worst_add(&replay->worst, arrival);
+		offenders_add(&replay->offenders, arrival);
 	for (unsigned i = 1; i < replay->count; i++)
-		judge(&replay->limits[i], replay->now_ns, arrival, &marks[i * KEY_TABLE_LANES]);
+		judge(&replay->limits[i], replay->now_ns, arrival, &marks[i * MARK_TABLE_LANES]);
 }
 
 void replay_take(void *context, const struct due *due, size_t count)
@@ -173,10 +173,10 @@ void replay_take(void *context, const struct due *due, size_t count)
 	struct replay *replay = context;
 
 	for (size_t i = 0; i < count && i < AHEAD; i++)
-		key_table_prefetch(&replay->table, due[i].arrival->hash);
+		mark_table_prefetch(&replay->table, due[i].arrival->hash);
 	for (size_t i = 0; i < count; i++) {
 		if (count - i > AHEAD)
-			key_table_prefetch(&replay->table, due[i + AHEAD].arrival->hash);
+			mark_table_prefetch(&replay->table, due[i + AHEAD].arrival->hash);
 		take_one(replay, &due[i]);
 	}
 }
@@ -186,8 +186,8 @@ int replay_begin(struct replay *replay, struct replay_limit *limits, unsigned co
 	memset(replay, 0, sizeof(*replay));
 	replay->limits = limits;
 	replay->count = count;
-	replay->table = (struct key_table){.debt = debt, .context = replay, .marks = count};
-	return key_table_begin(&replay->table, keys);
+	replay->table = (struct mark_table){.debt = debt, .context = replay, .marks = count};
+	return mark_table_begin(&replay->table, keys);
 }
 
 /* ---- results ---- */
@@ -210,5 +210,5 @@ uint64_t replay_hit(const struct replay *replay, const struct replay_limit *limi
 
 void replay_free(struct replay *replay)
 {
-	key_table_free(&replay->table);
+	mark_table_free(&replay->table);
 }

@@ -12,11 +12,11 @@
 #include <stdint.h>
 
 #include "distinct.h"
-#include "key_table.h"
+#include "mark_table.h"
 #include "lineup.h"
 #include "timeline.h"
 #include "token_clock.h"
-#include "worst.h"
+#include "offenders.h"
 
 #define REPLAY_LIMITS_MAX 100
 
@@ -37,10 +37,10 @@ struct replay_limit {
 struct replay {
 	struct replay_limit *limits;
 	unsigned count;
-	struct key_table table;
+	struct mark_table table;
 	struct distinct keys_about;
-	struct timeline timeline; /* of the first limit */
-	struct worst worst;	  /* the same: keys by their refusals */
+	struct timeline timeline;   /* of the first limit */
+	struct offenders offenders; /* the same: keys by their refusals */
 	bool begun;
 	uint64_t first_ns;
 	uint64_t now_ns;

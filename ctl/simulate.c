@@ -57,7 +57,7 @@ static bool read_count(struct simulation *simulation)
 {
 	const char *text = simulation->ctl->args.values[OPTION_KEYS];
 	const char *wrong =
-		text ? value_count(text, 1, KEY_TABLE_KEYS_MAX, &simulation->keys_max) : NULL;
+		text ? value_count(text, 1, MARK_TABLE_KEYS_MAX, &simulation->keys_max) : NULL;
 
 	if (wrong)
 		ctl_misuse(simulation->ctl, "--keys %.80s: a whole number from 1 to 1Gi", text);

@@ -140,11 +140,11 @@ static void add_verdicts(struct page *page, const struct simulation *simulation)
 
 static void add_table_facts(struct page *page, const struct replay *replay)
 {
-	const struct key_table *table = &replay->table;
+	const struct mark_table *table = &replay->table;
 	char text[LINE_BYTES];
 
 	page_flag(page, "keys_exact", NULL, replay_is_exact(replay));
-	page_count(page, "table_bytes", NULL, key_table_bytes(table));
+	page_count(page, "table_bytes", NULL, mark_table_bytes(table));
 	page_count(page, "table_recycled", NULL, table->recycled);
 	page_count(page, "table_evicted", NULL, table->evicted);
 	if (replay_is_exact(replay))
@@ -229,8 +229,8 @@ static void add_lists(struct page *page, const struct intake *intake)
 
 static bool add_worst(struct page *page, const struct replay *replay)
 {
-	const struct worst_key *list[WORST_SHOWN];
-	unsigned count = worst_list(&replay->worst, list, WORST_SHOWN);
+	const struct offender *list[WORST_SHOWN];
+	unsigned count = offenders_list(&replay->offenders, list, WORST_SHOWN);
 
 	if (count == 0 && !page->json)
 		return true;
@@ -245,7 +245,7 @@ static bool add_worst(struct page *page, const struct replay *replay)
 		page_text(page, "key", "KEY", key);
 		page_count(page, "refused", "REFUSED", list[i]->count);
 		page_count(page, "refused_over",
-			   replay->worst.used < WORST_KEYS ? NULL : "OR LESS BY", list[i]->over);
+			   replay->offenders.used < OFFENDERS ? NULL : "OR LESS BY", list[i]->over);
 		page_tokens(page, "refused_share", NULL,
 			    share(list[i]->count, replay->limits[0].refused));
 		page_tokens(page, NULL, "% OF ALL",
@@ -327,7 +327,7 @@ static void print_speed(const struct simulation *simulation)
 	       "MiB\n",
 	       lines, (double)intake_bytes(&simulation->intake) / 1e6, seconds,
 	       seconds > 0 ? lines / 1e6 / seconds : 0,
-	       (double)key_table_bytes(&simulation->replay.table) / 1048576);
+	       (double)mark_table_bytes(&simulation->replay.table) / 1048576);
 }
 
 bool simulation_print(const struct simulation *simulation)

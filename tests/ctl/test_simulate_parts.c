@@ -18,12 +18,12 @@
 #include "access_log.h"
 #include "config.h"
 #include "distinct.h"
-#include "key_table.h"
+#include "mark_table.h"
 #include "lineup.h"
 #include "replay.h"
 #include "sweep.h"
 #include "timeline.h"
-#include "worst.h"
+#include "offenders.h"
 
 #define SECOND 1000000000ull
 #define NOON 1796040000ull /* 2026-11-30 12:00:00 UTC */
@@ -542,58 +542,58 @@ static void test_table(void **state)
 {
 	enum { KEYS = 20000, MARKS = 3 };
 	uint64_t all = 1;
-	struct key_table table = {.debt = no_debt, .context = &all, .marks = MARKS};
+	struct mark_table table = {.debt = no_debt, .context = &all, .marks = MARKS};
 	uint64_t hashes[KEYS];
 	bool fresh;
 
 	(void)state;
-	assert_int_equal(key_table_begin(&table, KEYS), 0);
+	assert_int_equal(mark_table_begin(&table, KEYS), 0);
 	for (uint64_t i = 0; i < KEYS; i++) {
 		uint64_t *marks;
 
 		hashes[i] = random_word();
-		key_table_prefetch(&table, hashes[i]);
-		marks = key_table_find(&table, hashes[i], &fresh);
+		mark_table_prefetch(&table, hashes[i]);
+		marks = mark_table_find(&table, hashes[i], &fresh);
 		assert_true(fresh);
 		for (unsigned mark = 0; mark < MARKS; mark++)
-			marks[mark * KEY_TABLE_LANES] = hashes[i] ^ mark;
+			marks[mark * MARK_TABLE_LANES] = hashes[i] ^ mark;
 	}
 	for (uint64_t i = 0; i < KEYS; i++) {
-		const uint64_t *marks = key_table_find(&table, hashes[i], &fresh);
+		const uint64_t *marks = mark_table_find(&table, hashes[i], &fresh);
 
 		assert_false(fresh);
 		for (unsigned mark = 0; mark < MARKS; mark++)
-			assert_int_equal(marks[mark * KEY_TABLE_LANES], hashes[i] ^ mark);
+			assert_int_equal(marks[mark * MARK_TABLE_LANES], hashes[i] ^ mark);
 	}
 	assert_int_equal(table.used, KEYS);
 	assert_int_equal(table.recycled + table.evicted, 0);
 	/* 22 bytes a key with one mark; here it is four words */
-	assert_true(key_table_bytes(&table) <= 23ull * KEYS * (1 + MARKS) / 2);
-	key_table_free(&table);
+	assert_true(mark_table_bytes(&table) <= 23ull * KEYS * (1 + MARKS) / 2);
+	mark_table_free(&table);
 }
 
 /* A key in debt is not forgotten while there is one within its lines that is not. */
 static void test_table_full(void **state)
 {
 	enum { KEYS = 64 };
-	struct key_table table = {.debt = debt_is_mark, .marks = 1};
+	struct mark_table table = {.debt = debt_is_mark, .marks = 1};
 	uint64_t kept = 0;
 	bool fresh;
 
 	(void)state;
-	assert_int_equal(key_table_begin(&table, KEYS), 0);
+	assert_int_equal(mark_table_begin(&table, KEYS), 0);
 	for (uint64_t i = 0; i < 100000; i++)
-		*key_table_find(&table, random_word() | 1, &fresh) = 0;
+		*mark_table_find(&table, random_word() | 1, &fresh) = 0;
 	assert_true(table.recycled > 90000);
 	assert_int_equal(table.evicted, 0);
 	/* in debt they have to go in turn, the one nearest to full first */
 	for (uint64_t i = 0; i < 1000; i++)
-		*key_table_find(&table, random_word() | 1, &fresh) = 1000 + i;
+		*mark_table_find(&table, random_word() | 1, &fresh) = 1000 + i;
 	assert_true(table.evicted > 800);
-	for (uint64_t i = 0; i < table.lines * KEY_TABLE_LANES; i++)
+	for (uint64_t i = 0; i < table.lines * MARK_TABLE_LANES; i++)
 		kept += table.words[i / 4 * 8 + 4 + i % 4] >= 1900;
 	assert_true(kept > table.used / 2);
-	key_table_free(&table);
+	mark_table_free(&table);
 }
 
 static void test_distinct(void **state)
@@ -618,39 +618,39 @@ static void test_distinct(void **state)
 	}
 }
 
-static void meet(struct worst *worst, uint64_t number)
+static void meet(struct offenders *offenders, uint64_t number)
 {
 	char key[16];
 	struct arrival arrival = {.hash = number + 1, .key = key};
 
 	arrival.key_bytes =
 		(uint8_t)snprintf(key, sizeof(key), "k%llu", (unsigned long long)number);
-	worst_add(worst, &arrival);
+	offenders_add(offenders, &arrival);
 }
 
 /* Exact with few keys; with many, never too low, and by no more too high than it says. */
-static void test_worst(void **state)
+static void test_offenders(void **state)
 {
-	static struct worst worst;
+	static struct offenders offenders;
 	static uint64_t counts[20000];
-	const struct worst_key *list[10];
+	const struct offender *list[10];
 
 	(void)state;
-	assert_int_equal(worst_list(&worst, list, 10), 0);
+	assert_int_equal(offenders_list(&offenders, list, 10), 0);
 	for (uint64_t i = 0; i < 200000; i++) {
-		uint64_t number = random_word() % WORST_KEYS;
+		uint64_t number = random_word() % OFFENDERS;
 
-		number = number * number / WORST_KEYS;
+		number = number * number / OFFENDERS;
 		counts[number]++;
-		meet(&worst, number);
+		meet(&offenders, number);
 	}
-	assert_int_equal(worst_list(&worst, list, 10), 10);
+	assert_int_equal(offenders_list(&offenders, list, 10), 10);
 	for (unsigned i = 0; i < 10; i++) {
 		uint64_t above = 0;
 
 		assert_int_equal(list[i]->over, 0);
 		assert_int_equal(list[i]->count, counts[list[i]->hash - 1]);
-		for (unsigned key = 0; key < WORST_KEYS; key++)
+		for (unsigned key = 0; key < OFFENDERS; key++)
 			above += counts[key] > list[i]->count;
 		assert_true(above <= i);
 	}
@@ -658,9 +658,9 @@ static void test_worst(void **state)
 		uint64_t number = random_word() % 4 ? random_word() % 20000 : random_word() % 16;
 
 		counts[number]++;
-		meet(&worst, number);
+		meet(&offenders, number);
 	}
-	assert_int_equal(worst_list(&worst, list, 10), 10);
+	assert_int_equal(offenders_list(&offenders, list, 10), 10);
 	for (unsigned i = 0; i < 10; i++) {
 		assert_true(list[i]->count >= counts[list[i]->hash - 1]);
 		assert_true(list[i]->count - list[i]->over <= counts[list[i]->hash - 1]);
@@ -965,7 +965,7 @@ int main(void)
 		cmocka_unit_test(test_fields),	    cmocka_unit_test(test_lineup),
 		cmocka_unit_test(test_lineup_gaps), cmocka_unit_test(test_lineup_full),
 		cmocka_unit_test(test_table),	    cmocka_unit_test(test_table_full),
-		cmocka_unit_test(test_distinct),    cmocka_unit_test(test_worst),
+		cmocka_unit_test(test_distinct),    cmocka_unit_test(test_offenders),
 		cmocka_unit_test(test_timeline),    cmocka_unit_test(test_timeline_ends),
 		cmocka_unit_test(test_sweep),	    cmocka_unit_test(test_replay),
 		cmocka_unit_test(test_decades),	    cmocka_unit_test(test_windows),

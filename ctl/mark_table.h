@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * key_table.h - a bucket for each of many keys, in memory of a bounded size: a hash and a mark, 16
+ * mark_table.h - a bucket for each of many keys, in memory of a bounded size: a hash and a mark, 16
  * bytes a slot, four slots a cache line, two lines for a key to be in.
  *
  * It begins small and grows up to the size it may have. A key that finds both of its lines full
@@ -9,21 +9,21 @@
  * would be full first, which forgets what that key had used. Both are counted; as long as neither
  * was done, a slot is a key that has been met. With several limits a slot has a mark of each.
  */
-#ifndef WEIRCTL_KEY_TABLE_H
-#define WEIRCTL_KEY_TABLE_H
+#ifndef WEIRCTL_MARK_TABLE_H
+#define WEIRCTL_MARK_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEY_TABLE_LANES 4u /* slots of a line; from one mark of a key to the next */
-#define KEY_TABLE_KEYS_MAX (1ull << 30)
+#define MARK_TABLE_LANES 4u /* slots of a line; from one mark of a key to the next */
+#define MARK_TABLE_KEYS_MAX (1ull << 30)
 
 /* How far from full the marks of a slot are, to be compared; 0: they are. */
-typedef uint64_t key_table_debt(void *context, const uint64_t *marks);
+typedef uint64_t mark_table_debt(void *context, const uint64_t *marks);
 
-struct key_table {
-	key_table_debt *debt;
+struct mark_table {
+	mark_table_debt *debt;
 	void *context;
 	unsigned marks; /* of a slot */
 	uint64_t *words;
@@ -35,19 +35,19 @@ struct key_table {
 };
 
 /* `debt`, `context` and `marks` are set. Room for that many keys. Returns 0 or -ENOMEM. */
-int key_table_begin(struct key_table *table, uint64_t keys);
+int mark_table_begin(struct mark_table *table, uint64_t keys);
 
 /*
- * The marks of a key, KEY_TABLE_LANES apart; valid until the next call. A *fresh one is to be
+ * The marks of a key, MARK_TABLE_LANES apart; valid until the next call. A *fresh one is to be
  * filled by the caller.
  */
-uint64_t *key_table_find(struct key_table *table, uint64_t hash, bool *fresh);
+uint64_t *mark_table_find(struct mark_table *table, uint64_t hash, bool *fresh);
 
 /* Brings a key's lines nearer. */
-void key_table_prefetch(const struct key_table *table, uint64_t hash);
+void mark_table_prefetch(const struct mark_table *table, uint64_t hash);
 
-uint64_t key_table_bytes(const struct key_table *table);
+uint64_t mark_table_bytes(const struct mark_table *table);
 
-void key_table_free(struct key_table *table);
+void mark_table_free(struct mark_table *table);
 
 #endif
