@@ -79,7 +79,7 @@ const struct command commands[] = {
 	 "LOG is an access log of the common or combined format, or of JSON lines; gzip is "
 	 "undone,\n"
 	 "- is standard input, and several are read as one, by their times. FIELD is a column's\n"
-	 "number, the path of a member of JSON, or one of " LOG_COLUMNS ".",
+	 "number, the path of a member of JSON, or one of\n" LOG_COLUMNS ".",
 	 SIMULATE_OPTIONS, 1, ANY, false, command_simulate},
 	{"fields",
 	 "[--status N] [--time EPOCH] [--profile P] [field.limit=NAME] [field.remaining=NAME] "

@@ -276,6 +276,7 @@ static enum ctl_exit run(struct simulation *simulation, unsigned count)
 {
 	struct lineup *lineup = &simulation->lineup;
 	uint64_t began_ns = time_source_kernel_ns(CLOCK_MONOTONIC);
+	uint64_t cpu_ns = time_source_kernel_ns(CLOCK_PROCESS_CPUTIME_ID);
 	bool well;
 	int status;
 
@@ -289,6 +290,7 @@ static enum ctl_exit run(struct simulation *simulation, unsigned count)
 	if (status < 0)
 		return ctl_complain("%s", weir_strerror(status));
 	simulation->elapsed_ns = time_source_kernel_ns(CLOCK_MONOTONIC) - began_ns;
+	simulation->cpu_ns = time_source_kernel_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns;
 	well = logs_ended_well(simulation);
 	if (!something_was_taken(simulation))
 		return CTL_CANNOT;

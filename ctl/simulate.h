@@ -27,6 +27,7 @@ struct simulation {
 	struct replay replay;
 	struct replay_limit limits[SWEEP_MOST];
 	uint64_t elapsed_ns;
+	uint64_t cpu_ns; /* of this process */
 };
 
 /* Prints the whole. Returns false if memory ran out. */

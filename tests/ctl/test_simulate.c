@@ -929,7 +929,7 @@ static void test_terminal(void **state)
 					    "rate=1/s..10/s", JSON, NULL});
 	console_wait(&console);
 	console_expect(&console, "##........");
-	console_expect(&console, "million lines a second");
+	console_expect(&console, "million lines a second of that");
 	console_end(&console);
 	RUN(stage, &outcome, "simulate", "--sweep", "rate=1/s..10/s", JSON);
 	expect_no_text(outcome.out, "##");
