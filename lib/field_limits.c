@@ -145,6 +145,10 @@ void reading_reset(struct reading *reading, struct fields_limit *limit, double s
 
 	if (slot->firm && !firm)
 		return;
+	if (seconds >= FIELDS_NEVER_S) {
+		reading->huge = true;
+		seconds = FIELDS_NEVER_S;
+	}
 	if (firm && !slot->firm && !reading->filling)
 		limit->reset_s = NAN;
 	reading_put(reading, &limit->reset_s, seconds > 0 ? seconds : 0, KEEP_LARGER);
@@ -155,6 +159,8 @@ void reading_policy(struct reading *reading, double quota, double window_s)
 {
 	struct fields_verdict *out = reading->out;
 
+	if (!(quota >= 0)) /* below it, or too large to be one */
+		return;
 	for (size_t i = 0; i < out->policy_count; i++)
 		if (out->policies[i].quota == quota && out->policies[i].window_s == window_s)
 			return;
@@ -373,7 +379,7 @@ static bool settle_limit(struct reading *reading, struct fields_limit *limit)
 	}
 	settle_remaining(reading, limit);
 	reading->malformed |= slot->negative;
-	if (!(limit->window_s > 0))
+	if (!(limit->window_s > 0 && limit->window_s < FIELDS_NEVER_S))
 		limit->window_s = NAN;
 	drop_negative(reading, &limit->utilization);
 	drop_negative(reading, &limit->rate_per_s);

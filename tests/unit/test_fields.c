@@ -878,6 +878,22 @@ static const struct row {
 	 "retry-after: 30\n"
 	 "x-ratelimit-remaining: 5",
 	 "use wait 30"},
+	{"draft -07: a reset of 14 digits", 200, NOW, NULL,
+	 "RateLimit: limit=100, remaining=50, reset=51700000042000",
+	 "cap; limit 100 left 50 reset 10000000000"},
+	{"draft -10: a window of 14 digits", 200, NOW, NULL,
+	 "RateLimit-Policy: \"a\";q=5;w=51700000042000\n"
+	 "RateLimit: \"a\";r=1;t=51700000042000",
+	 "cap; limit 5 left 1 reset 10000000000 of a"},
+	{"Meta: access in a trillion minutes", 200, NOW, NULL,
+	 "x-app-usage: {\"call_count\":100,\"estimated_time_to_regain_access\":100000000000}",
+	 "cap; app: share 1 reset 10000000000"},
+	{"a policy below 0, and one too large", 200, NOW, NULL,
+	 "RateLimit-Limit: 5, -15;w=20, 99999999999999999999;w=9, 5;w=3\n"
+	 "RateLimit-Remaining: 0",
+	 "cap; limit 5 left 0 window 3; policy 5 in 3"},
+	{"a list of resets with one below 0", 200, NOW, NULL, "X-RateLimit-Reset: 2, -14",
+	 "ignore"},
 };
 
 static const char *read_text(const char *headers, size_t bytes, int status, double captured_at,
