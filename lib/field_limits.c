@@ -55,20 +55,6 @@ struct reading_slot *reading_slot(struct reading *reading, const struct fields_l
 	return &reading->slots[limit - reading->out->limits];
 }
 
-void reading_put(struct reading *reading, double *number, double value, enum meeting meeting)
-{
-	if (isnan(value))
-		return;
-	if (isnan(*number)) {
-		*number = value;
-		return;
-	}
-	if (reading->filling || meeting == KEEP_FIRST)
-		return;
-	if (meeting == KEEP_SMALLER ? value < *number : value > *number)
-		*number = value;
-}
-
 bool reading_takes(struct reading *reading, enum field_result result)
 {
 	reading->malformed |= result == FIELD_MALFORMED;

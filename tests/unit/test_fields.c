@@ -894,6 +894,21 @@ static const struct row {
 	 "cap; limit 5 left 0 window 3; policy 5 in 3"},
 	{"a list of resets with one below 0", 200, NOW, NULL, "X-RateLimit-Reset: 2, -14",
 	 "ignore"},
+	{"a limit of 16 digits", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 5000000000000000\n"
+	 "X-RateLimit-Remaining: 5",
+	 "cap; left 5"},
+	{"lines of lists of two lengths", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 1\n"
+	 "X-RateLimit-Limit: 1, 2000\n"
+	 "X-RateLimit-Remaining: 0, 7",
+	 "use; 1: limit 1 left 0; 2: limit 2000 left 7"},
+	{"draft -10: a long key is cut", 200, NOW, NULL,
+	 "RateLimit: "
+	 "\"a\";r=5;pk=:"
+	 "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhY"
+	 "WFhYWFhYWFh:",
+	 "use; left 5 of a key aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
 };
 
 static const char *read_text(const char *headers, size_t bytes, int status, double captured_at,
@@ -1136,6 +1151,23 @@ static void test_many_limits(void **state)
 	/* one place is the plain limit's */
 	assert_int_equal(verdict.count, FIELDS_LIMITS_MAX - 1);
 	assert_string_equal(verdict.limits[0].resource, "r0");
+	expect_all_sane(&verdict);
+}
+
+/* Limits of other kinds find no room behind them, and do no harm. */
+static void test_no_room(void **state)
+{
+	static const char usage[] = "{\"call_count\":5}", list[] = "1, 2, 3";
+	struct fields_verdict verdict;
+
+	(void)state;
+	name_many("x-ratelimit-remaining-r%u");
+	many[16] = (struct fields_header){"x-app-usage", 11, usage, sizeof(usage) - 1};
+	many[17] = (struct fields_header){"x-ratelimit-limit", 17, list, sizeof(list) - 1};
+	many[18] = (struct fields_header){"zendesk-ratelimit-x", 19, "total=5", 7};
+	read_many(19, &verdict);
+	assert_int_equal(verdict.count, FIELDS_LIMITS_MAX - 1);
+	assert_string_equal(verdict.limits[FIELDS_LIMITS_MAX - 2].resource, "r14");
 	expect_all_sane(&verdict);
 }
 
@@ -1628,6 +1660,7 @@ int main(void)
 		cmocka_unit_test(test_clocks),
 		cmocka_unit_test(test_long_wait_is_the_callers),
 		cmocka_unit_test(test_many_limits),
+		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_lines_behind_the_last),
 		cmocka_unit_test(test_many_lines_of_one_field),
 		cmocka_unit_test(test_many_items),
