@@ -321,11 +321,18 @@ static void drop_negative(struct reading *reading, double *number)
 	}
 }
 
-/* -1 means that there is no limit, or on a refusal that the server does not know. */
+/* -1 means that there is no limit, or that the server does not know: is_not_known(). */
 static bool is_no_limit(const struct fields_limit *limit)
 {
 	return (limit->limit < 0 || (limit->limit == 0 && limit->remaining < 0)) &&
 	       !(limit->remaining >= 0);
+}
+
+/* On a refusal there is a limit; and where there is none, there is no time at which it begins anew.
+ */
+static bool is_not_known(const struct reading *reading, const struct fields_limit *limit)
+{
+	return reading->response->status >= 400 || limit->reset_s >= 0;
 }
 
 static void settle_remaining(struct reading *reading, struct fields_limit *limit)
@@ -357,7 +364,7 @@ static bool settle_limit(struct reading *reading, struct fields_limit *limit)
 	const struct reading_slot *slot = reading_slot(reading, limit);
 
 	if (is_no_limit(limit)) {
-		if (reading->response->status >= 400)
+		if (is_not_known(reading, limit))
 			reading->unknown = true;
 		else
 			reading->unlimited = true;

@@ -70,10 +70,10 @@ enum meeting { KEEP_SMALLER, KEEP_LARGER, KEEP_FIRST };
 static inline void reading_put(const struct reading *reading, double *number, double value,
 			       enum meeting meeting)
 {
-	if (isnan(*number))
-		*number = value;
-	else if (!reading->filling && meeting != KEEP_FIRST &&
-		 (meeting == KEEP_SMALLER ? value < *number : value > *number))
+	bool counts = !reading->filling && meeting != KEEP_FIRST &&
+		      (meeting == KEEP_SMALLER ? value < *number : value > *number);
+
+	if (isnan(*number) || counts)
 		*number = value;
 }
 

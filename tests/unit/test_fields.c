@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the fields of responses mean, service by service; what is malformed, hostile or too large;
- * mappings of one's own. The cases of $WEIR_SHARED/headers/cases.jsonl too, where there are any.
+ * mappings of one's own. Of the plan that weir implements, the rows UT-13 to UT-16 as far as they
+ * are about fields, and the defects 8 to 10 of its first implementation, by number. The cases of
+ * $WEIR_SHARED/headers/cases.jsonl too, where there are any.
  */
 #include "fields.h"
 
@@ -710,6 +712,11 @@ static const struct row {
 	 "X-Ratelimit-Reset: -1\n"
 	 "X-Ratelimit-Window: -1",
 	 "unlimited"},
+	{"-1: not known, as a time is told", 200, NOW, NULL,
+	 "x-ratelimit-limit-tokens: -1\n"
+	 "x-ratelimit-remaining-tokens: -1\n"
+	 "x-ratelimit-reset-tokens: 0",
+	 "ignore"},
 	{"-1: no limit of a workspace", 200, NOW, NULL,
 	 "X-RateLimit-Limit-Workspace: 0\n"
 	 "X-RateLimit-Remaining-Workspace: -1",
@@ -949,6 +956,81 @@ static void test_rows(void **state)
 		wrong++;
 	}
 	assert_int_equal(wrong, 0);
+}
+
+/* ---- the plan, by number ---- */
+
+static void expect_read(int status, double captured_at, const char *headers, const char *verdict)
+{
+	assert_string_equal(read_text(headers, strlen(headers), status, captured_at, NULL),
+			    verdict);
+}
+
+/* At a clock of 1000 s: 80 left for 30 s. */
+static void ut13_14_both_kinds_of_names(void **state)
+{
+	(void)state;
+	expect_read(200, 1000,
+		    "X-RateLimit-Limit: 100\nX-RateLimit-Remaining: 80\nX-RateLimit-Reset: 1030",
+		    "use; limit 100 left 80 reset 30");
+	expect_read(200, 1000,
+		    "RateLimit-Limit: 100\nRateLimit-Remaining: 80\nRateLimit-Reset: 1030",
+		    "use; limit 100 left 80 reset 30");
+}
+
+static void ut15_no_relevant_fields(void **state)
+{
+	(void)state;
+	expect_read(200, 1000, "Content-Type: application/json\nServer: nginx", "ignore");
+}
+
+static void ut16_retry_after(void **state)
+{
+	(void)state;
+	expect_read(200, 1000,
+		    "X-RateLimit-Limit: 100\nX-RateLimit-Remaining: 10\nX-RateLimit-Reset: 1030",
+		    "use; limit 100 left 10 reset 30");
+	expect_read(429, 1000, "Retry-After: 30", "use wait 30");
+}
+
+/* Retry-After was ignored while anything remained; a date and a 0 were not understood. */
+static void defect8_retry_after(void **state)
+{
+	(void)state;
+	expect_read(429, NOW, "X-RateLimit-Remaining: 9\nRetry-After: 30", "use wait 30; left 9");
+	expect_read(429, NOW, "Retry-After: Tue, 14 Nov 2023 22:13:50 GMT", "use wait 30");
+	expect_read(429, NOW, "Retry-After: 0", "floor wait 0");
+}
+
+/* A time that was past was a wait of 50 years; and other units were misread. */
+static void defect9_units(void **state)
+{
+	static const char *const resets[] = {
+		"1700000030", "1700000030000", "30s",	 "0m30s",
+		"30",	      "30.0",	       "30, 30", "2023-11-14T22:13:50Z"};
+
+	(void)state;
+	expect_read(200, NOW, "X-RateLimit-Reset: 1699999999", "floor; reset 0");
+	for (size_t i = 0; i < sizeof(resets) / sizeof(resets[0]); i++) {
+		char headers[128];
+
+		snprintf(headers, sizeof(headers), "X-RateLimit-Reset: %s", resets[i]);
+		expect_read(200, NOW, headers, "use; reset 30");
+	}
+	expect_read(200, NOW, "X-RateLimit-Limit: 100, 100;w=60", "use; limit 100 window 60");
+	expect_read(200, NOW, "X-RateLimit-Remaining: 5\nX-RateLimit-Reset: nan", "ignore; left 5");
+}
+
+static void defect10_remaining_is_bounded(void **state)
+{
+	(void)state;
+	expect_read(200, NOW,
+		    "X-RateLimit-Limit: 100\nX-RateLimit-Remaining: 2700000000000\n"
+		    "X-RateLimit-Reset: 30",
+		    "cap; limit 100 left 100 reset 30");
+	expect_read(200, NOW,
+		    "RateLimit-Policy: \"p\";q=10000;w=1000\nRateLimit: \"p\";r=10000;t=10",
+		    "cap; limit 10000 left 10000 window 1000 reset 10 of p");
 }
 
 /* ---- bytes ---- */
@@ -1655,6 +1737,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
+		cmocka_unit_test(ut13_14_both_kinds_of_names),
+		cmocka_unit_test(ut15_no_relevant_fields),
+		cmocka_unit_test(ut16_retry_after),
+		cmocka_unit_test(defect8_retry_after),
+		cmocka_unit_test(defect9_units),
+		cmocka_unit_test(defect10_remaining_is_bounded),
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_no_number_is_poison),
 		cmocka_unit_test(test_clocks),
