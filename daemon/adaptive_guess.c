@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * adaptive_guess.c - what refusals suggest, where the upstream says nothing of its quota.
+ *
+ * The first refusal closes for a moment; that others of the same moment are refused too is no news.
+ * After the closure one request at a time finds out whether it is over; the closures double. What
+ * has passed from the end of one such episode to the end of the next, over the time between, is
+ * what the upstream allows in the long run, be it by windows or by a bucket: with that speed it
+ * goes on, which then grows by a cubic law: hardly at all for as long as it takes to make up for
+ * the refusals, and faster when nothing has happened for long.
+ */
+#include "adaptive_parts.h"
+
+#define PAUSE_FIRST_NS (250 * MILLISECOND_NS)
+#define PAUSE_LONGEST_NS (2 * SECOND_NS)
+#define PAUSE_PART 32	      /* of the time since things went well, a pause may be that part */
+#define DECREASE 0.7	      /* where what has passed does not tell */
+#define ABOVE_GOODPUT 1.02    /* of it: so that the end of a window shows, at a refusal or a few */
+#define PASSED_ENOUGH 20      /* requests that tell a speed */
+#define GREEDY 0.5	      /* of the speed was drawn: it was the speed that was too much */
+#define GROWTH_REQUESTS 560.0 /* so many requests later the speed has doubled */
+#define GROWTH_SHORTEST_S 5.0
+#define GROWTH_LONGEST_S 600.0
+#define FORGET_NS (60 * SECOND_NS) /* what passed is counted anew, while nothing is refused */
+
+/* Seconds in which the speed doubles: so slow that its price is a refusal among hundreds. */
+static double growth_s(const struct adaptive *adaptive, double base)
+{
+	double at_once = 1 + base * seconds_of(adaptive->latency_ns);
+
+	return least_of(most_of(GROWTH_REQUESTS * at_once / most_of(base, 1e-9), GROWTH_SHORTEST_S),
+			GROWTH_LONGEST_S);
+}
+
+static double guess_speed(const struct adaptive *adaptive)
+{
+	const struct adaptive_guess *guess = &adaptive->guess;
+	double base = guess->base_per_s;
+	double grown =
+		seconds_of(span_ns(guess->base_ns, adaptive->now_ns)) / growth_s(adaptive, base);
+
+	return base * (1 + grown * grown * grown);
+}
+
+static uint64_t pause_longest(const struct adaptive_guess *guess, uint64_t now_ns,
+			      const struct adaptive_settings *settings)
+{
+	uint64_t part = span_ns(guess->passed_from_ns, now_ns) / PAUSE_PART;
+
+	return earlier_ns(later_ns(part, PAUSE_LONGEST_NS), settings->max_close_ns);
+}
+
+/* Up to a quarter longer, so that several hosts do not come back together; never shorter. */
+static uint64_t pause_spread(uint64_t pause_ns, uint64_t now_ns)
+{
+	return pause_ns + pause_ns / 4 / 256 * ((now_ns >> 12 ^ now_ns >> 20) & 255);
+}
+
+static void guess_close(struct adaptive *adaptive, const struct adaptive_settings *settings,
+			const struct adaptive_observation *observation)
+{
+	struct adaptive_guess *guess = &adaptive->guess;
+	uint64_t pause_ns;
+
+	guess->pause_ns = guess->probing
+				  ? earlier_ns(guess->pause_ns * 2,
+					       pause_longest(guess, adaptive->now_ns, settings))
+				  : later_ns(PAUSE_FIRST_NS, adaptive->latency_ns);
+	guess->retry_ns = says(observation, ADAPTIVE_SAYS_RETRY) ? observation->retry_ns : 0;
+	pause_ns =
+		guess->retry_ns ? guess->retry_ns : pause_spread(guess->pause_ns, adaptive->now_ns);
+	guess->closed_ns = later_ns(guess->closed_ns, observation->response_ns + pause_ns);
+	guess->episode_ns = later_ns(guess->closed_ns, adaptive->now_ns);
+	guess->base_ns = guess->closed_ns;
+}
+
+static void guess_refused(struct adaptive *adaptive, const struct adaptive_settings *settings,
+			  const struct adaptive_observation *observation)
+{
+	struct adaptive_guess *guess = &adaptive->guess;
+	double speed = adaptive->last.rate_per_s;
+
+	if (guess->begun && sent_ns(observation) < guess->episode_ns) {
+		/* of an episode that is known; but its upstream may have named a later time */
+		if (says(observation, ADAPTIVE_SAYS_RETRY))
+			guess->closed_ns = later_ns(
+				guess->closed_ns, observation->response_ns + observation->retry_ns);
+		return;
+	}
+	if (!guess->probing) {
+		double drawn_per_s = draws_per_s(&adaptive->draws, SECOND_NS);
+
+		guess->greedy = drawn_per_s >= GREEDY * speed;
+		guess->base_per_s = DECREASE * least_of(speed, 2 * drawn_per_s + 1);
+		guess->peak_per_s = least_of(speed, 2 * drawn_per_s + 1);
+	}
+	guess->begun = true;
+	guess_close(adaptive, settings, observation);
+	guess->probing = true;
+}
+
+/* The first that passes after an episode: what the speed was over the whole cycle. */
+static void guess_recovers(struct adaptive *adaptive, uint64_t now_ns)
+{
+	struct adaptive_guess *guess = &adaptive->guess;
+	double span_s = seconds_of(span_ns(guess->passed_from_ns, now_ns));
+
+	guess->probing = false;
+	guess->base_ns = now_ns;
+	if (guess->passed < PASSED_ENOUGH || span_s <= 0)
+		return;
+
+	double goodput = ABOVE_GOODPUT * guess->passed / span_s;
+	double least = guess->greedy ? 0 : guess->peak_per_s / 2;
+
+	guess->base_per_s = least_of(most_of(goodput, least), guess->peak_per_s);
+	guess->passed = guess->recent = 0;
+	guess->passed_from_ns = guess->recent_from_ns = now_ns;
+}
+
+static void guess_passed(struct adaptive *adaptive, const struct adaptive_observation *observation)
+{
+	struct adaptive_guess *guess = &adaptive->guess;
+
+	if (guess->probing && sent_ns(observation) >= guess->closed_ns)
+		guess_recovers(adaptive, observation->response_ns);
+	if (!guess->begun && span_ns(guess->recent_from_ns, adaptive->now_ns) > FORGET_NS) {
+		guess->passed = guess->recent;
+		guess->passed_from_ns = guess->recent_from_ns;
+		guess->recent = 0;
+		guess->recent_from_ns = adaptive->now_ns;
+	}
+	guess->passed++;
+	guess->recent++;
+}
+
+void guess_observe(struct adaptive *adaptive, const struct adaptive_settings *settings,
+		   const struct adaptive_observation *observation)
+{
+	if (observation->outcome == ADAPTIVE_PASSED)
+		guess_passed(adaptive, observation);
+	else
+		guess_refused(adaptive, settings, observation);
+}
+
+void guess_begin(struct adaptive *adaptive)
+{
+	struct adaptive_guess *guess = &adaptive->guess;
+
+	if (guess->begun)
+		return;
+	guess->begun = true;
+	guess->probing = false;
+	guess->base_per_s = adaptive->last.rate_per_s;
+	guess->base_ns = adaptive->now_ns;
+}
+
+bool guess_decide(struct adaptive *adaptive, const struct adaptive_settings *settings,
+		  struct adaptive_decision *out)
+{
+	struct adaptive_guess *guess = &adaptive->guess;
+	uint64_t now_ns = adaptive->now_ns;
+
+	if (!guess->begun)
+		return false;
+	out->rate_per_s = guess_speed(adaptive);
+	out->cause = ADAPTIVE_CAUSE_RECOVERY;
+	out->next_ns = now_ns + SECOND_NS / 4;
+	if (guess->probing) {
+		double latency_s = seconds_of(later_ns(adaptive->latency_ns, MILLISECOND_NS));
+
+		out->cause = ADAPTIVE_CAUSE_REFUSED;
+		out->rate_per_s = least_of(guess->base_per_s, 0.5 / latency_s);
+	}
+	if (guess->closed_ns > now_ns) {
+		out->closed_until_ns = guess->closed_ns;
+		out->next_ns = guess->closed_ns;
+		if (guess->retry_ns)
+			out->rate_per_s = settings->safety / seconds_of(guess->retry_ns);
+	} else if (!guess->probing && out->rate_per_s >= settings->rate_per_s) {
+		guess->begun = false;
+	}
+	return guess->begun;
+}
