@@ -215,7 +215,7 @@ rule_licence_line()
 	# shellcheck disable=SC2046
 	awk 'FNR == 1 && !/SPDX-License-Identifier: Apache-2.0/ {
 			print FILENAME ":1: the first line names no licence"
-		}' $(sources include include/weir lib client daemon ctl bench tests/* doc/examples) /dev/null
+		}' $(sources include include/weir lib client daemon ctl bench sim tests/* doc/examples) /dev/null
 }
 
 # Functions stay below 81 lines, and hardly any has more than 40.
@@ -237,7 +237,7 @@ rule_short_functions()
 		END {
 			if (long * 10 > all)
 				print "all:0: " long " of " all " functions have more than 40 lines"
-		}' $(sources lib client daemon ctl bench) /dev/null
+		}' $(sources lib client daemon ctl bench sim) /dev/null
 }
 
 rules='rule_rooms rule_lib_needs_libc_only rule_uv rule_ini rule_terminal rule_zlib
@@ -256,7 +256,7 @@ plant()
 {
 	rm -rf "$scratch/tree"
 	mkdir "$scratch/tree"
-	for folder in include lib client daemon ctl bench; do
+	for folder in include lib client daemon ctl bench sim; do
 		[ ! -d "$root/$folder" ] || cp -R "$root/$folder" "$scratch/tree/"
 	done
 	echo "$licence" >"$scratch/tree/ctl/planted.h"

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * main.c - weir-sim: options, and one scenario after the other.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+struct options {
+	const char *filter;
+	uint64_t seed;
+	bool json;
+	bool fast;
+	bool list;
+	bool trace;
+};
+
+static const char usage[] =
+	"Usage: weir-sim [--scenario FILTER] [--seed N] [--json] [--fast] [--list] [--trace]\n"
+	"Adaptive limits against models of upstreams, on the manual clock.\n"
+	"  --scenario FILTER  only those whose names contain FILTER\n"
+	"  --seed N           another course of chance; default 1\n"
+	"  --json             an object a line instead of a table\n"
+	"  --fast             a few scenarios, for tests\n"
+	"  --list             the names of the scenarios\n"
+	"  --trace            what the controller decides, and when\n"
+	"Exit status: 0, 1 when a target is missed, 2 for wrong usage.\n";
+
+static const struct option long_options[] = {
+	{"scenario", required_argument, NULL, 's'}, {"seed", required_argument, NULL, 'n'},
+	{"json", no_argument, NULL, 'j'},	    {"fast", no_argument, NULL, 'f'},
+	{"list", no_argument, NULL, 'l'},	    {"trace", no_argument, NULL, 't'},
+	{"help", no_argument, NULL, 'h'},	    {NULL, 0, NULL, 0},
+};
+
+static bool read_seed(const char *text, uint64_t *seed)
+{
+	char *end;
+	unsigned long long value;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || end == text || *end || *text == '-')
+		return false;
+	*seed = value;
+	return true;
+}
+
+/* Returns -1 to go on, or the exit status. */
+static int read_options(int argc, char **argv, struct options *out)
+{
+	int which;
+
+	while ((which = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		switch (which) {
+		case 's':
+			out->filter = optarg;
+			break;
+		case 'n':
+			if (!read_seed(optarg, &out->seed)) {
+				fprintf(stderr, "weir-sim: a seed is a number from 0 on: %s\n",
+					optarg);
+				return 2;
+			}
+			break;
+		case 'j':
+			out->json = true;
+			break;
+		case 'f':
+			out->fast = true;
+			break;
+		case 'l':
+			out->list = true;
+			break;
+		case 't':
+			out->trace = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return 2;
+		}
+	}
+	if (optind == argc)
+		return -1;
+	fputs(usage, stderr);
+	return 2;
+}
+
+static bool wanted(const struct sim_scenario *scenario, const struct options *options)
+{
+	return strstr(scenario->name, options->filter) && (scenario->fast || !options->fast);
+}
+
+/* Returns whether the targets are met. */
+static bool run(const struct sim_scenario *scenario, const struct options *options)
+{
+	struct sim_report report = {.scenario = scenario};
+	bool met;
+
+	for (int pilot = 0; pilot < SIM_PILOTS; pilot++)
+		report.results[pilot] = sim_run(scenario, (enum sim_pilot_kind)pilot, options->seed,
+						options->trace && pilot == SIM_WEIR);
+	met = sim_report_print(&report, options->json);
+	fflush(stdout);
+	return met;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = {.filter = "", .seed = 1};
+	int status = read_options(argc, argv, &options);
+	struct sim_scenario scenario;
+	unsigned ran = 0;
+	unsigned missed = 0;
+
+	if (status >= 0)
+		return status;
+	if (!options.json && !options.list)
+		sim_report_head(options.seed);
+	for (size_t i = 0; sim_scenario_at(i, &scenario); i++) {
+		if (!wanted(&scenario, &options))
+			continue;
+		ran++;
+		if (options.list)
+			puts(scenario.name);
+		else
+			missed += !run(&scenario, &options);
+	}
+	if (ran == 0) {
+		fprintf(stderr, "weir-sim: no scenario's name contains '%s'\n", options.filter);
+		return 2;
+	}
+	if (!options.json && !options.list)
+		sim_report_tail(ran, missed);
+	return missed ? 1 : 0;
+}

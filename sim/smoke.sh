@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# smoke.sh WEIR_SIM - a short run meets its targets, is the same when it is run again, and its JSON
+# has the promised shape.
+set -eu
+
+sim=$1
+out=$(mktemp)
+again=$(mktemp)
+trap 'rm -f "$out" "$again"' EXIT
+faults=0
+
+fault()
+{
+	echo "fault: $*" >&2
+	faults=$((faults + 1))
+}
+
+"$sim" --fast --json >"$out" || fault "exit status $?: a target is missed"
+"$sim" --fast --json >"$again" || :
+cmp -s "$out" "$again" || fault "the same seed gives other figures"
+! grep -qiE 'nan|inf' "$out" || fault "a figure that is no number"
+
+for name in $("$sim" --fast --list); do
+	line=$(grep -F "{\"scenario\":\"$name\"," "$out") || {
+		fault "no line for $name"
+		continue
+	}
+	for pilot in weir fixed backoff reference; do
+		case $line in
+		*"\"$pilot\":{\"used\":"*) ;;
+		*) fault "$name has no figures of $pilot" ;;
+		esac
+	done
+	case $line in
+	*'"target":"'*'"verdict":"met"'*) ;;
+	*) fault "$name: $line" ;;
+	esac
+done
+
+"$sim" --scenario fixed/whole | grep -q '^fixed/whole .* target 97 %, at most 0.1 %: met$' ||
+	fault "the table has no such row"
+"$sim" --scenario fixed/whole --seed 2 --json | cmp -s - "$out" && fault "the seed makes no difference"
+"$sim" --scenario fixed/whole --trace | grep -q 'what is left, spread until it is renewed' ||
+	fault "the trace says no cause"
+for wrong in '--scenario no-such' '--seed x' '--seed -1' '--no-such' 'argument'; do
+	status=0
+	# shellcheck disable=SC2086 # words
+	"$sim" $wrong >/dev/null 2>&1 || status=$?
+	[ "$status" -eq 2 ] || fault "$wrong: exit status $status, not 2"
+done
+
+[ "$faults" -eq 0 ] || {
+	cat "$out" >&2
+	exit 1
+}
+echo "targets met: $(grep -c '"verdict":"met"' "$out")"
