@@ -85,6 +85,7 @@ extern const struct bench_work bench_mutex, bench_mutex_early, bench_fcntl, benc
 	bench_redis_pipelined;
 
 extern const struct bench_work bench_log_lines, bench_log_simulate;
+extern const struct bench_work bench_field_lines, bench_fields_github, bench_fields_openai;
 
 /* Nanoseconds of a crew's process that its work spent on something else than its ops. */
 extern uint64_t bench_aside_ns;

@@ -98,6 +98,15 @@ static struct bench_row rows[] = {
 	 .ratios =
 		 {{.to = "500 ns", .figure = BENCH_TIME, .constant = 500, TARGET(BENCH_AT_MOST, 1)},
 		  TIME_OF("floor/log-lines", 1)}},
+	{.work = &bench_field_lines, .processes = 1},
+	{.work = &bench_fields_github,
+	 .processes = 1,
+	 .ratios = {{.to = "1 us", .figure = BENCH_TIME, .constant = 1e3, TARGET(BENCH_AT_MOST, 1)},
+		    TIME_OF("floor/field-lines", 1)}},
+	{.work = &bench_fields_openai,
+	 .processes = 1,
+	 .ratios = {{.to = "1 us", .figure = BENCH_TIME, .constant = 1e3, TARGET(BENCH_AT_MOST, 1)},
+		    TIME_OF("weir/fields-github", 1)}},
 	{.work = &bench_attach,
 	 .processes = 1,
 	 .ratios =

@@ -63,7 +63,8 @@ for name in floor/rdtsc floor/clock_gettime floor/cas floor/rdtsc+cas weir/admit
 	done
 done
 
-for name in floor/log-lines weir/log-simulate; do
+for name in floor/log-lines weir/log-simulate floor/field-lines weir/fields-github \
+	weir/fields-openai; do
 	line=$(grep -F "{\"name\":\"$name\",\"processes\":1," "$out") || fault "no row $name"
 	positive "$(number "$line" ns_per_op)" || fault "$name: $line"
 done

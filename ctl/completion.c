@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WORDS_BYTES 256
+#define WORDS_BYTES 1024
 
 /* ---- what the tables say ---- */
 

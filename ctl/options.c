@@ -49,11 +49,22 @@ const struct option_spec option_specs[OPTION_COUNT] = {
 	{OPTION_PROFILE, 0, "profile", "P", "whose fields they are: github, openai, ietf, ..."},
 };
 
+/* The profiles of fields.h, in their order: a test compares them. */
+static const char profile_words[] =
+	"generic http ietf akamai anthropic app.net atlassian azure azure-openai "
+	"binance brave bybit cerebras cloudflare cohere coinmarketcap discord docker "
+	"envoy etsy github github-models gitlab groq hubspot iqmetrix kong kucoin lark "
+	"linear litellm meta microsoft-graph mistral notion okta openai openrouter "
+	"rapidapi reddit resend salesforce sendgrid shopify slack sp-api spotify "
+	"spring stripe together twilio twitch twitter vimeo zendesk";
+
 const char *option_words(enum option_id id)
 {
 	switch (id) {
 	case OPTION_KEEP:
 		return "used level proportional reset";
+	case OPTION_PROFILE:
+		return profile_words;
 	case OPTION_SORT:
 		return ORDER_WORDS;
 	default:

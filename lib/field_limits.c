@@ -55,20 +55,6 @@ struct reading_slot *reading_slot(struct reading *reading, const struct fields_l
 	return &reading->slots[limit - reading->out->limits];
 }
 
-void reading_put(struct reading *reading, double *number, double value, enum meeting meeting)
-{
-	if (isnan(value))
-		return;
-	if (isnan(*number)) {
-		*number = value;
-		return;
-	}
-	if (reading->filling || meeting == KEEP_FIRST)
-		return;
-	if (meeting == KEEP_SMALLER ? value < *number : value > *number)
-		*number = value;
-}
-
 bool reading_takes(struct reading *reading, enum field_result result)
 {
 	reading->malformed |= result == FIELD_MALFORMED;
@@ -145,6 +131,10 @@ void reading_reset(struct reading *reading, struct fields_limit *limit, double s
 
 	if (slot->firm && !firm)
 		return;
+	if (seconds >= FIELDS_NEVER_S) {
+		reading->huge = true;
+		seconds = FIELDS_NEVER_S;
+	}
 	if (firm && !slot->firm && !reading->filling)
 		limit->reset_s = NAN;
 	reading_put(reading, &limit->reset_s, seconds > 0 ? seconds : 0, KEEP_LARGER);
@@ -155,6 +145,8 @@ void reading_policy(struct reading *reading, double quota, double window_s)
 {
 	struct fields_verdict *out = reading->out;
 
+	if (!(quota >= 0)) /* below it, or too large to be one */
+		return;
 	for (size_t i = 0; i < out->policy_count; i++)
 		if (out->policies[i].quota == quota && out->policies[i].window_s == window_s)
 			return;
@@ -329,11 +321,18 @@ static void drop_negative(struct reading *reading, double *number)
 	}
 }
 
-/* -1 means that there is no limit, or on a refusal that the server does not know. */
+/* -1 means that there is no limit, or that the server does not know: is_not_known(). */
 static bool is_no_limit(const struct fields_limit *limit)
 {
 	return (limit->limit < 0 || (limit->limit == 0 && limit->remaining < 0)) &&
 	       !(limit->remaining >= 0);
+}
+
+/* On a refusal there is a limit; and where there is none, there is no time at which it begins anew.
+ */
+static bool is_not_known(const struct reading *reading, const struct fields_limit *limit)
+{
+	return reading->response->status >= 400 || limit->reset_s >= 0;
 }
 
 static void settle_remaining(struct reading *reading, struct fields_limit *limit)
@@ -365,7 +364,7 @@ static bool settle_limit(struct reading *reading, struct fields_limit *limit)
 	const struct reading_slot *slot = reading_slot(reading, limit);
 
 	if (is_no_limit(limit)) {
-		if (reading->response->status >= 400)
+		if (is_not_known(reading, limit))
 			reading->unknown = true;
 		else
 			reading->unlimited = true;
@@ -373,7 +372,7 @@ static bool settle_limit(struct reading *reading, struct fields_limit *limit)
 	}
 	settle_remaining(reading, limit);
 	reading->malformed |= slot->negative;
-	if (!(limit->window_s > 0))
+	if (!(limit->window_s > 0 && limit->window_s < FIELDS_NEVER_S))
 		limit->window_s = NAN;
 	drop_negative(reading, &limit->utilization);
 	drop_negative(reading, &limit->rate_per_s);

@@ -31,14 +31,23 @@
 #define KNOWN(...) .known = ROWS(__VA_ARGS__)
 #define OWN(...) .own = ROWS(__VA_ARGS__)
 
+enum { GENERIC, HTTP }; /* where they stand */
+
 /* clang-format off */
 static const struct fields_profile profiles[] = {
 	/*
-	 * For all. Behind these, in alphabetical order. KNOWN: names that mean the same wherever they
-	 * are met. OWN: names that others use as well, in a unit of this service's: they count where
-	 * its profile is asked for.
+	 * For all, those first that are met most. Behind these, in alphabetical order. KNOWN: names
+	 * that mean the same wherever they are met. OWN: names that others use as well, in a unit of
+	 * this service's: they count where its profile is asked for.
 	 */
-	{"http", "Retry-After alone: Slack, Spotify, Notion, Gemini",
+	[GENERIC] = {"generic", "names in common use, units told from the values",
+	 KNOWN({NAME("x-ratelimit-policy",           POLICY, AUTO)},
+	       {BEGINS("x-ratelimit-",               WORDS, AUTO)},
+	       {NAME("ratelimit-policy",             IETF_POLICY, AUTO)},
+	       {BEGINS("ratelimit-",                 WORDS, AUTO)},
+	       {BEGINS("x-rate-limit-",              WORDS, AUTO)},
+	       {BEGINS("rate-limit-",                WORDS, AUTO)})},
+	[HTTP] = {"http", "Retry-After alone: Slack, Spotify, Notion, Gemini",
 	 KNOWN({NAME("retry-after",                  RETRY_AFTER, DELTA_S)},
 	       {NAME("retry-after-ms",               RETRY_AFTER, DELTA_MS)},
 	       {NAME("x-should-retry",               SHOULD_RETRY, AUTO)})},
@@ -46,12 +55,6 @@ static const struct fields_profile profiles[] = {
 	 KNOWN({NAME("ratelimit",                    IETF_LIMIT, AUTO)},
 	       {NAME("ratelimit-policy",             IETF_POLICY, AUTO)}),
 	 OWN({BEGINS("ratelimit-", WORDS, DELTA_S)})},
-	{"generic", "names in common use, units told from the values",
-	 KNOWN({NAME("x-ratelimit-policy",           POLICY, AUTO)},
-	       {BEGINS("x-ratelimit-",               WORDS, AUTO)},
-	       {BEGINS("ratelimit-",                 WORDS, AUTO)},
-	       {BEGINS("x-rate-limit-",              WORDS, AUTO)},
-	       {BEGINS("rate-limit-",                WORDS, AUTO)})},
 	{"akamai", "Akamai",
 	 OWN({BEGINS("x-ratelimit-", WORDS, DATE)})},
 	{"anthropic", "Anthropic",
@@ -435,6 +438,7 @@ static bool may_speak(uint64_t start)
 	case START('g', 'w', '-', 'r', 'a'):
 	case START('h', 'u', 'b', 's', 'p'):
 	case START('l', 'i', 'm', 'i', 't'):
+	case START('l', 'l', 'm', '_' | 0x20, 'p'): /* llm_provider- */
 	case START('m', 'b', 'x', '-', 'o'):
 	case START('m', 'b', 'x', '-', 'u'):
 	case START('m', 's', '-', 'r', 'a'):
@@ -470,7 +474,7 @@ static const struct field_row *look_up(const struct fields_profile *profile, str
 		row = find_row(profile->known, name);
 		if (!row)
 			row = find_row(profile->own, name);
-		return row ? row : find_row(profiles[0].known, name);
+		return row ? row : find_row(profiles[HTTP].known, name);
 	}
 	for (size_t i = 0; i < COUNT(profiles) && !row; i++)
 		row = find_row(profiles[i].known, name);
@@ -481,13 +485,14 @@ bool field_name_read(const struct fields_profile *profile, struct field_text nam
 		     struct field_name *out)
 {
 	static const char copied[] = "llm_provider-";
-	bool is_copied = name.bytes > sizeof(copied) && field_begins(name, copied);
 	const struct field_row *row;
+	bool is_copied;
 
-	if (is_copied)
-		name = field_from(name, sizeof(copied) - 1);
 	if (name.bytes < SHORTEST_NAME || !may_speak(start_of(name.at)))
 		return false;
+	is_copied = field_begins(name, copied);
+	if (is_copied)
+		name = field_from(name, sizeof(copied) - 1);
 	row = look_up(profile, name);
 	if (!row || !apply_row(row, field_from(name, row->bytes), out))
 		return false;

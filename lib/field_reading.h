@@ -6,6 +6,7 @@
 #ifndef WEIR_FIELD_READING_H
 #define WEIR_FIELD_READING_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -66,7 +67,15 @@ struct reading {
 enum meeting { KEEP_SMALLER, KEEP_LARGER, KEEP_FIRST };
 
 /* Stores a number, if it is one and counts. */
-void reading_put(struct reading *reading, double *number, double value, enum meeting meeting);
+static inline void reading_put(const struct reading *reading, double *number, double value,
+			       enum meeting meeting)
+{
+	bool counts = !reading->filling && meeting != KEEP_FIRST &&
+		      (meeting == KEEP_SMALLER ? value < *number : value > *number);
+
+	if (isnan(*number) || counts)
+		*number = value;
+}
 
 /* Takes the result of reading a number: false where it is none, which is noted. */
 bool reading_takes(struct reading *reading, enum field_result result);

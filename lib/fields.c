@@ -121,6 +121,7 @@ static bool read_list(struct reading *reading, enum field_meaning meaning, enum 
 
 	out->count = out->policy_count = 0;
 	out->windowed = false;
+	out->values[0] = NAN;
 	if (result != FIELD_MALFORMED) {
 		out->values[out->count++] = value;
 		return true;
@@ -130,7 +131,7 @@ static bool read_list(struct reading *reading, enum field_meaning meaning, enum 
 	while (unquoted_part(&text, ',', &part)) {
 		unquoted_part(&part, ';', &number);
 		result = read_value(reading, meaning, unit, number, &value);
-		if (result == FIELD_MALFORMED)
+		if (result == FIELD_MALFORMED || (meaning == FIELD_RESET && value < 0))
 			return false;
 		add_member(out, value, read_window(part));
 	}
@@ -306,15 +307,15 @@ static void read_named_used_of(struct reading *reading, struct field_text text)
 /* "Microsoft.Compute/HighCostGet3Min": how long its window is; 0: it does not say. */
 static double window_in_policy(struct field_text name)
 {
-	size_t digits, end = name.bytes - 3;
-	double minutes = 0, scale = 1;
+	size_t end = name.bytes - 3, at = end;
+	int minutes = 0;
 
 	if (name.bytes < 4 || !field_is(field_from(name, end), "min"))
 		return 0;
-	for (digits = end;
-	     digits && end - digits < 4 && name.at[digits - 1] >= '0' && name.at[digits - 1] <= '9';
-	     digits--, scale *= 10)
-		minutes += scale * (name.at[digits - 1] - '0');
+	while (at && end - at < 4 && name.at[at - 1] >= '0' && name.at[at - 1] <= '9')
+		at--;
+	for (; at < end; at++)
+		minutes = minutes * 10 + (name.at[at] - '0');
 	return minutes * 60;
 }
 

@@ -18,6 +18,7 @@
 #include <jansson.h>
 
 #include "header_lines.h"
+#include "options.h"
 
 /* ---- heads ---- */
 
@@ -338,6 +339,23 @@ static void test_no_input(void **state)
 	assert_non_null(strstr(complained, "cannot read standard input"));
 }
 
+/* What completion offers for --profile is what there is. */
+static void test_words_of_profile(void **state)
+{
+	const char *words = option_words(OPTION_PROFILE);
+
+	(void)state;
+	for (size_t i = 0; fields_profile_at(i); i++) {
+		const char *name = fields_profile_name(fields_profile_at(i));
+
+		words += i && *words == ' ';
+		assert_int_equal(strcspn(words, " "), strlen(name));
+		assert_memory_equal(words, name, strlen(name));
+		words += strlen(name);
+	}
+	assert_string_equal(words, "");
+}
+
 static int make_folder(void **state)
 {
 	(void)state;
@@ -365,6 +383,7 @@ int main(void)
 		cmocka_unit_test(test_too_many_mappings),
 		cmocka_unit_test(test_long_input),
 		cmocka_unit_test(test_no_input),
+		cmocka_unit_test(test_words_of_profile),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -161,7 +161,7 @@ static void test_bad_values(void **state)
 	MISUSE("--time now: a time is seconds since 1970", "fields", "--time", "now");
 	MISUSE("--time -1: a time is seconds since 1970", "fields", "--time", "-1");
 	MISUSE("--time 1e9: a time is seconds since 1970", "fields", "--time", "1e9");
-	MISUSE("no profile `nobody`; there are http, ietf, generic, akamai", "fields", "--profile",
+	MISUSE("no profile `nobody`; there are generic, http, ietf, akamai", "fields", "--profile",
 	       "nobody");
 	MISUSE("--keep all: it is used, level, proportional or reset", "set", "api", "rate=5/s",
 	       "--keep", "all");

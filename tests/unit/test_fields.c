@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the fields of responses mean, service by service; what is malformed, hostile or too large;
- * mappings of one's own. The cases of $WEIR_SHARED/headers/cases.jsonl too, where there are any.
+ * mappings of one's own. Of the plan that weir implements, the rows UT-13 to UT-16 as far as they
+ * are about fields, and the defects 8 to 10 of its first implementation, by number. The cases of
+ * $WEIR_SHARED/headers/cases.jsonl too, where there are any.
  */
 #include "fields.h"
 
@@ -710,6 +712,11 @@ static const struct row {
 	 "X-Ratelimit-Reset: -1\n"
 	 "X-Ratelimit-Window: -1",
 	 "unlimited"},
+	{"-1: not known, as a time is told", 200, NOW, NULL,
+	 "x-ratelimit-limit-tokens: -1\n"
+	 "x-ratelimit-remaining-tokens: -1\n"
+	 "x-ratelimit-reset-tokens: 0",
+	 "ignore"},
 	{"-1: no limit of a workspace", 200, NOW, NULL,
 	 "X-RateLimit-Limit-Workspace: 0\n"
 	 "X-RateLimit-Remaining-Workspace: -1",
@@ -878,6 +885,37 @@ static const struct row {
 	 "retry-after: 30\n"
 	 "x-ratelimit-remaining: 5",
 	 "use wait 30"},
+	{"draft -07: a reset of 14 digits", 200, NOW, NULL,
+	 "RateLimit: limit=100, remaining=50, reset=51700000042000",
+	 "cap; limit 100 left 50 reset 10000000000"},
+	{"draft -10: a window of 14 digits", 200, NOW, NULL,
+	 "RateLimit-Policy: \"a\";q=5;w=51700000042000\n"
+	 "RateLimit: \"a\";r=1;t=51700000042000",
+	 "cap; limit 5 left 1 reset 10000000000 of a"},
+	{"Meta: access in a trillion minutes", 200, NOW, NULL,
+	 "x-app-usage: {\"call_count\":100,\"estimated_time_to_regain_access\":100000000000}",
+	 "cap; app: share 1 reset 10000000000"},
+	{"a policy below 0, and one too large", 200, NOW, NULL,
+	 "RateLimit-Limit: 5, -15;w=20, 99999999999999999999;w=9, 5;w=3\n"
+	 "RateLimit-Remaining: 0",
+	 "cap; limit 5 left 0 window 3; policy 5 in 3"},
+	{"a list of resets with one below 0", 200, NOW, NULL, "X-RateLimit-Reset: 2, -14",
+	 "ignore"},
+	{"a limit of 16 digits", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 5000000000000000\n"
+	 "X-RateLimit-Remaining: 5",
+	 "cap; left 5"},
+	{"lines of lists of two lengths", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 1\n"
+	 "X-RateLimit-Limit: 1, 2000\n"
+	 "X-RateLimit-Remaining: 0, 7",
+	 "use; 1: limit 1 left 0; 2: limit 2000 left 7"},
+	{"draft -10: a long key is cut", 200, NOW, NULL,
+	 "RateLimit: "
+	 "\"a\";r=5;pk=:"
+	 "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhY"
+	 "WFhYWFhYWFh:",
+	 "use; left 5 of a key aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
 };
 
 static const char *read_text(const char *headers, size_t bytes, int status, double captured_at,
@@ -918,6 +956,81 @@ static void test_rows(void **state)
 		wrong++;
 	}
 	assert_int_equal(wrong, 0);
+}
+
+/* ---- the plan, by number ---- */
+
+static void expect_read(int status, double captured_at, const char *headers, const char *verdict)
+{
+	assert_string_equal(read_text(headers, strlen(headers), status, captured_at, NULL),
+			    verdict);
+}
+
+/* At a clock of 1000 s: 80 left for 30 s. */
+static void ut13_14_both_kinds_of_names(void **state)
+{
+	(void)state;
+	expect_read(200, 1000,
+		    "X-RateLimit-Limit: 100\nX-RateLimit-Remaining: 80\nX-RateLimit-Reset: 1030",
+		    "use; limit 100 left 80 reset 30");
+	expect_read(200, 1000,
+		    "RateLimit-Limit: 100\nRateLimit-Remaining: 80\nRateLimit-Reset: 1030",
+		    "use; limit 100 left 80 reset 30");
+}
+
+static void ut15_no_relevant_fields(void **state)
+{
+	(void)state;
+	expect_read(200, 1000, "Content-Type: application/json\nServer: nginx", "ignore");
+}
+
+static void ut16_retry_after(void **state)
+{
+	(void)state;
+	expect_read(200, 1000,
+		    "X-RateLimit-Limit: 100\nX-RateLimit-Remaining: 10\nX-RateLimit-Reset: 1030",
+		    "use; limit 100 left 10 reset 30");
+	expect_read(429, 1000, "Retry-After: 30", "use wait 30");
+}
+
+/* Retry-After was ignored while anything remained; a date and a 0 were not understood. */
+static void defect8_retry_after(void **state)
+{
+	(void)state;
+	expect_read(429, NOW, "X-RateLimit-Remaining: 9\nRetry-After: 30", "use wait 30; left 9");
+	expect_read(429, NOW, "Retry-After: Tue, 14 Nov 2023 22:13:50 GMT", "use wait 30");
+	expect_read(429, NOW, "Retry-After: 0", "floor wait 0");
+}
+
+/* A time that was past was a wait of 50 years; and other units were misread. */
+static void defect9_units(void **state)
+{
+	static const char *const resets[] = {
+		"1700000030", "1700000030000", "30s",	 "0m30s",
+		"30",	      "30.0",	       "30, 30", "2023-11-14T22:13:50Z"};
+
+	(void)state;
+	expect_read(200, NOW, "X-RateLimit-Reset: 1699999999", "floor; reset 0");
+	for (size_t i = 0; i < sizeof(resets) / sizeof(resets[0]); i++) {
+		char headers[128];
+
+		snprintf(headers, sizeof(headers), "X-RateLimit-Reset: %s", resets[i]);
+		expect_read(200, NOW, headers, "use; reset 30");
+	}
+	expect_read(200, NOW, "X-RateLimit-Limit: 100, 100;w=60", "use; limit 100 window 60");
+	expect_read(200, NOW, "X-RateLimit-Remaining: 5\nX-RateLimit-Reset: nan", "ignore; left 5");
+}
+
+static void defect10_remaining_is_bounded(void **state)
+{
+	(void)state;
+	expect_read(200, NOW,
+		    "X-RateLimit-Limit: 100\nX-RateLimit-Remaining: 2700000000000\n"
+		    "X-RateLimit-Reset: 30",
+		    "cap; limit 100 left 100 reset 30");
+	expect_read(200, NOW,
+		    "RateLimit-Policy: \"p\";q=10000;w=1000\nRateLimit: \"p\";r=10000;t=10",
+		    "cap; limit 10000 left 10000 window 1000 reset 10 of p");
 }
 
 /* ---- bytes ---- */
@@ -1120,6 +1233,23 @@ static void test_many_limits(void **state)
 	/* one place is the plain limit's */
 	assert_int_equal(verdict.count, FIELDS_LIMITS_MAX - 1);
 	assert_string_equal(verdict.limits[0].resource, "r0");
+	expect_all_sane(&verdict);
+}
+
+/* Limits of other kinds find no room behind them, and do no harm. */
+static void test_no_room(void **state)
+{
+	static const char usage[] = "{\"call_count\":5}", list[] = "1, 2, 3";
+	struct fields_verdict verdict;
+
+	(void)state;
+	name_many("x-ratelimit-remaining-r%u");
+	many[16] = (struct fields_header){"x-app-usage", 11, usage, sizeof(usage) - 1};
+	many[17] = (struct fields_header){"x-ratelimit-limit", 17, list, sizeof(list) - 1};
+	many[18] = (struct fields_header){"zendesk-ratelimit-x", 19, "total=5", 7};
+	read_many(19, &verdict);
+	assert_int_equal(verdict.count, FIELDS_LIMITS_MAX - 1);
+	assert_string_equal(verdict.limits[FIELDS_LIMITS_MAX - 2].resource, "r14");
 	expect_all_sane(&verdict);
 }
 
@@ -1607,11 +1737,18 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
+		cmocka_unit_test(ut13_14_both_kinds_of_names),
+		cmocka_unit_test(ut15_no_relevant_fields),
+		cmocka_unit_test(ut16_retry_after),
+		cmocka_unit_test(defect8_retry_after),
+		cmocka_unit_test(defect9_units),
+		cmocka_unit_test(defect10_remaining_is_bounded),
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_no_number_is_poison),
 		cmocka_unit_test(test_clocks),
 		cmocka_unit_test(test_long_wait_is_the_callers),
 		cmocka_unit_test(test_many_limits),
+		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_lines_behind_the_last),
 		cmocka_unit_test(test_many_lines_of_one_field),
 		cmocka_unit_test(test_many_items),

@@ -170,6 +170,7 @@ static const struct row {
 	{SF_LIST, "+1", "malformed"},
 	{SF_LIST, "1e3", "malformed"},
 	{SF_LIST, ":YWI=:, ::, :YWI:, :YWJj:", "b:ab, b:, b:ab, b:abc"},
+	{SF_LIST, ":MDA5:", "b:009"},
 	{SF_LIST, ":iZ==:", "b:\x89"},
 	{SF_LIST, ":+/==:", "b:\xfb"},
 	{SF_LIST, ":Y:", "malformed"},
