@@ -22,6 +22,7 @@ enum {
 struct bench_work {
 	const char *name;
 	uint64_t least;			/* ops of the smallest sensible batch */
+	bool spread;			/* it has threads, for which the process keeps all CPUs */
 	const char *(*prepare)(void);	/* NULL, or why this cannot be measured here */
 	int (*enter)(unsigned process); /* 0 or a negative code */
 	uint64_t (*run)(uint64_t ops);	/* how many of the ops went as they should */
@@ -69,18 +70,30 @@ struct bench_row {
 	struct bench_sample samples[BENCH_ROUNDS_MAX];
 };
 
+/* Something whose size has a target. */
+struct bench_size {
+	const char *name;
+	const char *of;
+	uint64_t (*bytes)(void); /* 0: it could not be had */
+	uint64_t below;
+	const char *below_text;
+	bool shown;
+};
+
 /* One run. */
 struct bench {
 	struct bench_row *rows;
 	unsigned row_count;
+	struct bench_size *sizes;
+	unsigned size_count;
 	unsigned rounds;
 	uint64_t round_ns;
 	bool json;
-	bool segment; /* show the size of a segment */
 };
 
 extern const struct bench_work bench_rdtsc, bench_clock_gettime, bench_cas, bench_rdtsc_cas;
 extern const struct bench_work bench_admit, bench_refuse, bench_own_bucket, bench_attach;
+extern const struct bench_work bench_uv_queue, bench_executor, bench_executor_limited;
 extern const struct bench_work bench_mutex, bench_mutex_early, bench_fcntl, bench_redis,
 	bench_redis_pipelined;
 
@@ -108,6 +121,9 @@ const char *bench_crew(const struct bench_work *work, unsigned processes, uint64
 
 /* Length of both objects of a segment with 1,024 endpoints and 256 members, in bytes. */
 uint64_t bench_segment_bytes(void);
+
+/* What a task takes that waits in the queue of an executor, in bytes. */
+uint64_t bench_task_bytes(void);
 
 /* The middle of a row's rounds; 0 where there are none. */
 double bench_median_ns(const struct bench_row *row);

@@ -113,7 +113,7 @@ static void crew_process(const struct bench_work *work, unsigned index, uint64_t
 	struct crew_part *part = &crew->parts[index];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	part->code = pin(index);
+	part->code = work->spread ? 0 : pin(index);
 	if (part->code == 0 && work->enter != NULL)
 		part->code = work->enter(index);
 	if (part->code < 0)

@@ -107,10 +107,36 @@ static struct bench_row rows[] = {
 	 .processes = 1,
 	 .ratios = {{.to = "1 us", .figure = BENCH_TIME, .constant = 1e3, TARGET(BENCH_AT_MOST, 1)},
 		    TIME_OF("weir/fields-github", 1)}},
+	{.work = &bench_uv_queue, .processes = 1},
+	{.work = &bench_executor,
+	 .processes = 1,
+	 .ratios = {{.to = "peer/uv_queue_work",
+		     .processes = 1,
+		     .figure = BENCH_CALLS,
+		     TARGET(BENCH_AT_LEAST, 0.7)}}},
+	{.work = &bench_executor_limited,
+	 .processes = 1,
+	 .ratios = {{.to = "what its limit allows",
+		     .figure = BENCH_TIME,
+		     .constant = 5e4,
+		     TARGET(BENCH_AT_MOST, 1.01)}}},
 	{.work = &bench_attach,
 	 .processes = 1,
 	 .ratios =
 		 {{.to = "1 ms", .figure = BENCH_TIME, .constant = 1e6, TARGET(BENCH_AT_MOST, 1)}}},
+};
+
+static struct bench_size sizes[] = {
+	{.name = "weir/segment",
+	 .of = "1024 endpoints, 256 members",
+	 .bytes = bench_segment_bytes,
+	 .below = 2 * 1024 * 1024,
+	 .below_text = "2 MiB"},
+	{.name = "weir/executor-task",
+	 .of = "a task that waits",
+	 .bytes = bench_task_bytes,
+	 .below = 256,
+	 .below_text = "256 bytes"},
 };
 
 static void interrupt(int number)
@@ -146,6 +172,17 @@ static unsigned select_rows(const char *filter)
 			if (ratio->floored != NULL)
 				want(ratio->floored, rows[i].processes);
 		}
+	}
+	return shown;
+}
+
+static unsigned select_sizes(const char *filter)
+{
+	unsigned shown = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		sizes[i].shown = strstr(sizes[i].name, filter) != NULL;
+		shown += sizes[i].shown;
 	}
 	return shown;
 }
@@ -234,6 +271,8 @@ int main(int argc, char **argv)
 	struct bench bench = {
 		.rows = rows,
 		.row_count = ARRAY_SIZE(rows),
+		.sizes = sizes,
+		.size_count = ARRAY_SIZE(sizes),
 		.rounds = 15,
 		.round_ns = 40000000,
 	};
@@ -244,8 +283,7 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	bench.segment = strstr("weir/segment", filter) != NULL;
-	if (select_rows(filter) == 0 && !bench.segment) {
+	if (select_rows(filter) + select_sizes(filter) == 0) {
 		fprintf(stderr, "weir-bench: no row's name contains '%s'\n", filter);
 		return 2;
 	}

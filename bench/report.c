@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEGMENT_TARGET_BYTES (2.0 * 1024 * 1024)
-
 /* A ratio, computed. */
 struct outcome {
 	double value; /* NaN: not known */
@@ -169,10 +167,21 @@ static void print_row(const struct bench *bench, const struct bench_row *row)
 	printf("\n");
 }
 
-static void print_table(const struct bench *bench, bool segment)
+static const char *size_verdict(const struct bench_size *size, uint64_t bytes)
 {
-	double bytes = (double)bench_segment_bytes();
+	return bytes > 0 && bytes < size->below ? "met" : "missed";
+}
 
+static void print_size(const struct bench_size *size)
+{
+	uint64_t bytes = size->bytes();
+
+	printf("%-22s  - %10llu bytes, %s; target below %s: %s\n", size->name,
+	       (unsigned long long)bytes, size->of, size->below_text, size_verdict(size, bytes));
+}
+
+static void print_table(const struct bench *bench)
+{
 	for (const struct bench_fact *fact = bench_machine(); fact->name != NULL; fact++)
 		printf("%-14s %s\n", fact->name, fact->value);
 	printf("\n%u rounds of %.0f ms a row, rows taking turns; medians\n\n", bench->rounds,
@@ -182,10 +191,10 @@ static void print_table(const struct bench *bench, bool segment)
 		if (bench->rows[i].shown)
 			print_row(bench, &bench->rows[i]);
 	}
-	if (segment)
-		printf("%-22s  - %10.0f bytes, 1024 endpoints, 256 members; target below 2 MiB: "
-		       "%s\n",
-		       "weir/segment", bytes, bytes < SEGMENT_TARGET_BYTES ? "met" : "missed");
+	for (unsigned i = 0; i < bench->size_count; i++) {
+		if (bench->sizes[i].shown)
+			print_size(&bench->sizes[i]);
+	}
 }
 
 /* A number, or null where it is not known. */
@@ -249,25 +258,24 @@ static void dump_row(const struct bench *bench, const struct bench_row *row)
 	dump(object);
 }
 
-static void dump_segment(void)
+static void dump_size(const struct bench_size *size)
 {
-	double bytes = (double)bench_segment_bytes();
+	uint64_t bytes = size->bytes();
 	json_t *object = json_object();
 
-	json_object_set_new(object, "name", json_string("weir/segment"));
+	json_object_set_new(object, "name", json_string(size->name));
 	json_object_set_new(object, "processes", json_null());
 	json_object_set_new(object, "ns_per_op", json_null());
 	json_object_set_new(object, "mops", json_null());
-	json_object_set_new(object, "ratio", number(bytes / SEGMENT_TARGET_BYTES));
-	json_object_set_new(object, "to", json_string("2 MiB"));
+	json_object_set_new(object, "ratio", number((double)bytes / (double)size->below));
+	json_object_set_new(object, "to", json_string(size->below_text));
 	json_object_set_new(object, "bytes", json_integer((json_int_t)bytes));
 	json_object_set_new(object, "target", json_string("at most 1"));
-	json_object_set_new(object, "verdict",
-			    json_string(bytes < SEGMENT_TARGET_BYTES ? "met" : "missed"));
+	json_object_set_new(object, "verdict", json_string(size_verdict(size, bytes)));
 	dump(object);
 }
 
-static void dump_all(const struct bench *bench, bool segment)
+static void dump_all(const struct bench *bench)
 {
 	json_t *machine = json_object();
 
@@ -281,14 +289,16 @@ static void dump_all(const struct bench *bench, bool segment)
 		if (bench->rows[i].shown)
 			dump_row(bench, &bench->rows[i]);
 	}
-	if (segment)
-		dump_segment();
+	for (unsigned i = 0; i < bench->size_count; i++) {
+		if (bench->sizes[i].shown)
+			dump_size(&bench->sizes[i]);
+	}
 }
 
 void bench_report(const struct bench *bench)
 {
 	if (bench->json)
-		dump_all(bench, bench->segment);
+		dump_all(bench);
 	else
-		print_table(bench, bench->segment);
+		print_table(bench);
 }

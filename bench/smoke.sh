@@ -68,6 +68,13 @@ for name in floor/log-lines weir/log-simulate floor/field-lines weir/fields-gith
 	line=$(grep -F "{\"name\":\"$name\",\"processes\":1," "$out") || fault "no row $name"
 	positive "$(number "$line" ns_per_op)" || fault "$name: $line"
 done
+for name in peer/uv_queue_work weir/executor weir/executor-limited; do
+	line=$(grep -F "{\"name\":\"$name\",\"processes\":1," "$out") || fault "no row $name"
+	positive "$(number "$line" ns_per_op)" || fault "$name: $line"
+done
+line=$(grep -F '{"name":"weir/executor-task",' "$out") || fault "no row weir/executor-task"
+positive "$(number "$line" bytes)" || fault "weir/executor-task: $line"
+[ "$(number "$line" bytes)" -lt 256 ] || fault "a queued task: 256 bytes or more"
 line=$(grep -F '{"name":"weir/attach","processes":1,' "$out") || fault "no row weir/attach"
 positive "$(number "$line" ns_per_op)" || fault "weir/attach: $line"
 line=$(grep -F '{"name":"weir/segment",' "$out") || fault "no row weir/segment"

@@ -26,6 +26,7 @@ function(weir_companion part)
 	install(EXPORT ${name}-targets NAMESPACE weir::
 		DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/weir COMPONENT ${development})
 	list(JOIN arg_REQUIRES " " WEIR_REQUIRES)
+	string(REGEX REPLACE "([<>=]+)" " \\1 " WEIR_PC_REQUIRES "${WEIR_REQUIRES}")
 	foreach(file ${name}-dependencies.cmake ${name}.pc)
 		set(WEIR_PART ${part})
 		string(REPLACE ${name} companion template ${file})

@@ -116,7 +116,7 @@ compile_examples()
 	} >"$stage/$name.c"
 	grep -q weir_ "$stage/$name.c" || fail "$1 has no example"
 	# shellcheck disable=SC2086 # words
-	$CC -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only \
+	$CC -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -fsyntax-only \
 		-I"$SOURCE/include" $flags "$stage/$name.c" || fail "$1: its example does not compile"
 }
 

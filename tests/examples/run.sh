@@ -36,10 +36,24 @@ check_prefork()
 	echo "$out" | awk '{ exit !($5 <= $11) }' || fail "prefork: $out"
 }
 
+squares=$(i=0; while [ $i -lt 12 ]; do echo "$i squared is $((i * i))"; i=$((i + 1)); done
+	echo 'stopped: 12 done, 1 cancelled')
+
+check_executor_prefork()
+{
+	out=$(ends 0 "$examples/executor_prefork" "$@")
+	echo "$out" | grep -Eq \
+		'^3 workers made [1-9][0-9]* calls in [0-9.]+ s, of [0-9.]+ allowed$' ||
+		fail "executor_prefork: $out"
+	echo "$out" | awk '{ exit !($4 <= $9) }' || fail "executor_prefork: $out"
+}
+
 # by themselves
 same acquire 'api.example.com: admitted, 9 tokens left' "$(ends 0 "$examples/acquire" --private)"
 same wait "$waits" "$(ends 0 "$examples/wait" --private)"
 check_prefork --private
+same executor "$squares" "$(ends 0 "$examples/executor" --private)"
+check_executor_prefork --private
 same llm_budget 'a short answer: reserved 3000, used 1200, left 6800
 a failed call: reserved 2000, used 0, left 6800
 a long answer: reserved 2000, used 9000, left -2200
@@ -100,7 +114,8 @@ caller 8: waits 0.600 s' "$(ends 0 "$examples/simulate")"
 
 # without an instance
 export WEIR_NAME=absent WEIR_SHM_DIR="$stage"
-for example in acquire wait prefork llm_budget respond several; do
+for example in acquire wait prefork llm_budget respond several \
+	executor executor_prefork; do
 	same "$example without an instance" '' "$(ends 2 "$examples/$example")"
 	grep -q 'no such instance' "$stage/err" || fail "$example says: $(cat "$stage/err")"
 	grep -q -- '--private' "$stage/err" || fail "$example says: $(cat "$stage/err")"
@@ -135,6 +150,8 @@ echo "$out" | grep -Eq '^once.example.com: refused, try again in 86[34][0-9]{2}\
 	fail "acquire: $out"
 same wait "$waits" "$(ends 0 "$examples/wait")"
 check_prefork
+same executor "$squares" "$(ends 0 "$examples/executor")"
+check_executor_prefork
 out=$(ends 0 "$examples/llm_budget" | sed 's/, left .*//; s/, the budget .*//')
 same llm_budget 'a short answer: reserved 3000, used 1200
 a failed call: reserved 2000, used 0

@@ -45,7 +45,7 @@ symbols()
 	readelf --dyn-syms --wide "$library" | awk '
 		$5 ~ /GLOBAL|WEAK/ && $7 != "UND" {
 			count = split($8, at, "@+")
-			if ($7 != "ABS" || at[1] !~ /^WEIR_[0-9.]+$/)
+			if ($7 != "ABS" || at[1] !~ /^WEIR_([A-Z]+_)?[0-9.]+$/)
 				print "symbol", at[1], (count > 1 ? at[2] : "unversioned")
 		}' | sort
 }
@@ -84,6 +84,8 @@ measurer()
 			member = $0
 			sub(/;.*/, "", member)
 			sub(/\[.*/, "", member)
+			if (match(member, /\(\*[a-z_]+\)/)) # of a function
+				member = substr(member, RSTART + 2, RLENGTH - 3)
 			sub(/.*[ *]/, "", member)
 			of = "struct " name ", " member
 			bytes = "sizeof(((struct " name " *)0)->" member ")"
@@ -99,7 +101,7 @@ measurer()
 structs()
 {
 	measurer >"$stage/measure.c"
-	"$cc" ${SYSROOT:+--sysroot="$SYSROOT"} -std=c11 -w -I"$source/include" -o "$stage/measure" "$stage/measure.c"
+	"$cc" ${SYSROOT:+--sysroot="$SYSROOT"} -std=c11 -D_GNU_SOURCE -w -I"$source/include" -o "$stage/measure" "$stage/measure.c"
 	${EMULATOR:+$EMULATOR} "$stage/measure" || fail "a member of $name.h was not understood"
 }
 

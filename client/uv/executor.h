@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * executor.h - a queue of work, and the threads of libuv's pool that do it.
+ *
+ *	submit -> lane of its endpoint -> a thread that is free takes the token and the task,
+ *	runs it -> the list of what has ended -> the loop calls back
+ *
+ * A lane is all that is queued for one endpoint, by priority. Only its next task stands in the
+ * endpoint's line, in one place (a turn), whatever the number behind it: what is queued here can
+ * be cancelled and overtaken, a place in line cannot. Tokens are taken by the thread that will run
+ * the work, so that none is spent while all are busy. Where they are not there yet the thread
+ * leaves the turn to the loop, which looks at it when it is due, and has a thread run the task.
+ *
+ * One mutex holds all of it together. It is held for some hundred nanoseconds at a time, and never
+ * while work or a callback runs. What only the loop's thread touches is marked so.
+ */
+#ifndef WEIR_UV_EXECUTOR_H
+#define WEIR_UV_EXECUTOR_H
+
+#include "waits.h"
+
+#define NO_TASK UINT32_MAX
+#define PRIORITIES 3
+
+struct map;
+
+enum task_state {
+	TASK_FREE = 0,
+	TASK_QUEUED,
+	TASK_RUNNING, /* of a map: its last item has started */
+	TASK_ENDED,   /* to be told of */
+};
+
+/* A slot of the queue. */
+struct task {
+	int (*work)(void *data);
+	weir_executor_done *done;
+	void *data;
+	double cost;
+	struct lane *lane; /* queued: in which */
+	struct map *map;   /* or NULL */
+	uint64_t submitted_ns;
+	uint64_t waited_ns;
+	uint32_t next; /* in the list it is in */
+	uint32_t previous;
+	uint32_t generation; /* upper half of the id */
+	int32_t value;
+	int32_t fault;
+	uint8_t state; /* enum task_state */
+	uint8_t rank;  /* 0 goes first */
+	uint8_t verdict;
+	uint8_t reason;
+};
+
+struct list {
+	uint32_t first;
+	uint32_t last;
+};
+
+/* What became of an item. */
+struct item {
+	uint64_t waited_ns;
+	int32_t value;
+	int32_t fault;
+	uint8_t verdict;
+	uint8_t reason;
+	bool ended;
+};
+
+struct map {
+	size_t count;
+	size_t started; /* the next one to start */
+	size_t told;
+	uint32_t task;
+	bool listed; /* among those of which there is something to tell */
+	struct map *next_listed;
+	void **data;
+	struct item *items;
+};
+
+enum lane_state {
+	LANE_IDLE = 0, /* nothing is queued */
+	LANE_READY,    /* in a ring: a thread may try */
+	LANE_WAITING,  /* its turn is under way */
+	LANE_PAID,     /* in a ring: its turn has come, the tokens are taken */
+};
+
+struct lane {
+	struct weir_executor *executor;
+	struct weir_endpoint *endpoint;
+	struct lane *next_hashed;
+	struct lane *ring_next;
+	struct lane *ring_previous;
+	struct lane *next_handed;
+	struct list queue[PRIORITIES];
+	uint64_t queued; /* tasks, and items of maps */
+	enum lane_state state;
+	uint8_t rank;	 /* ready or paid: of the ring that it is in */
+	bool handed;	 /* to the loop, which has not seen it yet */
+	bool looked_at;	 /* the loop will touch it again */
+	uint32_t holder; /* whose turn it is */
+	double turn_cost;
+	uint64_t look_ns; /* when to look at it again, and when it comes */
+	uint64_t wait_ns;
+	struct weir_turn turn;
+	struct wait wait; /* the loop's */
+};
+
+/* What a thread is about to run. */
+struct run {
+	uint32_t task;
+	size_t item;
+	int (*work)(void *data);
+	void *data;
+};
+
+/* A request to the pool; it runs tasks as long as there are any. */
+struct runner {
+	uv_work_t work;
+	struct weir_executor *executor;
+	bool active; /* the loop's */
+};
+
+#define LANE_BUCKETS 256
+
+struct weir_executor {
+	struct weir_uv *uv;
+	struct weir *weir;
+	struct weir_executor *next;
+	void (*drain)(struct weir_executor *executor, void *data);
+	void *data;
+
+	uv_mutex_t mutex;
+	struct task *tasks;
+	uint32_t task_count;
+	uint32_t free_count;
+	uint32_t used_once; /* slots from here on have never been used */
+	struct list unused;
+	struct list ended;
+	struct map *ended_maps; /* a list by next_listed */
+	struct map **ended_maps_end;
+	struct lane *lanes[LANE_BUCKETS];
+	uint64_t lane_count;
+	struct lane *rings[PRIORITIES];
+	struct lane *handed;
+	uint32_t fresh; /* submitted since the loop looked */
+	bool woken;	/* the loop is to look */
+	bool asked;	/* and has been told so */
+	bool was_full;	/* a task was turned away */
+	bool is_shut;
+	struct weir_executor_statistics sum;
+
+	/* the loop's */
+	struct runner *runners;
+	uint32_t runner_count;
+	uint32_t active;
+	bool keeps; /* the loop alive */
+	bool shutting;
+	bool looking; /* at what has ended */
+	bool late;    /* the time-out of the shutdown is over */
+	struct wait deadline;
+	weir_executor_stopped *stopped;
+};
+
+/* ---- lane.c: the queue. Under the mutex ---- */
+
+struct lane *lane_get(struct weir_executor *executor, struct weir_endpoint *endpoint);
+void lane_free_if_idle(struct lane *lane);
+void lane_push(struct lane *lane, uint32_t task);
+
+/* Ends a queued task, or what has not started of a map, unrun. Its lane may be gone then. */
+void lane_drop(struct weir_executor *executor, uint32_t task, const struct weir_answer *answer);
+
+/* The next thing that may run now: its tokens are taken. false: nothing. */
+bool lanes_next(struct weir_executor *executor, struct run *run);
+
+/* Has the loop look at a turn after look_ns, counted from when it hears of it. */
+void lane_hand_over(struct lane *lane, uint64_t look_ns, uint64_t wait_ns);
+
+/* Puts such a lane among what the loop looks at. By the loop. */
+void lane_add(struct lane *lane);
+
+void list_init(struct list *list);
+void list_append(struct weir_executor *executor, struct list *list, uint32_t task);
+uint32_t list_take(struct weir_executor *executor, struct list *list);
+void list_remove(struct weir_executor *executor, struct list *list, uint32_t task);
+
+/* Puts a task, or one item of a map, among what has ended. */
+void task_ended(struct weir_executor *executor, uint32_t task, size_t item,
+		const struct item *outcome);
+
+/* ---- executor.c ---- */
+
+void slot_free(struct weir_executor *executor, uint32_t slot);
+void map_free(struct map *map);
+
+/* ---- runner.c: threads ---- */
+
+int runners_make(struct weir_executor *executor, uint32_t count);
+
+/* Has up to so many threads begin, if there is something. By the loop. */
+void runners_start(struct weir_executor *executor, uint32_t count);
+void runners_cancel(struct weir_executor *executor);
+
+/* ---- tell.c: the loop's side ---- */
+
+/* Looks at all executors that were woken. */
+void executors_look(struct weir_uv *uv);
+
+/* Looks at one: begins, calls back, ends. It may be gone then. */
+void executor_look(struct weir_executor *executor);
+
+/* Asks the loop for a look; true: it is to be woken, without the mutex. Under the mutex. */
+bool executor_ask(struct weir_executor *executor);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * runner.c - threads of libuv's pool, which take and run what may run.
+ *
+ * A request to the pool runs tasks one after another: a task costs one lock, not a request, a
+ * wake-up and a callback of its own. After a few milliseconds it goes to the end of the pool's
+ * queue, as everything else that uses the pool wants its turn as well.
+ */
+#include "executor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define SLICE_NS 5000000u
+
+static void run_ended(struct weir_executor *executor, const struct run *run, int value)
+{
+	const struct task *task = &executor->tasks[run->task];
+	const struct item outcome = {
+		.verdict = WEIR_ADMIT,
+		.value = value,
+		.waited_ns = task->map ? task->map->items[run->item].waited_ns : task->waited_ns,
+	};
+
+	executor->sum.running--;
+	executor->sum.completed++;
+	task_ended(executor, run->task, run->item, &outcome);
+}
+
+/* In a thread of the pool. */
+static void run_tasks(uv_work_t *work)
+{
+	struct runner *runner = work->data;
+	struct weir_executor *executor = runner->executor;
+	uint64_t until_ns = uv_hrtime() + SLICE_NS;
+	struct run run;
+	bool found;
+
+	uv_mutex_lock(&executor->mutex);
+	found = lanes_next(executor, &run);
+	for (;;) {
+		bool wake = executor_ask(executor);
+
+		uv_mutex_unlock(&executor->mutex);
+		if (wake)
+			waits_wake(executor->uv);
+		if (!found)
+			return;
+
+		int value = run.work(run.data);
+
+		uv_mutex_lock(&executor->mutex);
+		run_ended(executor, &run, value);
+		found = uv_hrtime() < until_ns && lanes_next(executor, &run);
+	}
+}
+
+static void on_returned(uv_work_t *work, int status)
+{
+	struct runner *runner = work->data;
+	struct weir_executor *executor = runner->executor;
+
+	(void)status; /* -ECANCELED: it never began */
+	runner->active = false;
+	executor->active--;
+	uv_mutex_lock(&executor->mutex);
+	executor->fresh++;
+	uv_mutex_unlock(&executor->mutex);
+	executor_look(executor);
+}
+
+int runners_make(struct weir_executor *executor, uint32_t count)
+{
+	executor->runners = calloc(count, sizeof(*executor->runners));
+	if (!executor->runners)
+		return -ENOMEM;
+	executor->runner_count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		executor->runners[i].executor = executor;
+		executor->runners[i].work.data = &executor->runners[i];
+	}
+	return 0;
+}
+
+static bool any_ready(struct weir_executor *executor)
+{
+	bool any = false;
+
+	uv_mutex_lock(&executor->mutex);
+	for (unsigned rank = 0; rank < PRIORITIES; rank++)
+		any |= executor->rings[rank] != NULL;
+	uv_mutex_unlock(&executor->mutex);
+	return any;
+}
+
+void runners_start(struct weir_executor *executor, uint32_t count)
+{
+	if (executor->active == executor->runner_count || count == 0 || !any_ready(executor))
+		return;
+	for (uint32_t i = 0; i < executor->runner_count && count > 0; i++) {
+		struct runner *runner = &executor->runners[i];
+
+		if (runner->active ||
+		    uv_queue_work(executor->uv->loop, &runner->work, run_tasks, on_returned) < 0)
+			continue;
+		runner->active = true;
+		executor->active++;
+		count--;
+	}
+}
+
+void runners_cancel(struct weir_executor *executor)
+{
+	for (uint32_t i = 0; i < executor->runner_count; i++) {
+		if (executor->runners[i].active)
+			uv_cancel((uv_req_t *)&executor->runners[i].work);
+	}
+}
