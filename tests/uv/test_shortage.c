@@ -12,6 +12,8 @@ static int async_status;
 static int mutex_status;
 static int queue_status;
 
+/* shared libraries call some of these as well */
+#pragma GCC visibility push(default)
 void *__real_calloc(size_t count, size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 int __real_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb done);
@@ -20,6 +22,8 @@ int __real_uv_mutex_init(uv_mutex_t *mutex);
 int __wrap_uv_mutex_init(uv_mutex_t *mutex);
 int __real_uv_queue_work(uv_loop_t *loop, uv_work_t *work, uv_work_cb run, uv_after_work_cb done);
 int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *work, uv_work_cb run, uv_after_work_cb done);
+
+#pragma GCC visibility pop
 
 void *__wrap_calloc(size_t count, size_t bytes)
 {
