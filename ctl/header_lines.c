@@ -10,25 +10,34 @@
 
 #define HEADERS_AT_ONCE 64
 
+struct input {
+	char *text;
+	size_t bytes;
+	size_t next;   /* where the next line begins */
+	size_t number; /* of the line before, from 1 */
+};
+
 /*
- * The line at `from`, without its end; *next is behind that. What goes on in the next lines is part
- * of it, the ends between them made blanks.
+ * The next line, without its end. What goes on in the lines behind it is part of it, where `folded`
+ * is asked for: the ends between them are made blanks.
  */
-static struct field_text take_line(char *text, size_t bytes, size_t from, bool folded, size_t *next)
+static struct field_text take_line(struct input *input, bool folded)
 {
-	size_t at = from, end;
+	size_t from = input->next, end;
+	char *text = input->text;
 
 	for (;;) {
-		char *found = memchr(text + at, '\n', bytes - at);
+		char *found = memchr(text + input->next, '\n', input->bytes - input->next);
 
-		end = found ? (size_t)(found - text) : bytes;
-		*next = found ? end + 1 : bytes;
-		if (!folded || end == from || *next >= bytes || !field_blank(text[*next]))
+		end = found ? (size_t)(found - text) : input->bytes;
+		input->next = found ? end + 1 : input->bytes;
+		input->number++;
+		if (!folded || end == from || input->next >= input->bytes ||
+		    !field_blank(text[input->next]))
 			break;
 		text[end] = ' ';
 		if (end > from && text[end - 1] == '\r')
 			text[end - 1] = ' ';
-		at = *next;
 	}
 	if (end > from && text[end - 1] == '\r')
 		end--;
@@ -50,12 +59,38 @@ static int status_of(struct field_text line)
 	return (int)status;
 }
 
-static bool add_header(struct header_lines *out, struct field_text line)
+/* Whether a head begins here with its status line. */
+static bool head_follows(struct input input)
+{
+	struct field_text line = take_line(&input, false);
+
+	return field_begins(line, "http/") && status_of(line);
+}
+
+static bool is_name(struct field_text text)
+{
+	for (size_t i = 0; i < text.bytes; i++)
+		if (field_blank(text.at[i]))
+			return false;
+	return text.bytes;
+}
+
+/* "NAME: VALUE" */
+static bool split_header(struct field_text line, struct fields_header *out)
 {
 	size_t colon = field_find(line, ':');
 	struct field_text name = field_trim((struct field_text){line.at, colon});
-	struct field_text value = field_trim(field_from(line, colon + 1));
+	struct field_text value;
 
+	if (colon == line.bytes || !is_name(name))
+		return false;
+	value = field_trim(field_from(line, colon + 1));
+	*out = (struct fields_header){name.at, name.bytes, value.at, value.bytes};
+	return true;
+}
+
+static bool add_header(struct header_lines *out, const struct fields_header *header)
+{
 	if (out->count % HEADERS_AT_ONCE == 0) {
 		struct fields_header *more = realloc(out->headers, (out->count + HEADERS_AT_ONCE) *
 									   sizeof(*out->headers));
@@ -64,35 +99,46 @@ static bool add_header(struct header_lines *out, struct field_text line)
 			return false;
 		out->headers = more;
 	}
-	out->headers[out->count++] =
-		(struct fields_header){name.at, name.bytes, value.at, value.bytes};
+	out->headers[out->count++] = *header;
 	return true;
+}
+
+/* One head, in place of the one that is there. */
+static int read_head(struct input *input, struct header_lines *out)
+{
+	out->count = out->stray = 0;
+	out->status = head_follows(*input) ? status_of(take_line(input, false)) : 0;
+	while (input->next < input->bytes) {
+		size_t number = input->number + 1;
+		struct field_text line = take_line(input, true);
+		struct fields_header header;
+
+		if (!line.bytes)
+			break;
+		if (!split_header(line, &header)) {
+			if (!out->stray++)
+				out->stray_line = number;
+		} else if (!add_header(out, &header)) {
+			return -ENOMEM;
+		}
+	}
+	return 0;
 }
 
 int header_lines_read(char *text, size_t bytes, struct header_lines *out)
 {
-	struct header_lines lines = {.status = 0};
-	size_t next = 0, number = 0;
+	struct input input = {.text = text, .bytes = bytes};
+	struct header_lines lines = {.headers = NULL};
+	int status;
 
-	while (next < bytes) {
-		/* nothing goes on a status line */
-		bool top = !number++ && field_begins((struct field_text){text, bytes}, "http/");
-		struct field_text line = take_line(text, bytes, next, !top, &next);
-
-		if (!line.bytes)
-			break;
-		if (top && (lines.status = status_of(line)))
-			continue;
-		if (field_find(line, ':') == line.bytes) {
-			if (!lines.stray++)
-				lines.stray_line = number;
-		} else if (!add_header(&lines, line)) {
-			header_lines_free(&lines);
-			return -ENOMEM;
-		}
-	}
-	*out = lines;
-	return 0;
+	do
+		status = read_head(&input, &lines);
+	while (!status && head_follows(input));
+	if (status)
+		header_lines_free(&lines);
+	else
+		*out = lines;
+	return status;
 }
 
 void header_lines_free(struct header_lines *lines)

@@ -7,7 +7,8 @@
  *	Retry-After: 30
  *
  * Lines end with LF or CRLF. What begins with a blank goes on the line before. The head ends at an
- * empty line, or where the text does.
+ * empty line, or where the text does. Of heads that follow each other (of redirections, of a proxy,
+ * "100 Continue") the last one counts, which is the answer.
  */
 #ifndef WEIRCTL_HEADER_LINES_H
 #define WEIRCTL_HEADER_LINES_H
@@ -20,7 +21,7 @@ struct header_lines {
 	int status; /* of a status line; 0: there is none */
 	struct fields_header *headers;
 	size_t count;
-	size_t stray;	   /* lines that are no field */
+	size_t stray;	   /* lines that are no field: no colon, or no name before it */
 	size_t stray_line; /* the first of them, from 1 */
 };
 
