@@ -41,32 +41,31 @@ static void take_count(struct entry *entry, const struct sf_item *value, double 
 		entry->bad = true;
 }
 
-/* A partition key is bytes: those that do not print are written %XX. */
+static bool prints(const char *text, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			return false;
+	return true;
+}
+
+/* A partition key is bytes, most often of a text; others stay in the base64 that they came in. */
 static void take_key(struct entry *entry, const struct sf *sf, const struct sf_item *value)
 {
-	static const char digits[] = "0123456789ABCDEF";
-	char bytes[FIELDS_NAME_BYTES], *out = entry->key;
-	size_t length, at = 0;
+	const struct sf_line *line = &sf->lines[value->text.line];
+	struct field_text rest;
+	size_t length;
 
 	if (value->type != SF_BYTES) {
 		entry->bad = true;
 		return;
 	}
-	length = sf_text(sf, value, bytes, sizeof(bytes));
-	if (length >= sizeof(bytes))
-		length = sizeof(bytes) - 1;
-	for (size_t i = 0; i < length && at + 3 < FIELDS_NAME_BYTES; i++) {
-		unsigned char byte = (unsigned char)bytes[i];
-
-		if (byte > ' ' && byte <= '~' && byte != '%') {
-			out[at++] = bytes[i];
-		} else {
-			out[at++] = '%';
-			out[at++] = digits[byte >> 4];
-			out[at++] = digits[byte & 15];
-		}
-	}
-	out[at] = '\0';
+	length = sf_text(sf, value, entry->key, sizeof(entry->key));
+	if (prints(entry->key, length < sizeof(entry->key) ? length : sizeof(entry->key) - 1))
+		return;
+	rest = (struct field_text){line->text + value->text.at, line->bytes - value->text.at};
+	rest.bytes = field_find(rest, ':');
+	reading_name(entry->key, rest);
 }
 
 static void take_unit(struct entry *entry, const struct sf *sf, const struct sf_item *value)

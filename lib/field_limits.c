@@ -141,6 +141,18 @@ void reading_reset(struct reading *reading, struct fields_limit *limit, double s
 	slot->firm |= firm;
 }
 
+void reading_values(struct reading *reading, struct fields_limit *limit, enum field_meaning meaning,
+		    const struct reading_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (meaning == FIELD_LIMIT)
+			reading_put(reading, &limit->limit, list->values[i], KEEP_SMALLER);
+		else if (meaning == FIELD_REMAINING)
+			reading_put(reading, &limit->remaining, list->values[i], KEEP_SMALLER);
+		else
+			reading_reset(reading, limit, list->values[i], false);
+}
+
 void reading_policy(struct reading *reading, double quota, double window_s)
 {
 	struct fields_verdict *out = reading->out;
@@ -215,26 +227,35 @@ static bool all_the_same(const struct reading_list *list)
 }
 
 /*
+ * Whether lists are of several limits, and not one limit's lines that a proxy joined. Limits have
+ * sizes or windows of their own; only where neither is a list tells what remains them apart.
+ */
+static bool are_several(const struct reading_list lists[FIELD_RESET + 1])
+{
+	if (lists[FIELD_LIMIT].count < 2 && lists[FIELD_RESET].count < 2)
+		return !all_the_same(&lists[FIELD_REMAINING]);
+	return !all_the_same(&lists[FIELD_LIMIT]) || !all_the_same(&lists[FIELD_RESET]);
+}
+
+/*
  * Lists that stand beside each other: "1, 2000" and "0, 1977" are two limits; "100, 100" and
- * "80, 80" are one, by way of a proxy that joined two lines. A list with windows is one limit and
- * its policies. Returns how many limits there are side by side; 0: it is one.
+ * "80, 5" are one. A list with windows is one limit and its policies. Returns how many limits
+ * there are side by side; 0: it is one.
  */
 static size_t side_by_side(const struct reading *reading)
 {
 	size_t most = 0, lists = 0, singles = 0;
-	bool same = true;
 
+	if (reading->plain[FIELD_LIMIT].policy_count)
+		return 0;
 	for (int i = FIELD_LIMIT; i <= FIELD_RESET; i++) {
-		const struct reading_list *list = &reading->plain[i];
+		size_t count = reading->plain[i].count;
 
-		if (list->policy_count && i != FIELD_REMAINING && i != FIELD_RESET)
-			return 0;
-		same = same && all_the_same(list);
-		lists += list->count > 1;
-		singles += list->count == 1;
-		most = list->count > most ? list->count : most;
+		lists += count > 1;
+		singles += count == 1;
+		most = count > most ? count : most;
 	}
-	return same || (singles && lists < 2) ? 0 : most;
+	return !are_several(reading->plain) || (singles && lists < 2) ? 0 : most;
 }
 
 static void spread(struct reading *reading, size_t count)
@@ -248,6 +269,7 @@ static void spread(struct reading *reading, size_t count)
 
 		if (!limit)
 			break;
+		reading_slot(reading, limit)->bad_limit = reading->slots[0].bad_limit;
 		limit->limit = reading->plain[FIELD_LIMIT].values[i];
 		limit->remaining = reading->plain[FIELD_REMAINING].values[i];
 		limit->reset_s = reading->plain[FIELD_RESET].values[i];
@@ -258,17 +280,15 @@ static void spread(struct reading *reading, size_t count)
 		out->policy_count = 0;
 }
 
-/* Of a list that is one limit: its first value, and its windows. */
+/* Of lists that are one limit: its numbers and its windows. */
 static void take_plain(struct reading *reading)
 {
 	struct fields_limit *limit = &reading->out->limits[0];
 	const struct reading_list *limits = &reading->plain[FIELD_LIMIT];
 	const struct reading_list *left = &reading->plain[FIELD_REMAINING];
 
-	reading_put(reading, &limit->limit, limits->values[0], KEEP_SMALLER);
-	reading_put(reading, &limit->remaining, left->values[0], KEEP_SMALLER);
-	if (!isnan(reading->plain[FIELD_RESET].values[0]))
-		reading_reset(reading, limit, reading->plain[FIELD_RESET].values[0], false);
+	for (int i = FIELD_LIMIT; i <= FIELD_RESET; i++)
+		reading_values(reading, limit, (enum field_meaning)i, &reading->plain[i]);
 	if (limits->windowed)
 		limit->window_s = limits->policies[0].window_s;
 	else if (left->windowed)
@@ -382,6 +402,8 @@ static bool settle_limit(struct reading *reading, struct fields_limit *limit)
 	else if (limit->limit > 0 && limit->remaining == limit->limit &&
 		 limit->reset_s < limit->window_s)
 		reading->above_policy = true;
+	reading->whole |= !isnan(limit->remaining) && !isnan(limit->reset_s) &&
+			  !(slot->bad_limit && isnan(limit->limit));
 	return says_something(limit);
 }
 

@@ -34,6 +34,7 @@ struct reading_slot {
 	struct field_text prefix, rest, suffix; /* of its name */
 	bool firm;				/* its reset has a unit by its name: a twin */
 	bool negative;				/* its reset is a negative number */
+	bool bad_limit;				/* its limit is malformed */
 	bool verbatim;				/* its name keeps its case */
 };
 
@@ -56,6 +57,7 @@ struct reading {
 
 	/* what was met, for the verdict */
 	bool malformed, bad_wait, huge, unknown, unlimited, above_limit, above_policy, no_wait;
+	bool whole; /* a limit that a rate follows from, whatever is wrong with others */
 
 	/* large, and set up by reading_begin() as far as need be */
 	struct reading_slot slots[FIELDS_LIMITS_MAX]; /* beside out->limits; [0]: the plain limit */
@@ -90,6 +92,10 @@ struct reading_slot *reading_slot(struct reading *reading, const struct fields_l
 
 /* A reset, in seconds; `firm`: from a field whose unit is known by its name. */
 void reading_reset(struct reading *reading, struct fields_limit *limit, double seconds, bool firm);
+
+/* Of a list that is one limit's, the strictest value: as of lines that disagree. */
+void reading_values(struct reading *reading, struct fields_limit *limit, enum field_meaning meaning,
+		    const struct reading_list *list);
 
 void reading_policy(struct reading *reading, double quota, double window_s);
 

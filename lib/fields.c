@@ -170,17 +170,11 @@ static void merge_list(struct reading *reading, enum field_meaning meaning,
 	}
 }
 
-/* Of a limit by name: the strictest of its values. */
+/* Of a limit by name. */
 static void put_list(struct reading *reading, struct fields_limit *limit,
-		     enum field_meaning meaning, bool firm, const struct reading_list *list)
+		     enum field_meaning meaning, const struct reading_list *list)
 {
-	for (size_t i = 0; i < list->count; i++)
-		if (meaning == FIELD_LIMIT)
-			reading_put(reading, &limit->limit, list->values[i], KEEP_SMALLER);
-		else if (meaning == FIELD_REMAINING)
-			reading_put(reading, &limit->remaining, list->values[i], KEEP_SMALLER);
-		else
-			reading_reset(reading, limit, list->values[i], firm);
+	reading_values(reading, limit, meaning, list);
 	if (list->policy_count)
 		reading_put(reading, &limit->window_s, list->policies[0].window_s, KEEP_FIRST);
 }
@@ -193,19 +187,19 @@ static void read_counts(struct reading *reading, const struct field_name *name,
 	struct fields_limit *limit;
 	struct reading_list list;
 
-	if (!read_list(reading, meaning, name->unit, text, &list)) {
-		reading->malformed = true;
-		return;
-	}
 	limit = reading_limit(reading, name);
 	if (!limit)
 		return;
-	if (meaning == FIELD_RESET && list.values[0] < 0)
+	if (!read_list(reading, meaning, name->unit, text, &list)) {
+		reading->malformed = true;
+		reading_slot(reading, limit)->bad_limit |= meaning == FIELD_LIMIT;
+	} else if (meaning == FIELD_RESET && list.values[0] < 0) {
 		reading_slot(reading, limit)->negative = true;
-	else if (name->listed)
-		put_list(reading, limit, meaning, false, &list);
-	else if (!reading->filling || !reading->plain[meaning].count)
+	} else if (name->listed) {
+		put_list(reading, limit, meaning, &list);
+	} else if (!reading->filling || !reading->plain[meaning].count) {
 		merge_list(reading, meaning, &list);
+	}
 }
 
 /* A reset whose unit is known by its name; or the next moment at which a request passes. */
@@ -721,23 +715,13 @@ static enum fields_action conclude_wait(const struct reading *reading)
 	return conclude(out, FIELDS_USE, FIELDS_CAUSE_RETRY_AFTER);
 }
 
-/* Whether there is a limit that a rate follows from, whatever else could not be read. */
-static bool has_whole(const struct fields_verdict *out)
-{
-	for (size_t i = 0; i < out->count; i++)
-		if (!isnan(out->limits[i].remaining) && !isnan(out->limits[i].reset_s))
-			return true;
-	return false;
-}
-
 static enum fields_action conclude_limits(const struct reading *reading)
 {
 	struct fields_verdict *out = reading->out;
-	bool whole = has_whole(out);
 
-	if (reading->malformed && !whole)
+	if (reading->malformed && !reading->whole)
 		return conclude(out, FIELDS_IGNORE, FIELDS_CAUSE_MALFORMED);
-	if (reading->unknown && !whole)
+	if (reading->unknown && !reading->whole)
 		return conclude(out, FIELDS_IGNORE, FIELDS_CAUSE_UNKNOWN);
 	if (reading->huge)
 		return conclude(out, FIELDS_CAP, FIELDS_CAUSE_HUGE);

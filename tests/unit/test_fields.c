@@ -603,7 +603,24 @@ static const struct row {
 	 "use; user: limit 100 left 7 window 60 reset 2 key a; user: left 3 key b"},
 	{"draft -10: bytes, and a key that does not print", 200, NOW, NULL,
 	 "RateLimit-Policy: \"peruser\";q=65535;qu=\"content-bytes\";w=10;pk=:sdfjLJUOUH==:",
-	 "use; limit 65535 window 10 of peruser in content-bytes key %B1%D7%E3,%95%0EP"},
+	 "use; limit 65535 window 10 of peruser in content-bytes key sdfjLJUOUH=="},
+	{"draft -10: a key of the policy is not the response's", 200, NOW, NULL,
+	 "RateLimit-Policy: \"10-in-1sec\"; q=10; w=1; pk=:ZjRmNTQ5ZmY=:\n"
+	 "RateLimit: \"10-in-1sec\"; r=9; t=1",
+	 "use; limit 10 left 9 window 1 reset 1 of 10-in-1sec"},
+	{"draft -10: policies alone", 200, NOW, NULL,
+	 "RateLimit-Policy: \"burst\";q=100;w=60,\"daily\";q=1000;w=86400",
+	 "use; burst: limit 100 window 60; daily: limit 1000 window 86400"},
+	{"draft -10: what is open at once, without a window", 200, NOW, NULL,
+	 "RateLimit-Policy: \"conc\";q=10;qu=\"concurrent-requests\"\n"
+	 "RateLimit: \"conc\";r=3",
+	 "use; limit 10 left 3 of conc in concurrent-requests"},
+	{"draft -10: a time that is no delay", 200, NOW, NULL, "RateLimit: \"a\";r=9;t=1700000030",
+	 "use; left 9 reset 1700000030 of a"},
+	{"draft -10: a full quota beside a sooner reset of a quota that is used", 200, NOW, NULL,
+	 "RateLimit-Policy: \"a\";q=1200;w=300\n"
+	 "RateLimit: \"a\";r=1199;t=1",
+	 "use; limit 1200 left 1199 window 300 reset 1 of a"},
 	{"draft -10: parameters of another kind", 200, NOW, NULL,
 	 "RateLimit-Policy: \"a\";q=1.5, \"b\";q=5;qu=token, \"c\";q=5;pk=\"text\", 7, (1 2), "
 	 "\"d\";w=5, \"e\";q=9;w=3\n"
@@ -654,6 +671,37 @@ static const struct row {
 	 "X-RateLimit-Remaining: 5\n"
 	 "X-RateLimit-Reset: 3",
 	 "use; left 5 reset 3"},
+	{"a limit that is no number spoils what stands beside it", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 0x64\n"
+	 "X-RateLimit-Remaining: 80\n"
+	 "X-RateLimit-Reset: 30",
+	 "ignore; left 80 reset 30"},
+	{"unless another line says it", 200, NOW, NULL,
+	 "X-RateLimit-Limit: unlimited\n"
+	 "X-RateLimit-Remaining: 80\n"
+	 "X-RateLimit-Reset: 30\n"
+	 "RateLimit-Limit: 100",
+	 "use; limit 100 left 80 reset 30"},
+	{"but not another limit", 200, NOW, NULL,
+	 "X-RateLimit-Limit-Requests: many\n"
+	 "X-RateLimit-Remaining-Requests: 80\n"
+	 "X-RateLimit-Reset-Requests: 3s\n"
+	 "X-RateLimit-Limit-Tokens: 100\n"
+	 "X-RateLimit-Remaining-Tokens: 7\n"
+	 "X-RateLimit-Reset-Tokens: 1m",
+	 "use; requests: left 80 reset 3; tokens: limit 100 left 7 reset 60"},
+	{"what was used is beside the point", 200, NOW, NULL,
+	 "X-RateLimit-Used: many\n"
+	 "X-RateLimit-Remaining: 80\n"
+	 "X-RateLimit-Reset: 30",
+	 "use; left 80 reset 30"},
+	{"a window by name, and no number", 200, NOW, NULL, "X-RateLimit-Limit-Tokens-Minute: many",
+	 "ignore; tokens: window 60"},
+	{"a word in the midst of limits side by side", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 1, many\n"
+	 "X-RateLimit-Remaining: 0, 1977\n"
+	 "X-RateLimit-Reset: 1, 389223",
+	 "ignore; 1: left 0 reset 1; 2: left 1977 reset 389223"},
 	{"Retry-After 0", 429, NOW, NULL, "Retry-After: 0", "floor wait 0"},
 	{"Retry-After 0.000", 503, NOW, NULL, "Retry-After: 0.000", "floor wait 0"},
 	{"Retry-After, octal to some", 429, NOW, NULL, "Retry-After: 010", "use wait 10"},
@@ -680,6 +728,26 @@ static const struct row {
 	{"Retry-After on lines that a proxy joined", 429, NOW, NULL, "Retry-After: 5, x, 7",
 	 "use wait 7"},
 	{"Retry-After with thousands", 429, NOW, NULL, "Retry-After: 1,000", "ignore"},
+	{"Retry-After with other thousands", 429, NOW, NULL, "Retry-After: 1_000", "ignore"},
+	{"Retry-After in quotes", 429, NOW, NULL, "Retry-After: \"30\"", "ignore"},
+	{"Retry-After in digits of another script", 429, NOW, NULL,
+	 "Retry-After: \357\274\223\357\274\220", "ignore"},
+	{"Retry-After without what is before its point", 429, NOW, NULL, "Retry-After: .5",
+	 "ignore"},
+	{"Retry-After as RFC 3339", 429, NOW, NULL, "Retry-After: 2023-11-14T22:14:20Z", "ignore"},
+	{"Retry-After on a day that is none", 429, NOW, NULL,
+	 "Retry-After: Tue, 31 Nov 2023 22:13:50 GMT", "ignore"},
+	{"Retry-After without a zone", 429, NOW, NULL, "Retry-After: Tue, 14 Nov 2023 22:13:50",
+	 "ignore"},
+	{"Retry-After as seconds since 1970", 429, NOW, NULL, "Retry-After: 1700000060",
+	 "cap wait 1700000060"},
+	{"Retry-After on a redirection", 301, NOW, NULL, "Retry-After: 5", "use wait 5"},
+	{"Retry-After 0 on a success", 200, NOW, NULL, "Retry-After: 0",
+	 "ignore_retry_after_on_2xx wait 0"},
+	{"Retry-After in seconds, its milliseconds malformed", 429, NOW, NULL,
+	 "Retry-After-Ms: soon\n"
+	 "Retry-After: 3",
+	 "use wait 3"},
 	{"Retry-After below 0", 429, NOW, NULL, "Retry-After: -5", "ignore"},
 	{"Retry-After below 0, by nothing", 429, NOW, NULL, "Retry-After: -0", "ignore"},
 	{"Retry-After in milliseconds below 0", 429, NOW, NULL, "Retry-After-Ms: -5", "ignore"},
@@ -770,6 +838,29 @@ static const struct row {
 	 "X-RateLimit-Remaining: 80,80\n"
 	 "X-RateLimit-Reset: 30,30",
 	 "use; limit 100 left 80 reset 30"},
+	{"lines that disagree, joined", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 100\n"
+	 "X-RateLimit-Remaining: 80, 5\n"
+	 "X-RateLimit-Reset: 30",
+	 "use; limit 100 left 5 reset 30"},
+	{"lines that disagree on what remains, all of them joined", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 100, 100\n"
+	 "X-RateLimit-Remaining: 80, 5\n"
+	 "X-RateLimit-Reset: 30, 30",
+	 "use; limit 100 left 5 reset 30"},
+	{"two limits of one size", 429, NOW, NULL,
+	 "X-RateLimit-Limit: 5, 5\n"
+	 "X-RateLimit-Remaining: 5, 0\n"
+	 "X-RateLimit-Reset: 1, 3600",
+	 "use; 1: limit 5 left 5 reset 1; 2: limit 5 left 0 reset 3600"},
+	{"limits told apart by what remains alone", 200, NOW, NULL,
+	 "X-RateLimit-Remaining: 5, 900\n"
+	 "X-RateLimit-Policy: 5;w=1, 1000;w=3600",
+	 "use; 1: left 5 window 1; 2: left 900 window 3600"},
+	{"a reset below 0 in a list", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 1, 2\n"
+	 "X-RateLimit-Reset: 30, -5",
+	 "ignore; 1: limit 1; 2: limit 2"},
 	{"not thousands, but two limits", 200, NOW, NULL,
 	 "X-RateLimit-Limit: 1,2000\n"
 	 "X-RateLimit-Remaining: 1, 200",
@@ -915,7 +1006,8 @@ static const struct row {
 	 "\"a\";r=5;pk=:"
 	 "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhY"
 	 "WFhYWFhYWFh:",
-	 "use; left 5 of a key aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
+	 "use; left 5 of a key "
+	 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
 };
 
 static const char *read_text(const char *headers, size_t bytes, int status, double captured_at,
@@ -1031,6 +1123,64 @@ static void defect10_remaining_is_bounded(void **state)
 	expect_read(200, NOW,
 		    "RateLimit-Policy: \"p\";q=10000;w=1000\nRateLimit: \"p\";r=10000;t=10",
 		    "cap; limit 10000 left 10000 window 1000 reset 10 of p");
+}
+
+/* ---- units ---- */
+
+/* A reset in whatever unit, by names that services have for all of them. */
+static void test_units(void **state)
+{
+	static const char *const names[] = {
+		"X-RateLimit-Reset",	    "RateLimit-Reset",
+		"x-rate-limit-reset",	    "X-RATELIMIT-RESET",
+		"x-ratelimit-reset-tokens", "x-ratelimit-tokens-reset",
+		"rate-limit-reset",	    "x-ratelimit-reset-tokens-minute",
+		"ratelimit-tokens-reset",   "anthropic-ratelimit-tokens-reset",
+	};
+	static const struct {
+		const char *value;
+		double seconds;
+	} values[] = {
+		{"60", 60},
+		{"0.5", 0.5},
+		{"2592000", 2592000},
+		{"999999999", 999999999},
+		{"1700000060", 60},
+		{"1700000000.25", 0.25},
+		{"1699999999", 0},
+		{"1699913601", 0},
+		{"1000000000", 0},
+		{"1700000060000", 60},
+		{"1700000000250", 0.25},
+		{"1699999999999", 0},
+		{"1700000060000000", 60},
+		{"1m0s", 60},
+		{"2m59.56s", 179.56},
+		{"370ms", 0.37},
+		{"2023-11-14T22:14:20Z", 60},
+		{"2023-11-14T22:14Z", 40},
+		{"2023-11-14T22:13:20.2500000Z", 0.25},
+		{"2023-11-15T00:14:20+02:00", 60},
+		{"Tue, 14 Nov 2023 22:14:20 GMT", 60},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		for (size_t j = 0; j < sizeof(values) / sizeof(values[0]); j++) {
+			const struct fields_header header = {names[i], strlen(names[i]),
+							     values[j].value,
+							     strlen(values[j].value)};
+			const struct fields_response response = {
+				.status = 200, .headers = &header, .count = 1, .captured_at = NOW};
+			struct fields_verdict verdict;
+
+			fields_read(&response, &verdict);
+			if (verdict.count != 1 ||
+			    fabs(verdict.limits[0].reset_s - values[j].seconds) > 1e-6)
+				fail_msg("%s: %s", names[i], values[j].value);
+			assert_int_equal(verdict.action,
+					 values[j].seconds > 0 ? FIELDS_USE : FIELDS_FLOOR);
+		}
 }
 
 /* ---- bytes ---- */
@@ -1159,6 +1309,69 @@ static void test_no_number_is_poison(void **state)
 			for (const struct field_row *row = profile->own; row && row->field; row++)
 				expect_no_poison(profile, row, values[j]);
 		}
+}
+
+/* Several fields of a response, drawn from names and values that meet in all sorts of ways. */
+static void test_no_response_is_poison(void **state)
+{
+	static const char *const names[] = {
+		"x-ratelimit-limit",
+		"x-ratelimit-remaining",
+		"x-ratelimit-reset",
+		"ratelimit-limit",
+		"ratelimit-remaining",
+		"x-ratelimit-reset-after",
+		"x-ratelimit-policy",
+		"x-ratelimit-limit-tokens-minute",
+		"x-ratelimit-tokens-reset",
+		"x-ratelimit-remaining-tokens",
+		"ratelimit-policy",
+		"ratelimit",
+		"llm_provider-x-ratelimit-reset",
+		"zendesk-ratelimit-a",
+		"retry-after",
+		"x-ratelimit-used",
+		"date",
+	};
+	static const char *const values[] = {
+		"5",
+		"-1",
+		"1, 2000",
+		"-1, 5, -7",
+		"30, -5",
+		"100, 100;w=60",
+		"1;w=1, 2;w=2",
+		"99999999999999999999",
+		"1, 99999999999999999999",
+		"1700000060",
+		"1.5s, -3",
+		"Thu, 01 Jan 1970 00:00:00 GMT",
+		"\"a\";r=5;t=1;q=3;w=2, \"b\";r=9;q=1",
+		"limit=-1, remaining=3, reset=9",
+		"total=-1; remaining=5; resets=-1",
+		"0",
+	};
+	struct fields_header headers[6];
+	struct fields_verdict verdict;
+	uint32_t random = 1;
+
+	(void)state;
+	for (int i = 0; i < 100000; i++) {
+		struct fields_response response = {
+			.status = i % 2 ? 429 : 200, .headers = headers, .captured_at = NOW};
+
+		for (; response.count < 6; response.count++) {
+			const char *name, *value;
+
+			random = random * 1664525 + 1013904223;
+			name = names[(random >> 16) % (sizeof(names) / sizeof(names[0]))];
+			value = values[(random >> 24) % (sizeof(values) / sizeof(values[0]))];
+			headers[response.count] =
+				(struct fields_header){name, strlen(name), value, strlen(value)};
+		}
+		fields_read(&response, &verdict);
+		expect_all_sane(&verdict);
+	}
 }
 
 /* The caller's clock is not trusted either. */
@@ -1743,8 +1956,10 @@ int main(void)
 		cmocka_unit_test(defect8_retry_after),
 		cmocka_unit_test(defect9_units),
 		cmocka_unit_test(defect10_remaining_is_bounded),
+		cmocka_unit_test(test_units),
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_no_number_is_poison),
+		cmocka_unit_test(test_no_response_is_poison),
 		cmocka_unit_test(test_clocks),
 		cmocka_unit_test(test_long_wait_is_the_callers),
 		cmocka_unit_test(test_many_limits),
