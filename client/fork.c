@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "permits.h"
+
 static pthread_mutex_t watch_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t watch_once = PTHREAD_ONCE_INIT;
 static struct weir *watched;
@@ -40,7 +42,15 @@ static void reopen_all(struct weir *weir)
 		if (at->segment.state_fd >= 0)
 			members_reopen(&at->segment);
 		at->slot = MEMBER_NONE;
+
+		/* relaxed: the fork mark is released after it, in fork_rejoin(); and the child has
+		 * one thread so far */
+		uint64_t owner = atomic_exchange_explicit(&at->owner, 0, memory_order_relaxed);
+
+		if (owner)
+			atomic_store_explicit(&at->parent, owner, memory_order_relaxed);
 	}
+	weir->in_line = NULL; /* threads that the child does not have */
 	weir->reopened = true;
 }
 
@@ -97,6 +107,21 @@ void fork_unwatch(struct weir *weir)
 	weir->fork_mark = NULL;
 }
 
+void attachment_own(struct attachment *at, int64_t slot)
+{
+	/* relaxed, the generation: this process wrote it, in members_join() */
+	uint64_t owner =
+		slot < 0 ? 0
+			 : permit_owner((uint32_t)slot,
+					atomic_load_explicit(&at->segment.members[slot].generation,
+							     memory_order_relaxed));
+
+	/* limits hold without a slot: it only cannot be listed */
+	at->slot = slot < 0 ? MEMBER_NONE : (uint32_t)slot;
+	/* release: pairs with the acquire in permits.c */
+	atomic_store_explicit(&at->owner, owner, memory_order_release);
+}
+
 void fork_rejoin(struct weir *weir)
 {
 	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_relaxed);
@@ -110,8 +135,9 @@ void fork_rejoin(struct weir *weir)
 	segment_demote(&at->segment);
 	if (at->segment.state_fd >= 0)
 		slot = members_join(&at->segment);
-	/* limits hold without a slot: it only cannot be listed */
-	at->slot = slot < 0 ? MEMBER_NONE : (uint32_t)slot;
-	atomic_store_explicit(weir->fork_mark, 1, memory_order_relaxed);
+	attachment_own(at, slot);
+	/* release: who sees the mark sees whose permits he takes; pairs with the acquire in
+	 * permits.c */
+	atomic_store_explicit(weir->fork_mark, 1, memory_order_release);
 	weir_report(weir, WEIR_EVENT_REJOIN, slot < 0 ? (int)slot : 0, NULL, 0);
 }

@@ -30,8 +30,13 @@ struct attachment {
 	struct segment predecessor; /* mapped while its marks are being moved here */
 	bool has_predecessor;	    /* under the handle's mutex */
 	uint32_t slot;		    /* of this process, or MEMBER_NONE */
+	_Atomic uint64_t owner;	    /* permits.h: of what this process takes; 0 without a slot */
+	_Atomic uint64_t parent;    /* that of the process that forked this one */
 	struct attachment *previous;
 };
+
+/* A thread in line for a permit: permits.c. */
+struct in_line;
 
 struct weir {
 	struct attachment *_Atomic current;
@@ -45,6 +50,8 @@ struct weir {
 	uint64_t follow_after_ns; /* a retired pair without a successor: when to look again */
 	bool reopened;		  /* the fork handler has replaced the inherited descriptors */
 	struct weir *next;	  /* all handles of the process, for the fork handlers */
+	struct in_line *in_line;  /* threads that wait for permits, the last one to come first */
+	uint64_t dead_after_ns;	  /* when to look for dead holders of permits again */
 };
 
 /* What a call needs is at hand here; the rest is behind `attachment`. */
@@ -97,6 +104,9 @@ void fork_unwatch(struct weir *weir);
 
 /* A forked child's first call: becomes a member of its own. Under the mutex. */
 void fork_rejoin(struct weir *weir);
+
+/* Takes note of the slot that an attachment has now. Under the mutex. */
+void attachment_own(struct attachment *at, int64_t slot);
 
 /* ---- endpoint.c ---- */
 
@@ -329,6 +339,9 @@ uint64_t ticks_left(const struct segment *segment, uint64_t deadline);
 uint64_t ticks_to_ns(const struct segment *segment, uint64_t ticks);
 
 /* ---- reservation.c ---- */
+
+/* The attachment of that pair, if this handle has ever followed it; NULL. */
+struct attachment *attachment_of(struct weir *weir, uint64_t pair);
 
 void place_take(const struct attempt *attempt, struct place_in_line *out);
 

@@ -78,6 +78,8 @@ static int host_make(struct weir *weir, const struct config *config, enum weir_c
 		.members = config->members,
 		.clock = config->clock ? config->clock : clock_of(clock),
 		.group = (gid_t)-1,
+		.permits = config->permits,
+		.waiters = config->waiters,
 	};
 	int status = segment_create_private(&at->segment, &shape);
 
@@ -86,7 +88,7 @@ static int host_make(struct weir *weir, const struct config *config, enum weir_c
 	if (status == 0) {
 		int64_t slot = members_join(&at->segment);
 
-		at->slot = slot < 0 ? MEMBER_NONE : (uint32_t)slot;
+		attachment_own(at, slot);
 		status = slot < 0 ? (int)slot : 0;
 	}
 	return status;
@@ -198,7 +200,7 @@ static const char *apply_settings(struct terms *terms, const char *settings, boo
 	return fault;
 }
 
-static const char *terms_update(struct terms *terms, const struct update *update)
+static const char *terms_update(struct terms *terms, const struct update *update, bool is_default)
 {
 	const struct terms from = *terms;
 	bool burst_given = update->burst != NULL;
@@ -211,6 +213,8 @@ static const char *terms_update(struct terms *terms, const struct update *update
 		fault = apply_settings(terms, update->settings, &burst_given, &initial_given);
 	if (!fault)
 		fault = config_update_terms(terms, &from, burst_given, initial_given);
+	if (!fault && is_default)
+		fault = config_check_default(terms);
 	if (fault && update->message)
 		snprintf(update->message, update->message_bytes, "%s", fault);
 	return fault;
@@ -259,7 +263,7 @@ static int64_t update_locked(struct weir *weir, const char *name, const struct u
 	if (from < 0)
 		return from;
 	line_read_terms(&segment->rows[from], &terms, &author, &changed_ns);
-	if (terms_update(&terms, update))
+	if (terms_update(&terms, update, row >= 0 && row == names_default_row(segment)))
 		return WEIR_EVALUE;
 	author = (struct terms_author){ORIGIN_OPERATOR, getuid()};
 	if (row < 0)

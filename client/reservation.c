@@ -43,21 +43,21 @@ static void place_store(struct weir_reservation *reservation, const struct place
 	memcpy(reservation, place, sizeof(*place));
 }
 
-static const struct segment *segment_of_pair(struct weir *weir, uint64_t pair)
+struct attachment *attachment_of(struct weir *weir, uint64_t pair)
 {
 	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_acquire);
 
-	for (; at; at = at->previous)
-		if (at->segment.pair == pair)
-			return &at->segment;
-	return NULL;
+	while (at && at->segment.pair != pair)
+		at = at->previous;
+	return at;
 }
 
 /* The place's mark has moved: translate, unless what happened meanwhile voids the place. */
 static int place_move(struct weir_endpoint *endpoint, struct place_in_line *place,
 		      struct binding *to)
 {
-	const struct segment *from = segment_of_pair(endpoint->weir, place->pair);
+	const struct attachment *at = attachment_of(endpoint->weir, place->pair);
+	const struct segment *from = at ? &at->segment : NULL;
 	const struct segment *segment = &to->attachment->segment;
 	struct line line;
 

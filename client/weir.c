@@ -81,7 +81,7 @@ static int attachment_open(struct weir *weir, bool follows, struct attachment **
 		free(at);
 		return (int)slot;
 	}
-	at->slot = (uint32_t)slot;
+	attachment_own(at, slot == MEMBER_NONE ? -1 : slot);
 	*out = at;
 	return 0;
 }

@@ -132,6 +132,9 @@ const char *draw_refusal(const struct draw *draw, char out[DRAW_SENTENCE_BYTES])
 			 draw->class_name ? ", or that is more than ever is left for class " : "",
 			 draw->class_name ? draw->class_name : "");
 		break;
+	case WEIR_REASON_PERMIT:
+		snprintf(out, DRAW_SENTENCE_BYTES, "no permit is free");
+		break;
 	case WEIR_REASON_NONE:
 	case WEIR_REASON_LEVEL:
 	case WEIR_REASON_FAULT:
@@ -168,6 +171,8 @@ const char *draw_reason(int32_t reason)
 		return "queue";
 	case WEIR_REASON_FAULT:
 		return "fault";
+	case WEIR_REASON_PERMIT:
+		return "permit";
 	case WEIR_REASON_HEADROOM:
 		return "headroom";
 	case WEIR_REASON_TURN:

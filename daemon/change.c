@@ -322,19 +322,23 @@ static int grow(struct instance *instance, const struct config *next, const char
 	int error;
 
 	if (next->endpoints <= shape.rows && next->names <= shape.names &&
-	    next->members <= shape.members)
+	    next->members <= shape.members && next->permits <= shape.permits &&
+	    next->waiters <= shape.waiters)
 		return 0;
 	shape.rows = larger(shape.rows, next->endpoints);
 	shape.names = larger(shape.names, next->names);
 	shape.members = larger(shape.members, next->members);
+	shape.permits = larger(shape.permits, next->permits);
+	shape.waiters = larger(shape.waiters, next->waiters);
 	error = instance_succeed(instance, &shape, NULL);
 	if (error < 0)
 		change_say(reply, LOG_ERROR, by, "a larger pair of objects could not be made: %s",
 			   weir_strerror(error));
 	else
 		change_say(reply, LOG_INFO, by,
-			   "endpoints %u, names %u, members %u: a larger pair of objects",
-			   shape.rows, shape.names, shape.members);
+			   "endpoints %u, names %u, members %u, permits %u, waiters %u: a larger "
+			   "pair of objects",
+			   shape.rows, shape.names, shape.members, shape.permits, shape.waiters);
 	return error;
 }
 

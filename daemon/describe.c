@@ -54,6 +54,15 @@ static char *max_wait_text(uint64_t ns, char out[VALUE_TEXT_BYTES])
 	return out;
 }
 
+static char *concurrency_text(uint64_t concurrency, char out[VALUE_TEXT_BYTES])
+{
+	if (concurrency == TERMS_NO_LIMIT)
+		snprintf(out, VALUE_TEXT_BYTES, "unlimited");
+	else
+		snprintf(out, VALUE_TEXT_BYTES, "%llu", (unsigned long long)concurrency - 1);
+	return out;
+}
+
 /* "50/s, burst 100", or "none" */
 static char *beside_text(const struct shadow_terms *beside, char out[2 * VALUE_TEXT_BYTES])
 {
@@ -90,6 +99,10 @@ char *describe_terms(const struct terms *terms, char out[DESCRIBE_TERMS_BYTES])
 		list_add(&list, "window %s", value_window_text(&terms->window, text));
 	if (terms->max_wait_ns)
 		list_add(&list, "max_wait %s", max_wait_text(terms->max_wait_ns, text));
+	if (terms->concurrency)
+		list_add(&list, "concurrency %s", concurrency_text(terms->concurrency, text));
+	if (terms->max_hold_ns)
+		list_add(&list, "max_hold %s", max_wait_text(terms->max_hold_ns, text));
 	if (terms->shadow)
 		list_add(&list, "shadow");
 	if (terms->beside.period_ns)
@@ -116,11 +129,15 @@ static void list_add_class(struct list *list, uint64_t number, uint64_t was, uin
 			now ? class_leave_text(now, to) : "none");
 }
 
-/* Shadows, and classes that were there or are. */
+/* Permits, shadows, and classes that were there or are. */
 static void list_add_extras(struct list *list, const struct terms *was, const struct terms *now)
 {
 	char from[2 * VALUE_TEXT_BYTES], to[2 * VALUE_TEXT_BYTES];
 
+	list_add_change(list, "concurrency", concurrency_text(was->concurrency, from),
+			concurrency_text(now->concurrency, to));
+	list_add_change(list, "max_hold", max_wait_text(was->max_hold_ns, from),
+			max_wait_text(now->max_hold_ns, to));
 	list_add_change(list, "shadow", was->shadow ? "yes" : "no", now->shadow ? "yes" : "no");
 	list_add_change(list, "shadow limit", beside_text(&was->beside, from),
 			beside_text(&now->beside, to));

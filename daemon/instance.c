@@ -15,6 +15,7 @@
 #include "members.h"
 #include "move.h"
 #include "names.h"
+#include "permit_chain.h"
 #include "time_source.h"
 #include "weir.h"
 
@@ -29,6 +30,8 @@ struct segment_shape instance_wanted_shape(const struct instance *instance,
 		.members = config->members,
 		.clock = config->clock ? config->clock : time_source_best(),
 		.group = instance->group,
+		.permits = config->permits,
+		.waiters = config->waiters,
 	};
 }
 
@@ -40,12 +43,17 @@ struct segment_shape instance_shape(const struct instance *instance)
 		.members = instance->segment.member_count,
 		.clock = instance->segment.time.kind,
 		.group = instance->group,
+		.permits = instance->segment.block_count * LAYOUT_BLOCK_PERMITS,
+		.waiters = instance->segment.waiter_count,
 	};
 }
 
 static bool same_capacities(const struct segment_shape *a, const struct segment_shape *b)
 {
-	return a->rows == b->rows && a->names == b->names && a->members == b->members;
+	return a->rows == b->rows && a->names == b->names && a->members == b->members &&
+	       a->waiters == b->waiters &&
+	       (a->permits + LAYOUT_BLOCK_PERMITS - 1) / LAYOUT_BLOCK_PERMITS ==
+		       (b->permits + LAYOUT_BLOCK_PERMITS - 1) / LAYOUT_BLOCK_PERMITS;
 }
 
 /* relaxed: this process alone writes rows */
@@ -296,8 +304,10 @@ static int adopt(struct instance *instance)
 	error = instance_succeed(instance, &wanted, NULL);
 	if (error < 0)
 		log_line(LOG_WARNING,
-			 "the capacities stay: endpoints %u, names %u, members %u (%s)",
-			 present.rows, present.names, present.members, weir_strerror(error));
+			 "the capacities stay: endpoints %u, names %u, members %u, permits %u, "
+			 "waiters %u (%s)",
+			 present.rows, present.names, present.members, present.permits,
+			 present.waiters, weir_strerror(error));
 	return 0;
 }
 
@@ -440,9 +450,15 @@ int instance_succeed(struct instance *instance, const struct segment_shape *shap
 		return error;
 	FAULT_POINT(daemon_prepare);
 	error = move_prepare(&old, &next, instead);
+	/* permits do not move: from here on none is held, nor given, until the new pair has the
+	 * name, or that was not to be */
+	if (error == 0)
+		error = permit_chain_close(&old);
 	if (error == 0) {
 		FAULT_POINT(daemon_reveal);
 		error = segment_reveal(&next, &instance->place);
+		if (error < 0)
+			permit_chain_reopen(&old);
 	}
 	if (error < 0) {
 		segment_detach(&next);
@@ -464,8 +480,9 @@ int instance_succeed(struct instance *instance, const struct segment_shape *shap
 	FAULT_POINT(daemon_forget);
 	segment_forget_old(&instance->place);
 	log_line(LOG_INFO,
-		 "a new pair of objects: endpoints %u, names %u, members %u; levels moved",
-		 shape->rows, shape->names, shape->members);
+		 "a new pair of objects: endpoints %u, names %u, members %u, permits %u, waiters "
+		 "%u; levels moved",
+		 shape->rows, shape->names, shape->members, shape->permits, shape->waiters);
 	return 0;
 }
 

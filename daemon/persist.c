@@ -211,6 +211,7 @@ static uint64_t mix(uint64_t hash, uint64_t word)
 /* Shadows and classes. */
 static uint64_t mix_extras(uint64_t hash, const struct terms *terms)
 {
+	hash = mix(mix(hash, terms->concurrency), terms->max_hold_ns);
 	hash = mix(hash, terms->shadow);
 	hash = mix(hash, terms->beside.rate_micro);
 	hash = mix(hash, terms->beside.period_ns);

@@ -39,6 +39,7 @@ static bool terms_equal(const struct terms *a, const struct terms *b)
 	return a->rate_micro == b->rate_micro && a->period_ns == b->period_ns &&
 	       a->burst_micro == b->burst_micro && a->initial_micro == b->initial_micro &&
 	       a->max_wait_ns == b->max_wait_ns && window_terms_equal(&a->window, &b->window) &&
+	       a->concurrency == b->concurrency && a->max_hold_ns == b->max_hold_ns &&
 	       a->shadow == b->shadow && shadow_terms_equal(&a->beside, &b->beside) &&
 	       memcmp(a->classes, b->classes, sizeof(a->classes)) == 0;
 }

@@ -59,11 +59,17 @@ static void set_row(struct task *task, uint32_t row)
 	const struct segment *segment = &task->instance->segment;
 	struct terms was = instance_terms(task->instance, row), now;
 	char name[DESCRIBE_RULE_BYTES], text[DESCRIBE_TERMS_BYTES];
+	const char *wrong;
 	struct rule rule;
 	int64_t changed;
 
 	if (!control_terms(&now, task->reply, &was, task->request))
 		return;
+	wrong = row_kind(segment, row) == ROW_DEFAULT ? config_check_default(&now) : NULL;
+	if (wrong) {
+		control_answer(task->reply, WEIR_EVALUE, "%s", wrong);
+		return;
+	}
 	row_name(segment, row, name);
 	FAULT_POINT(daemon_set);
 	rule = (struct rule){.kind = row_kind(segment, row),

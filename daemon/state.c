@@ -204,6 +204,10 @@ static void add_rule(struct state_text *out, const struct state_record *record)
 	add(out, " initial=%s", value_tokens_text(record->terms.initial_micro, initial));
 	if (record->terms.max_wait_ns)
 		add(out, " max_wait=%s", value_duration_text(record->terms.max_wait_ns, max_wait));
+	if (record->terms.concurrency)
+		add(out, " concurrency=%llu", (unsigned long long)record->terms.concurrency - 1);
+	if (record->terms.max_hold_ns)
+		add(out, " max_hold=%s", value_duration_text(record->terms.max_hold_ns, max_wait));
 	add_shadows(out, &record->terms);
 	add_classes(out, &record->terms);
 	add(out, " uid=%llu", (unsigned long long)record->uid);
@@ -460,11 +464,14 @@ enum field {
 	FIELD_SHADOW_RATE = 1u << 11,
 	FIELD_SHADOW_BURST = 1u << 12,
 	FIELD_CLASSES = 1u << 13,
+	FIELD_CONCURRENCY = 1u << 14,
+	FIELD_MAX_HOLD = 1u << 15,
 };
 
 static const char *const field_words[] = {
-	"rate", "burst",  "used",   "closed", "initial",     "max_wait",     "uid",
-	"name", "window", "renews", "shadow", "shadow_rate", "shadow_burst", "classes",
+	"rate",		"burst",   "used",	  "closed",   "initial", "max_wait",
+	"uid",		"name",	   "window",	  "renews",   "shadow",	 "shadow_rate",
+	"shadow_burst", "classes", "concurrency", "max_hold",
 };
 
 static const unsigned field_needed[] = {
@@ -479,7 +486,7 @@ static const unsigned field_allowed[] = {
 	[STATE_NAME] = FIELD_CLOSED | FIELD_WINDOW | FIELD_RENEWS,
 	[STATE_REST] = FIELD_CLOSED | FIELD_WINDOW | FIELD_RENEWS,
 	[STATE_OPERATOR] = FIELD_MAX_WAIT | FIELD_WINDOW | FIELD_SHADOW | FIELD_SHADOW_RATE |
-			   FIELD_SHADOW_BURST | FIELD_CLASSES,
+			   FIELD_SHADOW_BURST | FIELD_CLASSES | FIELD_CONCURRENCY | FIELD_MAX_HOLD,
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -568,6 +575,8 @@ static bool take_field(struct state_record *record, enum field field, const char
 	case FIELD_SHADOW:
 	case FIELD_SHADOW_RATE:
 	case FIELD_SHADOW_BURST:
+	case FIELD_CONCURRENCY:
+	case FIELD_MAX_HOLD:
 		return !config_set_term(&record->terms, word, value);
 	case FIELD_CLASSES:
 		return take_classes(&record->terms, value);

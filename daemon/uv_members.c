@@ -2,7 +2,6 @@
 #include "uv_members.h"
 
 #include <stdbool.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,9 @@
 
 #include "log.h"
 #include "members.h"
+#include "permit_chain.h"
+#include "permits.h"
+#include "value.h"
 
 /* A pidfd in the loop. It lives until libuv has let go of it, which may be after its slot. */
 struct watcher {
@@ -195,6 +197,112 @@ static bool follow_pair(struct uv_members *members)
 	return true;
 }
 
+/* ---- permits ---- */
+
+/* Who holds one has a pidfd, or else the test of the lock has to do at once. */
+static void on_holder(void *context, const struct permit_held *held)
+{
+	struct uv_members *members = context;
+
+	if (held->member >= members->count)
+		return;
+	look(members, held->member);
+	if (!members->watched[held->member].watcher)
+		test_slot(members, held->member);
+}
+
+/* Who is first in line keeps others from what is free. */
+static void look_at_first(struct uv_members *members, const struct rule_row *row)
+{
+	const struct segment *segment = &members->instance->segment;
+	struct permit_chain chain;
+	struct line_first first;
+
+	if (chain_read(segment, row, &chain) == PERMIT_TAKEN &&
+	    line_find_first(segment, chain.head, &first))
+		on_holder(members, &(struct permit_held){.member = first.member});
+}
+
+struct strike {
+	const struct segment *segment;
+	const struct rule_row *row;
+};
+
+static void on_struck(void *context, const struct permit_held *held)
+{
+	const struct strike *strike = context;
+	struct member_info info = {0};
+	struct line clock;
+	char text[LAYOUT_TEXT_BYTES], who[96], age[VALUE_TEXT_BYTES], most[VALUE_TEXT_BYTES];
+	struct terms_author author;
+	struct terms terms;
+	uint64_t changed_ns;
+
+	if (held->member < strike->segment->member_count)
+		members_look(strike->segment, held->member, &info);
+	describe(&info, held->member, who, sizeof(who));
+	segment_text(strike->row->text, text);
+	line_read_terms(strike->row, &terms, &author, &changed_ns);
+	segment_clock(strike->segment, &clock);
+	log_line(LOG_WARNING, "a permit of %s was taken away from %s: held for %s, max_hold %s",
+		 text, who,
+		 value_duration_text(strike->segment->time.kind == CLOCK_KIND_TSC
+					     ? line_ticks_to_ns(&clock, held->age_ticks)
+					     : held->age_ticks,
+				     age),
+		 value_duration_text(terms.max_hold_ns, most));
+}
+
+static void look_at_row(struct uv_members *members, uint32_t index)
+{
+	const struct segment *segment = &members->instance->segment;
+	struct strike strike = {segment, &segment->rows[index]};
+	struct permit_sum sum;
+
+	permits_look(segment, strike.row, &sum, on_holder, members);
+	look_at_first(members, strike.row);
+	permits_strike(segment, strike.row, segment_hz(segment), on_struck, &strike);
+}
+
+/* acquire: pairs with the releases in rules.c */
+static bool has_permits(const struct segment *segment, uint32_t row)
+{
+	return atomic_load_explicit(&segment->rows[row].permit_head, memory_order_acquire) &&
+	       atomic_load_explicit(&segment->rows[row].state, memory_order_acquire) == ROW_LIVE;
+}
+
+static void on_held(uv_timer_t *timer)
+{
+	struct uv_members *members = timer->data;
+	struct segment *segment = &members->instance->segment;
+	bool any = false;
+
+	if (!follow_pair(members))
+		return;
+	for (uint32_t row = 0; row < segment->row_count; row++) {
+		if (!has_permits(segment, row))
+			continue;
+		look_at_row(members, row);
+		any = true;
+	}
+	if (any)
+		permit_chain_tend(segment);
+	else
+		uv_timer_stop(timer);
+}
+
+/* Looks at holders from the moment that some rule has permits. */
+static void hold_watch(struct uv_members *members)
+{
+	const struct segment *segment = &members->instance->segment;
+
+	for (uint32_t row = 0; row < segment->row_count; row++)
+		if (has_permits(segment, row) && !uv_is_active((uv_handle_t *)&members->held)) {
+			uv_timer_start(&members->held, on_held, 0, UV_MEMBERS_HELD_MS);
+			return;
+		}
+}
+
 static void on_scan(uv_timer_t *timer)
 {
 	struct uv_members *members = timer->data;
@@ -209,11 +317,14 @@ static void on_scan(uv_timer_t *timer)
 	}
 	if (members->round == 0)
 		instance_tend(members->instance);
+	hold_watch(members);
 }
 
 int uv_members_start(struct uv_members *members, uv_loop_t *loop, struct instance *instance)
 {
 	*members = (struct uv_members){.loop = loop, .instance = instance};
+	uv_timer_init(loop, &members->held);
+	members->held.data = members;
 	uv_timer_init(loop, &members->scan);
 	members->scan.data = members;
 	return uv_timer_start(&members->scan, on_scan, 0, UV_MEMBERS_SCAN_MS);
@@ -222,6 +333,7 @@ int uv_members_start(struct uv_members *members, uv_loop_t *loop, struct instanc
 void uv_members_stop(struct uv_members *members)
 {
 	uv_close((uv_handle_t *)&members->scan, NULL);
+	uv_close((uv_handle_t *)&members->held, NULL);
 	for (uint32_t slot = 0; slot < members->count; slot++)
 		watcher_give_up(&members->watched[slot]);
 }

@@ -4,7 +4,9 @@
  *
  * Twice a second the slots are looked at, a memory read each; a used slot's lock is tested every
  * two seconds. A pidfd makes that faster, and no more: it only triggers the test of the lock,
- * which is what counts (a pid from another namespace means somebody else here).
+ * which is what counts (a pid from another namespace means somebody else here). Who holds a permit
+ * is looked at 20 times a second, so that the permit of one who came, took it and died at once
+ * comes back as fast; and what is held longer than it may be is taken back.
  */
 #ifndef WEIRD_UV_MEMBERS_H
 #define WEIRD_UV_MEMBERS_H
@@ -15,6 +17,7 @@
 #include "instance.h"
 
 #define UV_MEMBERS_SCAN_MS 500
+#define UV_MEMBERS_HELD_MS 50	/* from look to look at who holds permits, if there are any */
 #define UV_MEMBERS_ROUND 4	/* scans until every slot's lock has been tested */
 #define UV_MEMBERS_WATCHERS 512 /* descriptors that are spent on it, at most */
 
@@ -22,6 +25,7 @@ struct uv_member;
 
 struct uv_members {
 	uv_timer_t scan;
+	uv_timer_t held;
 	uv_loop_t *loop;
 	struct instance *instance;
 	struct uv_member *watched; /* by slot, of the pair `pair` */

@@ -78,7 +78,12 @@ struct weir_endpoint; /* one name, resolved */
 	X(WEIR_EWIRE, -5025, "a message that cannot be understood")                                \
 	X(WEIR_EDENIED, -5026, "changing needs root, the daemon's user or its group")              \
 	X(WEIR_ESPACE, -5027, "not enough room where the segment belongs (is /dev/shm full?)")     \
-	X(WEIR_ECLASS, -5028, "a class is 1 to 12 of the letters a-z, digits, - and _")
+	X(WEIR_ECLASS, -5028, "a class is 1 to 12 of the letters a-z, digits, - and _")            \
+	X(WEIR_EPERMITS, -5029, "the table of permits is full: raise `permits` in weir.ini")       \
+	X(WEIR_EWAITERS, -5030, "the table of waiters is full: raise `waiters` in weir.ini")       \
+	X(WEIR_ESTRANGER, -5031, "this permit belongs to another process")                         \
+	X(WEIR_EEXPIRED, -5032, "this permit was held longer than max_hold and taken away")        \
+	X(WEIR_EHELD, -5033, "permits are held: a table can only be enlarged when none is")
 
 enum weir_error {
 #define WEIR_ERROR_ENUM(name, code, text) name = code,
@@ -108,6 +113,7 @@ enum weir_reason {
 	WEIR_REASON_QUEUE = 5,	  /* the queue reaches further than the rule's max_wait */
 	WEIR_REASON_FAULT = 6,	  /* no decision was possible: the handle's policy answered */
 	WEIR_REASON_HEADROOM = 7, /* it is there, but not for this class: see weir_endpoint_class */
+	WEIR_REASON_PERMIT = 8,	  /* no permit is free, or others are in line: weir/permits.h */
 	WEIR_REASON_TURN = 9,	  /* not yet: the wait is under way, see weir/turn.h */
 };
 
@@ -138,7 +144,8 @@ enum weir_event_kind {
 	WEIR_EVENT_CLOSED = 2,	 /* a call met a closed endpoint */
 	WEIR_EVENT_FAULT = 3,	 /* code says what was wrong; the policy answered */
 	WEIR_EVENT_REATTACH = 4, /* the segment was replaced and has been followed */
-	WEIR_EVENT_REJOIN = 5, /* a forked child has become a member of its own; code < 0 if not */
+	WEIR_EVENT_REJOIN = 5,	/* a forked child has become a member of its own; code < 0 if not */
+	WEIR_EVENT_EXPIRED = 6, /* a permit held for wait_ns was taken away: see max_hold */
 };
 
 struct weir_event {
@@ -348,6 +355,7 @@ int weir_gate_open(struct weir_endpoint *endpoint);
 
 #include "weir/host.h"
 #include "weir/match.h"
+#include "weir/permits.h"
 #include "weir/turn.h"
 
 #endif

@@ -19,7 +19,8 @@ enum audit_severity {
 
 struct audit_finding {
 	enum audit_severity severity;
-	const char *where; /* "row", "bucket", "name", "member", "header", "clock" */
+	const char *where; /* "row", "bucket", "name", "member", "header", "clock",
+			      "permits", "permit", "waiter" */
 	uint32_t index;
 	const char *what; /* a sentence, static */
 	uint64_t value;	  /* the word that was found */

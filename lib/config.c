@@ -20,6 +20,7 @@
 #include "config_draft.h"
 #include "config_reader.h"
 #include "names.h"
+#include "permit_chain.h"
 #include "value.h"
 #include "weir.h"
 
@@ -44,6 +45,8 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("weir", "endpoints", set_capacity, "rules there is room for; default: 1024")             \
 	X("weir", "names", set_capacity, "names under [default] with a bucket; default: 1024")     \
 	X("weir", "members", set_capacity, "processes attached at a time; default: 256")           \
+	X("weir", "permits", set_capacity, "calls under way, under all rules; default: 1024")      \
+	X("weir", "waiters", set_capacity, "calls in line for a permit; default: 1024")            \
 	X("weir", "shadow", set_term, "yes: rules that do not say otherwise only count")           \
 	X("weir", "class", set_term, "what calls of a class must leave, under every rule")         \
 	X("default", "rate", set_term, "tokens per period; default: 10/s")                         \
@@ -64,6 +67,8 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("endpoint", "shadow_rate", set_term, "of a limit that only counts; default: none")       \
 	X("endpoint", "shadow_burst", set_term, "its burst; default: a second's")                  \
 	X("endpoint", "class", set_term, "what calls of a class must leave")                       \
+	X("endpoint", "concurrency", set_term, "calls under way at a time; default: unlimited")    \
+	X("endpoint", "max_hold", set_term, "how long each may be; default: unlimited")            \
 	X("endpoint", "match", set_match, "the name or pattern, if not the section's own name")
 
 #define AS_KEY(section, name, set, description) {section, name, description},
@@ -259,6 +264,12 @@ static const char *set_capacity(struct parser *parser, const char *key, const ch
 	} else if (strcmp(key, "names") == 0) {
 		out = &parser->config.names;
 		max = LAYOUT_MAX_NAMES;
+	} else if (strcmp(key, "permits") == 0) {
+		out = &parser->config.permits;
+		max = LAYOUT_MAX_PERMITS;
+	} else if (strcmp(key, "waiters") == 0) {
+		out = &parser->config.waiters;
+		max = LAYOUT_MAX_WAITERS;
 	}
 	if (value_count(value, 1, max, &count))
 		return say(parser,
@@ -283,6 +294,10 @@ static void note_line(struct config_draft *draft, const char *key, unsigned line
 		draft->initial_line = line;
 	else if (strcmp(key, "window") == 0)
 		draft->window_line = line;
+	else if (strcmp(key, "concurrency") == 0)
+		draft->concurrency_line = line;
+	else if (strcmp(key, "max_hold") == 0)
+		draft->hold_line = line;
 	else if (strcmp(key, "shadow") == 0)
 		draft->shadow_line = line;
 	else if (strncmp(key, "shadow_", 7) == 0)
@@ -606,6 +621,29 @@ static void check_capacity(struct parser *parser)
 			      parser->drafts[room].label, room, rows);
 }
 
+/* Permits come in whole blocks. */
+static void check_permits(struct parser *parser)
+{
+	uint64_t room = layout_blocks(parser->config.permits + LAYOUT_BLOCK_PERMITS - 1);
+	uint64_t blocks = 0;
+
+	for (size_t i = 1; i < parser->draft_count; i++) {
+		const struct config_draft *draft = &parser->drafts[i];
+
+		if (draft->rule.terms.concurrency == TERMS_NO_LIMIT || draft->terms_faulty)
+			continue;
+		blocks += permit_blocks_for(draft->rule.terms.concurrency - 1);
+		if (blocks <= room)
+			continue;
+		config_report(&parser->report, draft->concurrency_line,
+			      "[endpoint %s]: more permits than there is room for: raise permits "
+			      "in [weir] from %u to %llu or more",
+			      draft->label, parser->config.permits,
+			      (unsigned long long)blocks * LAYOUT_BLOCK_PERMITS);
+		return;
+	}
+}
+
 static int parse(struct parser *parser)
 {
 	int error;
@@ -618,6 +656,7 @@ static int parse(struct parser *parser)
 		return parser->error;
 	finish_drafts(parser);
 	check_capacity(parser);
+	check_permits(parser);
 	error = config_overlap_check(&parser->report, parser->drafts + 1, parser->draft_count - 1);
 	if (error)
 		return error;
@@ -647,6 +686,8 @@ int config_parse(struct config *out, const char *text, size_t bytes, const char 
 				.endpoints = 1024,
 				.names = 1024,
 				.members = 256,
+				.permits = 1024,
+				.waiters = 1024,
 			},
 	};
 	int error;

@@ -43,6 +43,8 @@ struct config {
 	uint32_t endpoints;	   /* capacity; default 1024 */
 	uint32_t names;		   /* default 1024 */
 	uint32_t members;	   /* default 256 */
+	uint32_t permits;	   /* default 1024 */
+	uint32_t waiters;	   /* default 1024 */
 	struct config_rule *rules; /* rules[0] is [default], given or built in: 10/s */
 	size_t rule_count;
 	char state_file[PLACE_DIR_BYTES]; /* "": levels are not kept */
@@ -90,6 +92,9 @@ const char *config_class_name(const char *key);
  * they were.
  */
 const char *config_set_term(struct terms *terms, const char *key, const char *value);
+
+/* What is wrong with terms that only an endpoint can have, if they are to be [default]'s; NULL. */
+const char *config_check_default(const struct terms *terms);
 
 /*
  * Fills in what follows from what was given (burst from rate: a window's quota, else one second's

@@ -61,12 +61,16 @@ unsigned config_faulty_line(const struct config_draft *draft)
 
 	memset(terms.classes, 0, sizeof(terms.classes));
 	terms.beside = (struct shadow_terms){0};
+	terms.max_hold_ns = 0;
 	if (config_finish_draft(draft, &terms))
 		return draft->initial_line  ? draft->initial_line
 		       : draft->burst_line  ? draft->burst_line
 		       : draft->window_line ? draft->window_line
 		       : draft->rate_line   ? draft->rate_line
 					    : draft->rule.line;
+	terms.max_hold_ns = whole->max_hold_ns;
+	if (config_finish_draft(draft, &terms))
+		return draft->hold_line;
 	terms.beside = whole->beside;
 	if (config_finish_draft(draft, &terms))
 		return draft->beside_line;

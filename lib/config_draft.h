@@ -21,6 +21,8 @@ struct config_draft {
 	unsigned initial_line;
 	unsigned window_line;
 	unsigned shadow_line;
+	unsigned concurrency_line;
+	unsigned hold_line;
 	unsigned beside_line;		      /* of shadow_rate or shadow_burst, the last of them */
 	unsigned class_lines[LAYOUT_CLASSES]; /* of rule.terms.classes */
 	struct specificity specificity;	      /* of rule.text, as every pair is compared */

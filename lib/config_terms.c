@@ -12,6 +12,15 @@
 
 #define NS_PER_S 1000000000ull
 
+/* Under [default] a name has a bucket, and no row that could say which permits are its own. */
+const char *config_check_default(const struct terms *terms)
+{
+	return terms->concurrency == TERMS_NO_LIMIT
+		       ? NULL
+		       : "names under [default] have no permits: give the name a rule of its own "
+			 "(an [endpoint] section, or weirctl set NAME)";
+}
+
 static const char *set_burst(struct terms *terms, const char *value)
 {
 	uint64_t micro;
@@ -35,6 +44,33 @@ static const char *set_max_wait(struct terms *terms, const char *value)
 	if (ns == 0 && strcmp(value, "unlimited") != 0)
 		return "a duration above 0 (250ms, 30s), or unlimited";
 	terms->max_wait_ns = ns;
+	return NULL;
+}
+
+static const char *set_concurrency(struct terms *terms, const char *value)
+{
+	uint64_t count;
+
+	if (strcmp(value, "unlimited") == 0) {
+		terms->concurrency = TERMS_NO_LIMIT;
+		return NULL;
+	}
+	if (value_count(value, 0, LAYOUT_MAX_PERMITS, &count))
+		return "a concurrency is a whole number from 0 to 262144, or unlimited";
+	terms->concurrency = count + 1;
+	return NULL;
+}
+
+static const char *set_max_hold(struct terms *terms, const char *value)
+{
+	uint64_t ns = 0;
+	const char *why = strcmp(value, "unlimited") == 0 ? NULL : value_duration(value, &ns);
+
+	if (why)
+		return why;
+	if ((ns == 0 && strcmp(value, "unlimited") != 0) || ns > VALUE_PERIOD_MAX_NS)
+		return "a duration above 0 (30s, 5min), at most 366d, or unlimited";
+	terms->max_hold_ns = ns;
 	return NULL;
 }
 
@@ -122,8 +158,12 @@ const char *config_set_term(struct terms *terms, const char *key, const char *va
 		return set_max_wait(terms, value);
 	if (strcmp(key, "window") == 0)
 		return value_window(value, &terms->window);
+	if (strcmp(key, "concurrency") == 0)
+		return set_concurrency(terms, value);
+	if (strcmp(key, "max_hold") == 0)
+		return set_max_hold(terms, value);
 	return "the terms of a rule are rate, burst, initial, max_wait, window, shadow, "
-	       "shadow_rate, shadow_burst and class NAME";
+	       "shadow_rate, shadow_burst, concurrency, max_hold and class NAME";
 }
 
 /* Whether windows bring anything: not without a bound, nor at rate 0. */
@@ -238,6 +278,8 @@ const char *config_finish_terms(struct terms *terms, bool burst_given, bool init
 		return "initial is above the burst: lower it, or raise the burst";
 	if (whole.max_wait_ns > VALUE_PERIOD_MAX_NS)
 		return "max_wait is at most 366d";
+	if (whole.max_hold_ns && whole.concurrency == TERMS_NO_LIMIT)
+		return "max_hold needs a concurrency";
 	why = class_finish(&whole);
 	if (!why)
 		why = check_window(&whole);

@@ -18,23 +18,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LAYOUT_VERSION 2u
+#define LAYOUT_VERSION 3u
 #define LAYOUT_RULES_MAGIC 0x31656c7572696577ull /* "weirule1" */
 #define LAYOUT_STATE_MAGIC 0x3174617472696577ull /* "weirtat1" */
 
 enum {
-	LAYOUT_LINE_BYTES = 64,	    /* one cache line */
-	LAYOUT_TEXT_BYTES = 128,    /* a name or pattern with its closing NUL */
-	LAYOUT_PROGRAM_BYTES = 24,  /* a member's program name with its closing NUL */
-	LAYOUT_SECRET_BYTES = 136,  /* XXH3's smallest secret */
-	LAYOUT_COUNTERS = 8,	    /* counters of one tally */
-	LAYOUT_CPU_LANES_MAX = 5,   /* tally lanes that belong to one CPU each */
-	LAYOUT_SHARED_LANES = 2,    /* tally lanes for everybody else */
-	LAYOUT_CLASSES = 4,	    /* classes that a rule tells apart */
-	LAYOUT_SHADOW_COUNTS = 4,   /* enum shadow_count */
-	LAYOUT_MAX_ROWS = 65536,    /* `endpoints` in weir.ini, at most */
-	LAYOUT_MAX_NAMES = 1048576, /* `names` */
-	LAYOUT_MAX_MEMBERS = 65536, /* `members` */
+	LAYOUT_LINE_BYTES = 64,	     /* one cache line */
+	LAYOUT_TEXT_BYTES = 128,     /* a name or pattern with its closing NUL */
+	LAYOUT_PROGRAM_BYTES = 24,   /* a member's program name with its closing NUL */
+	LAYOUT_SECRET_BYTES = 136,   /* XXH3's smallest secret */
+	LAYOUT_COUNTERS = 8,	     /* counters of one tally */
+	LAYOUT_CPU_LANES_MAX = 4,    /* tally lanes that belong to one CPU each */
+	LAYOUT_SHARED_LANES = 2,     /* tally lanes for everybody else */
+	LAYOUT_CLASSES = 4,	     /* classes that a rule tells apart */
+	LAYOUT_SHADOW_COUNTS = 4,    /* enum shadow_count */
+	LAYOUT_BLOCK_PERMITS = 4,    /* permits of one block */
+	LAYOUT_MAX_ROWS = 65536,     /* `endpoints` in weir.ini, at most */
+	LAYOUT_MAX_NAMES = 1048576,  /* `names` */
+	LAYOUT_MAX_MEMBERS = 65536,  /* `members` */
+	LAYOUT_MAX_PERMITS = 262144, /* `permits` */
+	LAYOUT_MAX_WAITERS = 65536,  /* `waiters` */
 };
 
 /* How `now` is read; see time_source.h. In struct rules_header, fixed at creation. */
@@ -169,6 +172,31 @@ struct rule_row {
 		source_ticks; /* with a radix: of its windows, each of that burst; 0: none */
 	struct line_copy copies[2];
 	_Atomic unsigned char text[LAYOUT_TEXT_BYTES]; /* name or pattern; fixed while live */
+	_Atomic uint64_t permit_limit;	 /* see below; a line of its own, that no rate touches */
+	_Atomic uint64_t permit_hold_ns; /* max_hold; 0: for ever */
+	_Atomic uint32_t permit_head;	 /* first block of its permits, + 1; 0: there are none */
+	uint32_t permit_reserved[11];
+};
+
+/*
+ * Parts of permit_limit, whose bits 32-63 count its changes. One word, so that who has taken a
+ * permit sees whether the limit still is the one it was taken by.
+ */
+#define PERMIT_LIMIT 0x3fffffffull   /* `concurrency` + 1, or 0 without a limit */
+#define PERMIT_LOWERED 0x40000000ull /* permits above it may still be held */
+#define PERMIT_ELSEWHERE                                                                           \
+	0x80000000ull /* they are about to be kept elsewhere: none is given here                   \
+		       */
+#define PERMIT_CHANGE 0x100000000ull
+
+/*
+ * Which permits are whose (rules object; written by the publisher): blocks, each with one of
+ * these, make up a chain for a rule. The chain is the rule's as long as it has a name: a rule that
+ * moves to another row takes it along.
+ */
+struct permit_span {
+	_Atomic uint32_t head; /* first block of its chain, + 1; 0: it is in none */
+	_Atomic uint32_t next; /* the block after it, + 1; 0: it is the last */
 };
 
 /* Head of the rules object. */
@@ -189,6 +217,8 @@ struct rules_header {
 	_Atomic uint32_t members;	    /* capacity */
 	_Atomic uint32_t cpu_lanes; /* tally lanes: one a CPU, then the shared, then carried */
 	_Atomic uint32_t rows_used; /* rows that are or were live */
+	_Atomic uint32_t permits;   /* capacity, whole blocks */
+	_Atomic uint32_t waiters;   /* capacity */
 	alignas(64) _Atomic uint64_t table_generation; /* bumped when names may resolve anew */
 	_Atomic uint64_t publisher_pid;		       /* for people */
 	uint64_t table_reserved[6];
@@ -250,7 +280,45 @@ struct member_row {
 	_Atomic uint64_t start_ticks; /* field 22 of /proc/pid/stat */
 	_Atomic uint64_t joined_ns;   /* wall clock */
 	_Atomic unsigned char program[LAYOUT_PROGRAM_BYTES];
+	_Atomic uint32_t bell; /* counts what its loop is to look at; futex word */
+	uint32_t reserved;
+};
+
+/*
+ * A block of permits, and when each was taken (state object; written by all). A permit: bit 63 set
+ * while it is held, then bits 47-62 the member, 32-46 the last bits of that member's generation;
+ * bits 0-31 count its takes and stay when it is free. Free, bit 62 says that it was taken away.
+ * `since`: bits 16-63 of the tick of a take, bits 0-15 the last of its count: whether it is the
+ * present holder's. One CAS takes a permit and names its owner.
+ */
+struct permit_block {
+	alignas(64) _Atomic uint64_t permits[LAYOUT_BLOCK_PERMITS];
+	_Atomic uint64_t since[LAYOUT_BLOCK_PERMITS];
+};
+
+/* The line of those who wait for permits of a chain, by its first block (state object). */
+struct permit_line {
+	_Atomic uint64_t tickets; /* places given so far */
+	_Atomic uint64_t reach;	  /* bits 0-31 how far its waiters are spread; 32-63 arrivals */
+};
+
+/*
+ * A waiter (state object): claimed as a permit is, by one CAS on `owner`, at the first free slot
+ * from where its line begins. `place`: bit 63 set, bits 47-62 the first block of the chain, bits
+ * 0-46 its ticket; 0: not in line. `wake`: bits 0-1 enum waiter_state, the rest counts calls.
+ */
+struct waiter_row {
+	_Atomic uint64_t owner;
+	_Atomic uint64_t place;
+	_Atomic uint32_t wake;	/* futex word */
+	_Atomic uint32_t rings; /* 1: it is a loop's, which is woken by the member's bell */
 	uint64_t reserved;
+};
+
+enum waiter_state {
+	WAITER_WAITS = 0,
+	WAITER_CALLED = 1, /* it is first, and has been told to look */
+	WAITER_PASSED = 2, /* it was, and did not: others go before it until it looks */
 };
 
 /* One lane's share of one bucket's counts (state object); counts only grow. */
@@ -273,12 +341,18 @@ struct tally {
 #define LAYOUT_MEMBER_LOCKS (1ll << 40)
 
 /*
- * Where the tables stand. rules: header, rows. state: header, buckets (rows, names, and one for
- * the names that found no room), tallies (lane by lane), members, names.
+ * Where the tables stand. rules: header, rows, spans. state: header, buckets (rows, names, and one
+ * for the names that found no room), tallies (lane by lane), members, blocks of permits, their
+ * lines, waiters, names.
  */
 static inline uint32_t layout_buckets(uint32_t rows, uint32_t names)
 {
 	return rows + names + 1;
+}
+
+static inline uint32_t layout_blocks(uint32_t permits)
+{
+	return permits / LAYOUT_BLOCK_PERMITS;
 }
 
 static inline uint32_t layout_lanes(uint32_t cpu_lanes)
@@ -327,6 +401,11 @@ LAYOUT_AT(struct rule_row, source_burst, 48);
 LAYOUT_AT(struct rule_row, source_ticks, 56);
 LAYOUT_AT(struct rule_row, copies, 64);
 LAYOUT_AT(struct rule_row, text, 576);
+LAYOUT_AT(struct rule_row, permit_limit, 704);
+LAYOUT_AT(struct rule_row, permit_hold_ns, 712);
+LAYOUT_AT(struct rule_row, permit_head, 720);
+LAYOUT_AT(struct permit_span, head, 0);
+LAYOUT_AT(struct permit_span, next, 4);
 LAYOUT_AT(struct rules_header, magic, 0);
 LAYOUT_AT(struct rules_header, version, 8);
 LAYOUT_AT(struct rules_header, ready, 12);
@@ -343,10 +422,12 @@ LAYOUT_AT(struct rules_header, names, 88);
 LAYOUT_AT(struct rules_header, members, 92);
 LAYOUT_AT(struct rules_header, cpu_lanes, 96);
 LAYOUT_AT(struct rules_header, rows_used, 100);
+LAYOUT_AT(struct rules_header, permits, 104);
+LAYOUT_AT(struct rules_header, waiters, 108);
 LAYOUT_AT(struct rules_header, table_generation, 128);
 LAYOUT_AT(struct rules_header, publisher_pid, 136);
 LAYOUT_AT(struct rules_header, clock, 192);
-LAYOUT_AT(struct rules_header, secret, 896);
+LAYOUT_AT(struct rules_header, secret, 960);
 LAYOUT_AT(struct state_header, magic, 0);
 LAYOUT_AT(struct state_header, pair, 32);
 LAYOUT_AT(struct state_header, names_refused, 40);
@@ -365,14 +446,26 @@ LAYOUT_AT(struct member_row, uid, 12);
 LAYOUT_AT(struct member_row, start_ticks, 16);
 LAYOUT_AT(struct member_row, joined_ns, 24);
 LAYOUT_AT(struct member_row, program, 32);
+LAYOUT_AT(struct member_row, bell, 56);
+LAYOUT_AT(struct permit_block, permits, 0);
+LAYOUT_AT(struct permit_block, since, 32);
+LAYOUT_AT(struct permit_line, tickets, 0);
+LAYOUT_AT(struct permit_line, reach, 8);
+LAYOUT_AT(struct waiter_row, owner, 0);
+LAYOUT_AT(struct waiter_row, place, 8);
+LAYOUT_AT(struct waiter_row, wake, 16);
+LAYOUT_AT(struct waiter_row, rings, 20);
 
 _Static_assert(sizeof(struct line_copy) == 256, "a copy is four cache lines");
-_Static_assert(sizeof(struct rule_row) == 704, "rows keep their stride");
-_Static_assert(sizeof(struct rules_header) == 1088, "the rows follow the header");
+_Static_assert(sizeof(struct rule_row) == 768, "rows keep their stride");
+_Static_assert(sizeof(struct rules_header) == 1152, "the rows follow the header");
 _Static_assert(sizeof(struct state_header) == 192, "the buckets follow the header");
 _Static_assert(sizeof(struct bucket) == 64, "a bucket owns its cache line");
 _Static_assert(sizeof(struct name_row) == 144, "names keep their stride");
 _Static_assert(sizeof(struct member_row) == 64, "members keep their stride");
+_Static_assert(sizeof(struct permit_block) == 64, "a block is a cache line");
+_Static_assert(sizeof(struct permit_line) == 16, "lines keep their stride");
+_Static_assert(sizeof(struct waiter_row) == 32, "waiters keep their stride");
 _Static_assert(sizeof(struct tally) == 64, "a tally owns its cache line");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free between processes");
 
@@ -389,12 +482,17 @@ static inline uint64_t layout_signature(void)
 		sizeof(struct name_row),
 		sizeof(struct member_row),
 		sizeof(struct tally),
+		sizeof(struct permit_span),
+		sizeof(struct permit_block),
+		sizeof(struct permit_line),
+		sizeof(struct waiter_row),
 		LAYOUT_TEXT_BYTES,
 		LAYOUT_SECRET_BYTES,
 		LAYOUT_COUNTERS,
 		LAYOUT_SHARED_LANES,
 		LAYOUT_CLASSES,
 		LAYOUT_SHADOW_COUNTS,
+		LAYOUT_BLOCK_PERMITS,
 		offsetof(struct rules_header, clock),
 		offsetof(struct line_terms, window_ns),
 	};

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "permits.h"
 #include "weir.h"
 
 static struct flock slot_lock(uint32_t slot, short type)
@@ -91,6 +92,9 @@ int64_t members_join(struct segment *segment)
 			if (slot_is_marked(&segment->members[i]) != (round == 1) ||
 			    !slot_try_lock(segment, i))
 				continue;
+			/* killed before slot_write(), all of this is found again */
+			if (round == 1)
+				permits_reap(segment, i);
 			slot_write(&segment->members[i]);
 			segment->tallies.shared_lane =
 				segment->tallies.cpu_lanes + i % LAYOUT_SHARED_LANES;
@@ -103,8 +107,11 @@ void members_leave(struct segment *segment, uint32_t slot)
 {
 	if (slot >= segment->member_count)
 		return;
+	/* while the slot is marked: killed here, the next one to have the lock goes on */
+	permits_reap(segment, slot);
 	slot_clear(&segment->members[slot]);
 	slot_unlock(segment, slot);
+	permits_call_all(segment);
 }
 
 int members_reopen(struct segment *segment)
@@ -141,10 +148,16 @@ bool members_reap(struct segment *segment, uint32_t slot)
 	bool marked = slot_is_marked(row);
 
 	FAULT_POINT(reap_locked);
-	if (marked)
+	if (marked) {
+		permits_reap(segment, slot);
+		FAULT_POINT(reap_returned);
 		slot_clear(row);
+	}
 	FAULT_POINT(reap_cleared);
 	slot_unlock(segment, slot);
+	/* also whom the dead one was about to call */
+	if (marked)
+		permits_call_all(segment);
 	return marked;
 }
 

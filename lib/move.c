@@ -10,6 +10,7 @@
 #include "carry.h"
 #include "fault.h"
 #include "gate.h"
+#include "permit_line.h"
 #include "shadow.h"
 #include "token_clock.h"
 #include "weir.h"
@@ -227,6 +228,7 @@ void move_retire(const struct segment *segment)
 	for (uint32_t i = 0; i < rows_used(segment); i++)
 		syscall(SYS_futex, &segment->rows[i].generation, FUTEX_WAKE, INT32_MAX, NULL, NULL,
 			0);
+	line_call_everybody(segment);
 	time_source_nudge(&segment->time);
 }
 

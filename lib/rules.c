@@ -9,6 +9,7 @@
 #include "gate.h"
 #include "move.h"
 #include "names.h"
+#include "permit_chain.h"
 #include "shadow.h"
 #include "weir.h"
 #include "window.h"
@@ -126,6 +127,9 @@ int64_t rules_append(struct segment *segment, const struct rule *rule,
 
 	if (status < 0)
 		return status;
+	/* names under it have no row that could say whose permits are whose */
+	if (rule->kind == ROW_DEFAULT && rule->terms.concurrency)
+		return WEIR_EVALUE;
 	if (index >= segment->row_count)
 		return WEIR_EROWS;
 
@@ -139,6 +143,11 @@ int64_t rules_append(struct segment *segment, const struct rule *rule,
 	row_write_source(row, source, rule->keep);
 	row_write_text(row, rule->text);
 	line_begin(row, &segment->time, &line, &rule->terms, &rule->author);
+	/* a row that is not live, whatever a dead publisher left in its state */
+	atomic_store_explicit(&row->state, ROW_EMPTY, memory_order_relaxed);
+	status = permit_terms_store(segment, index, &rule->terms);
+	if (status < 0)
+		return status;
 	FAULT_POINT(append_filled);
 	/* release, both: pair with the acquires in names.c */
 	atomic_store_explicit(&row->state, ROW_LIVE, memory_order_release);
@@ -353,6 +362,8 @@ static int64_t change_in_place(struct segment *segment, uint32_t row, const stru
 	struct line line;
 	int status = line_next(segment, row, terms, segment_hz(segment), &wall, &line);
 
+	if (status == 0)
+		status = permit_terms_store(segment, row, terms);
 	if (status < 0)
 		return status;
 	keep_begin(segment, row, keep);
@@ -414,6 +425,8 @@ int64_t rules_change(struct segment *segment, uint32_t row, const struct terms *
 	struct line before;
 	uint64_t now = line_read(&segment->rows[row], &segment->time, &before);
 
+	if (row_kind(segment, row) == ROW_DEFAULT && terms->concurrency)
+		return WEIR_EVALUE;
 	if (line_unit_fits(terms, line_unit(&before), line_value(&before, now)))
 		return change_in_place(segment, row, &before, terms, author, keep);
 	return change_by_moving(segment, row, terms, author, keep);
@@ -555,8 +568,10 @@ void rules_remove(struct segment *segment, uint32_t row)
 	atomic_store_explicit(&row_writable(segment, row)->state, ROW_GONE, memory_order_release);
 	if (home.bucket)
 		close_account(segment, row, &home);
+	permit_row_leave(segment, row);
 	table_changed(segment);
 	rules_wake(segment, row);
+	permit_line_wake(segment, row);
 }
 
 /* A mark that was to move within this pair: a later move of the row would miss it. */
@@ -575,6 +590,7 @@ void rules_recover(struct segment *segment)
 	for (uint32_t i = 0; i < rows_used(segment); i++)
 		if (row_is_live(&segment->rows[i]) && has_twin(segment, i))
 			rules_remove(segment, i);
+	permit_chain_recover(segment);
 	table_changed(segment);
 	for (uint32_t i = 0; i < rows_used(segment); i++)
 		finish_move(segment, i);

@@ -38,14 +38,15 @@ struct rule {
  * Appends a rule. If a name moves into it (an exact rule whose name has a bucket under
  * [default]), its mark moves along; an exact rule for a name that falls under a pattern begins
  * with what is spoken for of that pattern's bucket, and its closure. `rule->keep` counts. Returns
- * the row, or WEIR_EROWS when no row is left (a successor pair is needed: move.h), WEIR_EVALUE.
+ * the row, or WEIR_EROWS when no row is left (a successor pair is needed: move.h), WEIR_EPERMITS,
+ * WEIR_EVALUE.
  */
 int64_t rules_add(struct segment *segment, const struct rule *rule);
 
 /*
  * Changes a row's terms live. Where the new rate or burst does not fit the row's unit, the rule
  * moves to a new row and its mark follows. Returns the row that holds the rule now, WEIR_EROWS
- * (also for a [default] that must change its unit), WEIR_EVALUE.
+ * (also for a [default] that must change its unit), WEIR_EPERMITS, WEIR_EVALUE.
  */
 int64_t rules_change(struct segment *segment, uint32_t row, const struct terms *terms,
 		     const struct terms_author *author, enum rules_keep keep);

@@ -25,19 +25,34 @@ static uint64_t whole_pages(uint64_t bytes)
 	return (bytes + 4095) & ~4095ull;
 }
 
-static uint64_t rules_bytes(uint32_t rows)
+/* Capacities of a segment: what an object's length follows from. */
+struct capacities {
+	uint32_t rows;
+	uint32_t names;
+	uint32_t members;
+	uint32_t cpu_lanes;
+	uint32_t blocks;
+	uint32_t waiters;
+};
+
+static uint64_t rules_bytes(const struct capacities *of)
 {
-	return whole_pages(sizeof(struct rules_header) + (uint64_t)rows * sizeof(struct rule_row));
+	return whole_pages(sizeof(struct rules_header) +
+			   (uint64_t)of->rows * sizeof(struct rule_row) +
+			   (uint64_t)of->blocks * sizeof(struct permit_span));
 }
 
-static uint64_t state_bytes(uint32_t rows, uint32_t names, uint32_t members, uint32_t cpu_lanes)
+static uint64_t state_bytes(const struct capacities *of)
 {
-	uint64_t buckets = layout_buckets(rows, names);
+	uint64_t buckets = layout_buckets(of->rows, of->names);
 
-	return whole_pages(sizeof(struct state_header) + buckets * sizeof(struct bucket) +
-			   layout_lanes(cpu_lanes) * buckets * sizeof(struct tally) +
-			   (uint64_t)members * sizeof(struct member_row) +
-			   (uint64_t)names * sizeof(struct name_row));
+	return whole_pages(
+		sizeof(struct state_header) + buckets * sizeof(struct bucket) +
+		layout_lanes(of->cpu_lanes) * buckets * sizeof(struct tally) +
+		(uint64_t)of->members * sizeof(struct member_row) +
+		of->blocks * (uint64_t)(sizeof(struct permit_block) + sizeof(struct permit_line)) +
+		(uint64_t)of->waiters * sizeof(struct waiter_row) +
+		(uint64_t)of->names * sizeof(struct name_row));
 }
 
 static uint32_t cpu_lanes_here(void)
@@ -47,14 +62,30 @@ static uint32_t cpu_lanes_here(void)
 	return cpus < 1 ? 1 : cpus > LAYOUT_CPU_LANES_MAX ? LAYOUT_CPU_LANES_MAX : (uint32_t)cpus;
 }
 
+static struct capacities capacities_of(const struct segment_shape *shape)
+{
+	return (struct capacities){
+		.rows = shape->rows,
+		.names = shape->names,
+		.members = shape->members,
+		.cpu_lanes = cpu_lanes_here(),
+		.blocks = (shape->permits + LAYOUT_BLOCK_PERMITS - 1) / LAYOUT_BLOCK_PERMITS,
+		.waiters = shape->waiters,
+	};
+}
+
 uint64_t segment_rules_bytes(const struct segment_shape *shape)
 {
-	return rules_bytes(shape->rows);
+	const struct capacities capacities = capacities_of(shape);
+
+	return rules_bytes(&capacities);
 }
 
 uint64_t segment_state_bytes(const struct segment_shape *shape)
 {
-	return state_bytes(shape->rows, shape->names, shape->members, cpu_lanes_here());
+	const struct capacities capacities = capacities_of(shape);
+
+	return state_bytes(&capacities);
 }
 
 /* Where the tables stand, from capacities that were checked; see the end of layout.h. */
@@ -63,6 +94,8 @@ static void segment_point(struct segment *segment, uint32_t cpu_lanes)
 	unsigned char *at = (unsigned char *)(segment->state + 1);
 
 	segment->rows = (const struct rule_row *)(const void *)(segment->rules + 1);
+	segment->spans =
+		(const struct permit_span *)(const void *)(segment->rows + segment->row_count);
 	segment->bucket_count = layout_buckets(segment->row_count, segment->name_count);
 	segment->buckets = (struct bucket *)(void *)at;
 	at += segment->bucket_count * sizeof(struct bucket);
@@ -75,6 +108,12 @@ static void segment_point(struct segment *segment, uint32_t cpu_lanes)
 	at += (size_t)layout_lanes(cpu_lanes) * segment->bucket_count * sizeof(struct tally);
 	segment->members = (struct member_row *)(void *)at;
 	at += segment->member_count * sizeof(struct member_row);
+	segment->blocks = (struct permit_block *)(void *)at;
+	at += segment->block_count * sizeof(struct permit_block);
+	segment->lines = (struct permit_line *)(void *)at;
+	at += segment->block_count * sizeof(struct permit_line);
+	segment->waiters = (struct waiter_row *)(void *)at;
+	at += segment->waiter_count * sizeof(struct waiter_row);
 	segment->names = (struct name_row *)(void *)at;
 	segment->time = (struct time_source){
 		.kind = (enum clock_kind)atomic_load_explicit(&segment->rules->clock_kind,
@@ -187,7 +226,7 @@ static int object_create(const struct place *place, const char *suffix, mode_t m
 #define LOAD(word) atomic_load_explicit(&(word), memory_order_relaxed)
 
 static int rules_fill(struct rules_header *rules, const struct segment_shape *shape,
-		      uint32_t cpu_lanes)
+		      const struct capacities *capacities)
 {
 	struct {
 		uint64_t pair;
@@ -202,7 +241,7 @@ static int rules_fill(struct rules_header *rules, const struct segment_shape *sh
 	STORE(rules->magic, LAYOUT_RULES_MAGIC);
 	STORE(rules->version, LAYOUT_VERSION);
 	STORE(rules->signature, layout_signature());
-	STORE(rules->bytes, rules_bytes(shape->rows));
+	STORE(rules->bytes, rules_bytes(capacities));
 	STORE(rules->pair, seed.pair | 1);
 	STORE(rules->boot[0], boot[0]);
 	STORE(rules->boot[1], boot[1]);
@@ -212,7 +251,9 @@ static int rules_fill(struct rules_header *rules, const struct segment_shape *sh
 	STORE(rules->rows, shape->rows);
 	STORE(rules->names, shape->names);
 	STORE(rules->members, shape->members);
-	STORE(rules->cpu_lanes, cpu_lanes);
+	STORE(rules->cpu_lanes, capacities->cpu_lanes);
+	STORE(rules->permits, capacities->blocks * LAYOUT_BLOCK_PERMITS);
+	STORE(rules->waiters, capacities->waiters);
 	STORE(rules->table_generation, 1);
 	STORE(rules->publisher_pid, (uint64_t)getpid());
 	for (size_t i = 0; i < LAYOUT_SECRET_BYTES; i++)
@@ -251,14 +292,15 @@ static int clock_fill(struct rules_header *rules, const struct time_source *time
 	return 0;
 }
 
-static int pair_fill(struct segment *out, const struct segment_shape *shape, uint32_t cpu_lanes)
+static int pair_fill(struct segment *out, const struct segment_shape *shape,
+		     const struct capacities *capacities)
 {
-	int status = rules_fill(out->publisher, shape, cpu_lanes);
+	int status = rules_fill(out->publisher, shape, capacities);
 
 	if (status < 0)
 		return status;
 	state_fill(out->state, out->rules, out->state_bytes);
-	segment_point(out, cpu_lanes);
+	segment_point(out, capacities->cpu_lanes);
 	status = clock_fill(out->publisher, &out->time);
 	if (status < 0)
 		return status;
@@ -274,11 +316,13 @@ static int pair_fill(struct segment *out, const struct segment_shape *shape, uin
 static int pair_make(struct segment *out, int rules_fd, int state_fd,
 		     const struct segment_shape *shape)
 {
-	uint32_t cpu_lanes = cpu_lanes_here();
+	const struct capacities capacities = capacities_of(shape);
 	struct segment segment = {
 		.row_count = shape->rows,
 		.name_count = shape->names,
 		.member_count = shape->members,
+		.block_count = capacities.blocks,
+		.waiter_count = capacities.waiters,
 		.rules_bytes = segment_rules_bytes(shape),
 		.state_bytes = segment_state_bytes(shape),
 		.rules_fd = rules_fd,
@@ -294,7 +338,7 @@ static int pair_make(struct segment *out, int rules_fd, int state_fd,
 	segment.state = state;
 	segment.state_fd = descriptor_apart(state_fd);
 	if (status == 0)
-		status = pair_fill(&segment, shape, cpu_lanes);
+		status = pair_fill(&segment, shape, &capacities);
 	if (status < 0) {
 		segment_detach(&segment);
 		return status;
@@ -605,25 +649,38 @@ static int rules_check(const struct rules_header *rules, uint64_t bytes)
 	return circumstances_check(rules);
 }
 
+static bool within(uint32_t count, uint32_t most)
+{
+	return count > 0 && count <= most;
+}
+
 /* Reads the capacities once and holds them to the limits and to the objects' lengths. */
 static int capacities_check(struct segment *segment, uint32_t *cpu_lanes)
 {
 	const struct rules_header *rules = segment->rules;
+	const struct capacities found = {
+		.rows = LOAD(rules->rows),
+		.names = LOAD(rules->names),
+		.members = LOAD(rules->members),
+		.cpu_lanes = LOAD(rules->cpu_lanes),
+		.blocks = layout_blocks(LOAD(rules->permits)),
+		.waiters = LOAD(rules->waiters),
+	};
 
-	segment->row_count = LOAD(rules->rows);
-	segment->name_count = LOAD(rules->names);
-	segment->member_count = LOAD(rules->members);
-	*cpu_lanes = LOAD(rules->cpu_lanes);
-	if (segment->row_count == 0 || segment->row_count > LAYOUT_MAX_ROWS ||
-	    segment->name_count == 0 || segment->name_count > LAYOUT_MAX_NAMES ||
-	    segment->member_count == 0 || segment->member_count > LAYOUT_MAX_MEMBERS ||
-	    *cpu_lanes > LAYOUT_CPU_LANES_MAX)
+	if (!within(found.rows, LAYOUT_MAX_ROWS) || !within(found.names, LAYOUT_MAX_NAMES) ||
+	    !within(found.members, LAYOUT_MAX_MEMBERS) || found.cpu_lanes > LAYOUT_CPU_LANES_MAX ||
+	    LOAD(rules->permits) % LAYOUT_BLOCK_PERMITS ||
+	    found.blocks > layout_blocks(LAYOUT_MAX_PERMITS) || found.waiters > LAYOUT_MAX_WAITERS)
 		return WEIR_EDAMAGED;
-	if (LOAD(rules->bytes) != rules_bytes(segment->row_count))
+	if (LOAD(rules->bytes) != rules_bytes(&found) ||
+	    LOAD(segment->state->bytes) != state_bytes(&found))
 		return WEIR_EDAMAGED;
-	if (LOAD(segment->state->bytes) !=
-	    state_bytes(segment->row_count, segment->name_count, segment->member_count, *cpu_lanes))
-		return WEIR_EDAMAGED;
+	segment->row_count = found.rows;
+	segment->name_count = found.names;
+	segment->member_count = found.members;
+	segment->block_count = found.blocks;
+	segment->waiter_count = found.waiters;
+	*cpu_lanes = found.cpu_lanes;
 	return 0;
 }
 

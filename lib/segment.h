@@ -26,7 +26,9 @@ struct segment_shape {
 	uint32_t names;
 	uint32_t members;
 	enum clock_kind clock;
-	gid_t group; /* (gid_t)-1: leave */
+	gid_t group;	  /* (gid_t)-1: leave */
+	uint32_t permits; /* rounded up to whole blocks */
+	uint32_t waiters;
 };
 
 enum segment_mode {
@@ -44,12 +46,18 @@ struct segment {
 	struct bucket *buckets;
 	struct member_row *members;
 	struct name_row *names;
+	const struct permit_span *spans;
+	struct permit_block *blocks;
+	struct permit_line *lines;
+	struct waiter_row *waiters;
 	struct tallies tallies;
 	struct time_source time;
 	uint32_t row_count; /* capacities */
 	uint32_t name_count;
 	uint32_t member_count;
 	uint32_t bucket_count;
+	uint32_t block_count; /* of permits, and so of spans and lines */
+	uint32_t waiter_count;
 	uint64_t rules_bytes;
 	uint64_t state_bytes;
 	uint64_t pair;

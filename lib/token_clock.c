@@ -246,6 +246,8 @@ void line_read_terms(const struct rule_row *row, struct terms *terms, struct ter
 		const struct line_copy *from = &row->copies[generation & 1];
 
 #define TERMS_LOAD(word) atomic_load_explicit(&from->word, memory_order_acquire)
+/* of no copy: single words, each as it was stored last by permit_terms_store() */
+#define TERMS_ROW(word) atomic_load_explicit(&row->word, memory_order_acquire)
 		*terms = (struct terms){
 			.rate_micro = TERMS_LOAD(terms.rate_micro),
 			.period_ns = TERMS_LOAD(terms.period_ns),
@@ -256,6 +258,8 @@ void line_read_terms(const struct rule_row *row, struct terms *terms, struct ter
 			.beside = {TERMS_LOAD(shadow.rate_micro), TERMS_LOAD(shadow.period_ns),
 				   TERMS_LOAD(shadow.burst_micro)},
 			.window = window_load(from),
+			.concurrency = TERMS_ROW(permit_limit) & PERMIT_LIMIT,
+			.max_hold_ns = TERMS_ROW(permit_hold_ns),
 		};
 		for (unsigned i = 0; i < LAYOUT_CLASSES; i++)
 			terms->classes[i] = (struct class_leave){TERMS_LOAD(classes[i].name),
@@ -267,6 +271,7 @@ void line_read_terms(const struct rule_row *row, struct terms *terms, struct ter
 		};
 		*changed_ns = (TERMS_LOAD(terms.changed) >> 32) * NS_PER_S;
 #undef TERMS_LOAD
+#undef TERMS_ROW
 	} while (atomic_load_explicit(&row->generation, memory_order_relaxed) != generation);
 }
 

@@ -63,7 +63,12 @@ struct terms {
 	struct shadow_terms beside;
 	struct class_leave classes[LAYOUT_CLASSES]; /* those that there are come first */
 	struct window_terms window;
+	uint64_t concurrency; /* permits, + 1; 0: no limit. They are a row's, not a line's:
+				 permits.h */
+	uint64_t max_hold_ns; /* 0: for ever */
 };
+
+#define TERMS_NO_LIMIT 0ull
 
 /* Who publishes a change, for people. */
 struct terms_author {

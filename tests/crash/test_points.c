@@ -33,7 +33,8 @@
 #define TEXT(number) #number
 #define TEXT_OF(macro) TEXT(macro)
 #define BURST_LINE(number) "burst = " TEXT(number) "\n"
-#define CAPACITIES(rows) "clock = manual\nendpoints = " #rows "\nnames = 32\nmembers = 16\n"
+#define CAPACITIES(rows)                                                                           \
+	"clock = manual\nendpoints = " #rows "\nnames = 32\nmembers = 16\npermits = 16\n"
 #define SHADOWED BURST_LINE(BURST) "shadow_rate = 1/s\nclass batch = leave 20 %\n"
 #define FIRST_RULES                                                                                \
 	"[default]\nrate = 10/s\n" SHADOWED "[endpoint api]\nrate = 5/s\n" BURST_LINE(             \
@@ -434,6 +435,14 @@ static bool set_own_row(struct run *run)
 	return set(run, "own", "3/s");
 }
 
+/* All the permits there are, and back, so that another rule finds some. */
+static bool set_permits(struct run *run)
+{
+	return set_key(run, "own", "concurrency", "1") &&
+	       set_key(run, "api", "concurrency", "12") &&
+	       set_key(run, "api", "concurrency", "2") && set_key(run, "own", "concurrency", "8");
+}
+
 static bool reset(struct run *run)
 {
 	return ask(run, &(struct wire_message){.kind = WIRE_RESET, .name = "api"});
@@ -578,6 +587,7 @@ static const struct operation operations[] = {
 	 .name_changed = 2,
 	 .rate_before = 10,
 	 .rate_after = 3},
+	{.name = "set, permits", .perform = set_permits, KEEPS},
 	{.name = "reset", .perform = reset, .refills = 1, KEEPS},
 	{.name = "close and open", .perform = close_and_open, KEEPS},
 	{.name = "reload, a difference",

@@ -48,7 +48,9 @@ static void add_rule(enum row_kind kind, const char *text, enum window_kind wind
 			  .shadow = kind == ROW_PATTERN,
 			  .beside = {5 * TERMS_MICRO, SECOND, 5 * TERMS_MICRO},
 			  .classes = {{class_number("batch"), 20 * CLASS_PERCENT | CLASS_SHARE}},
-			  .window = {window ? SECOND : 0, window, 0}},
+			  .window = {window ? SECOND : 0, window, 0},
+			  .concurrency = kind == ROW_DEFAULT ? 0 : 3 + 1,
+			  .max_hold_ns = kind == ROW_PATTERN ? SECOND : 0},
 		.author = {ORIGIN_FILE, 0},
 	};
 
@@ -66,7 +68,7 @@ static void keep(void)
 
 static void prepare(void)
 {
-	static const struct segment_shape shape = {6, 4, 4, CLOCK_KIND_MANUAL, (gid_t)-1};
+	static const struct segment_shape shape = {6, 4, 4, CLOCK_KIND_MANUAL, (gid_t)-1, 16, 8};
 	char folder[] = "/dev/shm/weir-fuzz-XXXXXX";
 
 	FUZZ_CHECK(mkdtemp(folder));
@@ -144,6 +146,33 @@ static void use_more(struct weir *weir, const char *name)
 	weir_endpoint_close(batch);
 }
 
+/* Calls under way, and in line for that. */
+static void use_permits(struct weir *weir, const char *name)
+{
+	struct weir_permits look = {.size = sizeof(look)};
+	struct weir_endpoint *endpoint;
+	struct weir_permit permits[2];
+	struct weir_waiter waiter;
+	struct weir_answer answer;
+	uint32_t bell = 0;
+
+	if (weir_endpoint(weir, name, &endpoint) < 0)
+		return;
+	for (int i = 0; i < 2; i++)
+		if (weir_permit_take(endpoint, 0, &permits[i], &answer) == WEIR_ADMIT)
+			weir_permit_release(endpoint, &permits[i]);
+	if (weir_permit_queue(endpoint, &waiter) == 0) {
+		if (weir_permit_poll(endpoint, &waiter, &permits[0], NULL) == WEIR_ADMIT)
+			weir_permit_release(endpoint, &permits[0]);
+		weir_permit_unqueue(endpoint, &waiter);
+	}
+	if (weir_enter(endpoint, 0.1, 0, &permits[0], &answer) == WEIR_ADMIT)
+		weir_permit_release(endpoint, &permits[0]);
+	weir_permit_listen(weir, &bell, 0);
+	weir_permit_look(endpoint, &look);
+	weir_endpoint_close(endpoint);
+}
+
 /* What a program does. */
 static void draw(void)
 {
@@ -161,6 +190,8 @@ static void draw(void)
 	use(weir, "other");
 	use_more(weir, "p/1");
 	use_more(weir, "other");
+	use_permits(weir, "x");
+	use_permits(weir, "p/1");
 	weir_clock_now(weir);
 	weir_close(weir);
 }

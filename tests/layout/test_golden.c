@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The segment image of layout 2: two objects with known contents, as the words that are not
+ * The segment image of layout 3: two objects with known contents, as the words that are not
  * zero. Today's code attaches to these bytes and finds what was put there. When the layout changes
  * on purpose, LAYOUT_VERSION is raised, this image is refused as older, and a new one is made:
  *
@@ -19,15 +19,18 @@
 #include "handle.h"
 #include "members.h"
 #include "move.h"
+#include "permits.h"
 
 #define GOLDEN WEIR_SOURCE_DIR "/tests/layout/golden"
 
 static const struct segment_shape golden_shape = {
-	.rows = 8,
+	.rows = 9,
 	.names = 8,
 	.members = 4,
 	.clock = CLOCK_KIND_MANUAL,
 	.group = (gid_t)-1,
+	.permits = 16,
+	.waiters = 8,
 };
 
 /* ---- making it ---- */
@@ -89,6 +92,12 @@ static void fill(struct scene *scene)
 							     i ? WINDOW_FIRST : WINDOW_ALIGNED, 0};
 		assert_int_equal(rules_add(segment, &windows), 5 + i);
 	}
+
+	struct rule permits = {.kind = ROW_EXACT, .text = "permits", .terms = scene_terms(9, 9)};
+
+	permits.terms.concurrency = 6 + 1;
+	permits.terms.max_hold_ns = 60 * SCENE_SECOND;
+	assert_int_equal(rules_add(segment, &permits), 7);
 	assert_int_equal(segment_reveal(segment, &scene->place), 0);
 }
 
@@ -111,6 +120,16 @@ static void use(struct scene *scene)
 			assert_int_equal(weir_gate_close(endpoint, 30 * SCENE_SECOND), 0);
 		weir_endpoint_close(endpoint);
 	}
+
+	/* five are held, one was given back, and somebody is in line */
+	struct weir_endpoint *endpoint = scene_endpoint(weir, "permits");
+	struct weir_permit permit[6];
+	struct weir_waiter place;
+
+	for (size_t i = 0; i < 6; i++)
+		assert_int_equal(weir_permit_take(endpoint, 0, &permit[i], NULL), WEIR_ADMIT);
+	assert_int_equal(weir_permit_queue(endpoint, &place), 0);
+	assert_int_equal(weir_permit_release(endpoint, &permit[2]), 0);
 	/* not closed: a member that is dead is part of the image */
 }
 
@@ -203,12 +222,12 @@ static void test_header(void **state)
 
 	(void)state;
 	golden_begin(&scene);
-	assert_int_equal(scene.segment.row_count, 8);
+	assert_int_equal(scene.segment.row_count, 9);
 	assert_int_equal(scene.segment.name_count, 8);
 	assert_int_equal(scene.segment.member_count, 4);
 	assert_int_equal(scene.segment.time.kind, CLOCK_KIND_MANUAL);
 	assert_int_equal(segment_now_ns(&scene.segment), 2 * SCENE_SECOND);
-	assert_int_equal(atomic_load(&scene.segment.rules->rows_used), 7);
+	assert_int_equal(atomic_load(&scene.segment.rules->rows_used), 8);
 	scene_end(&scene);
 }
 
@@ -369,6 +388,34 @@ static void test_members(void **state)
 	scene_end(&scene);
 }
 
+/* What the dead member held, and its place in line. */
+static void test_permits(void **state)
+{
+	struct scene scene;
+	struct permit_sum sum;
+	struct weir_permit permit;
+
+	(void)state;
+	golden_begin(&scene);
+	assert_int_equal(permits_look(&scene.segment, &scene.segment.rows[7], &sum, NULL, NULL), 0);
+	assert_int_equal(sum.limit, 6);
+	assert_int_equal(sum.held, 5);
+	assert_int_equal(sum.free, 1);
+	assert_int_equal(sum.waiting, 1);
+	assert_int_equal(sum.hold_ns, 60 * SCENE_SECOND);
+	struct weir *weir = scene_open(&scene.place);
+	struct weir_endpoint *endpoint = scene_endpoint(weir, "permits");
+
+	/* who finds the dead one in line gets all back that it held */
+	assert_int_equal(weir_permit_take(endpoint, 0, &permit, NULL), WEIR_ADMIT);
+	assert_int_equal(permits_look(&scene.segment, &scene.segment.rows[7], &sum, NULL, NULL), 0);
+	assert_int_equal(sum.held, 1);
+	assert_int_equal(sum.waiting, 0);
+	weir_endpoint_close(endpoint);
+	weir_close(weir);
+	scene_end(&scene);
+}
+
 /* The names' slots are found again: the hash is the same, with the key of the image. */
 static void test_names(void **state)
 {
@@ -379,7 +426,7 @@ static void test_names(void **state)
 	(void)state;
 	golden_begin(&scene);
 	assert_int_equal(names_resolve(&scene.segment, "other", false, &found), 0);
-	segment_text(scene.segment.names[found.bucket - 8].text, text);
+	segment_text(scene.segment.names[found.bucket - 9].text, text);
 	assert_string_equal(text, "other");
 	assert_int_equal(names_resolve(&scene.segment, "never used", false, &found), WEIR_ENORULE);
 	scene_end(&scene);
@@ -425,7 +472,7 @@ static void test_adopted(void **state)
 	(void)state;
 	golden_begin(&scene);
 	rules_recover(&scene.segment);
-	assert_int_equal(rules_change(&scene.segment, 1, &terms, &author, RULES_KEEP_USED), 7);
+	assert_int_equal(rules_change(&scene.segment, 1, &terms, &author, RULES_KEEP_USED), 8);
 	assert_int_equal(segment_create(&next, &scene.place, &golden_shape), 0);
 	assert_int_equal(move_prepare(&scene.segment, &next, NULL), 0);
 	assert_int_equal(segment_reveal(&next, &scene.place), 0);
@@ -453,7 +500,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_levels),	cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_members), cmocka_unit_test(test_names),
 		cmocka_unit_test(test_shadows), cmocka_unit_test(test_windows),
-		cmocka_unit_test(test_adopted),
+		cmocka_unit_test(test_adopted), cmocka_unit_test(test_permits),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "write") == 0)

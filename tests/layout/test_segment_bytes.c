@@ -20,7 +20,7 @@
 
 #define PAGE WEIR_SOURCE_DIR "/doc/man/weir-segment.5"
 #define HEADER WEIR_SOURCE_DIR "/lib/layout.h"
-#define SIGNATURE_OF_VERSION_2 0xc810abec6ebe03b7ull
+#define SIGNATURE_OF_VERSION_3 0xbefd426ff502cfe8ull
 
 /* ---- what the compiler says ---- */
 
@@ -34,9 +34,10 @@ static const struct shape shapes[] = {
 	{                                                                                          \
 #type, sizeof(struct type)                                                         \
 	}
-	SHAPE(rules_header), SHAPE(rule_row), SHAPE(line_copy),	  SHAPE(line_words),
-	SHAPE(line_terms),   SHAPE(bucket),   SHAPE(tally),	  SHAPE(state_header),
-	SHAPE(member_row),   SHAPE(name_row), SHAPE(line_shadow), SHAPE(line_class),
+	SHAPE(rules_header), SHAPE(rule_row),	  SHAPE(line_copy),   SHAPE(line_words),
+	SHAPE(line_terms),   SHAPE(bucket),	  SHAPE(tally),	      SHAPE(state_header),
+	SHAPE(member_row),   SHAPE(name_row),	  SHAPE(line_shadow), SHAPE(line_class),
+	SHAPE(permit_span),  SHAPE(permit_block), SHAPE(permit_line), SHAPE(waiter_row),
 };
 
 struct field {
@@ -68,6 +69,8 @@ static const struct field fields[] = {
 	FIELD(rules_header, members),
 	FIELD(rules_header, cpu_lanes),
 	FIELD(rules_header, rows_used),
+	FIELD(rules_header, permits),
+	FIELD(rules_header, waiters),
 	FIELD(rules_header, table_generation),
 	FIELD(rules_header, publisher_pid),
 	FIELD(rules_header, table_reserved),
@@ -87,6 +90,12 @@ static const struct field fields[] = {
 	FIELD(rule_row, source_ticks),
 	FIELD(rule_row, copies),
 	FIELD(rule_row, text),
+	FIELD(rule_row, permit_limit),
+	FIELD(rule_row, permit_hold_ns),
+	FIELD(rule_row, permit_head),
+	FIELD(rule_row, permit_reserved),
+	FIELD(permit_span, head),
+	FIELD(permit_span, next),
 	FIELD(line_copy, words),
 	FIELD(line_copy, terms),
 	FIELD(line_copy, shadow),
@@ -141,7 +150,17 @@ static const struct field fields[] = {
 	FIELD(member_row, start_ticks),
 	FIELD(member_row, joined_ns),
 	FIELD(member_row, program),
+	FIELD(member_row, bell),
 	FIELD(member_row, reserved),
+	FIELD(permit_block, permits),
+	FIELD(permit_block, since),
+	FIELD(permit_line, tickets),
+	FIELD(permit_line, reach),
+	FIELD(waiter_row, owner),
+	FIELD(waiter_row, place),
+	FIELD(waiter_row, wake),
+	FIELD(waiter_row, rings),
+	FIELD(waiter_row, reserved),
 	FIELD(name_row, hash),
 	FIELD(name_row, source),
 	FIELD(name_row, text),
@@ -169,9 +188,12 @@ static const struct constant constants[] = {
 	CONSTANT(LAYOUT_SHARED_LANES),
 	CONSTANT(LAYOUT_CLASSES),
 	CONSTANT(LAYOUT_SHADOW_COUNTS),
+	CONSTANT(LAYOUT_BLOCK_PERMITS),
 	CONSTANT(LAYOUT_MAX_ROWS),
 	CONSTANT(LAYOUT_MAX_NAMES),
 	CONSTANT(LAYOUT_MAX_MEMBERS),
+	CONSTANT(LAYOUT_MAX_PERMITS),
+	CONSTANT(LAYOUT_MAX_WAITERS),
 	CONSTANT(LAYOUT_MEMBER_LOCKS),
 	CONSTANT(CLOCK_KIND_TSC),
 	CONSTANT(CLOCK_KIND_MONOTONIC),
@@ -192,6 +214,13 @@ static const struct constant constants[] = {
 	CONSTANT(LINE_BESIDE),
 	CONSTANT(ORIGIN_FILE),
 	CONSTANT(ORIGIN_OPERATOR),
+	CONSTANT(PERMIT_LIMIT),
+	CONSTANT(PERMIT_LOWERED),
+	CONSTANT(PERMIT_ELSEWHERE),
+	CONSTANT(PERMIT_CHANGE),
+	CONSTANT(WAITER_WAITS),
+	CONSTANT(WAITER_CALLED),
+	CONSTANT(WAITER_PASSED),
 	CONSTANT(COUNT_GRANTED_CALLS),
 	CONSTANT(COUNT_GRANTED_UNITS),
 	CONSTANT(COUNT_REFUSED_CALLS),
@@ -308,7 +337,7 @@ static void header_line(struct table *table, const char *inside, const char *lin
 
 	/* a number, in brackets or not, and no function-like macro */
 	if (sscanf(line, "#define %39[A-Z_]%n", row.name, &used) == 1 && line[used] == ' ' &&
-	    strncmp(row.name, "LAYOUT_", 7) == 0) {
+	    (strncmp(row.name, "LAYOUT_", 7) == 0 || strncmp(row.name, "PERMIT_", 7) == 0)) {
 		*constant_new(table) = row;
 		return;
 	}
@@ -492,8 +521,8 @@ static void test_no_byte_is_missing(void **state)
 static void test_signature(void **state)
 {
 	(void)state;
-	assert_int_equal(LAYOUT_VERSION, 2);
-	assert_int_equal(layout_signature(), SIGNATURE_OF_VERSION_2);
+	assert_int_equal(LAYOUT_VERSION, 3);
+	assert_int_equal(layout_signature(), SIGNATURE_OF_VERSION_3);
 }
 
 int main(void)

@@ -59,6 +59,8 @@ static const struct segment_shape scene_shape = {
 	.members = 16,
 	.clock = CLOCK_KIND_MANUAL,
 	.group = (gid_t)-1,
+	.permits = 64,
+	.waiters = 64,
 };
 
 static inline struct terms scene_terms(uint64_t per_second, uint64_t burst)

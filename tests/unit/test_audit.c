@@ -21,6 +21,7 @@
 #include "members.h"
 #include "move.h"
 #include "names.h"
+#include "permits.h"
 #include "rules.h"
 #include "weir.h"
 
@@ -106,7 +107,8 @@ static void fill(struct bench *bench)
 
 static int setup(void **state)
 {
-	const struct segment_shape shape = {ROWS, NAMES, MEMBERS, CLOCK_KIND_MANUAL, (gid_t)-1};
+	const struct segment_shape shape = {ROWS,      NAMES, MEMBERS, CLOCK_KIND_MANUAL,
+					    (gid_t)-1, 64,    32};
 	struct bench *bench = calloc(1, sizeof(*bench));
 	struct place_hints hints = {.name = "audit"};
 
@@ -643,6 +645,54 @@ static void test_members(void **state)
 	RUN(bench, spoils);
 }
 
+static void test_permits(void **state)
+{
+	struct bench *bench = *state;
+	const struct terms terms = {.rate_micro = TERMS_MICRO,
+				    .period_ns = 1000000000u,
+				    .burst_micro = TERMS_MICRO,
+				    .initial_micro = TERMS_MICRO,
+				    .concurrency = 6 + 1};
+	const struct rule rule = {.kind = ROW_EXACT, .text = "permits", .terms = terms};
+	int64_t row = rules_add(&bench->segment, &rule);
+	const struct member_row *member = &bench->segment.members[bench->member];
+	uint64_t owner = permit_owner((uint32_t)bench->member, atomic_load(&member->generation));
+
+	assert_true(row > 0);
+	struct rule_row *at = (struct rule_row *)(uintptr_t)&bench->segment.rows[row];
+	struct permit_span *spans = (struct permit_span *)(uintptr_t)bench->segment.spans;
+	struct permit_block *block = &bench->segment.blocks[0];
+	struct waiter_row *waiter = &bench->segment.waiters[3];
+	uint64_t limit = atomic_load(&at->permit_limit);
+	const struct spoil spoils[] = {
+		SPOIL(block->permits[1], PERMIT_HELD | 0xffffull << 47, "permit", 1, "beyond all"),
+		SPOIL(block->permits[2], 1ull << 40, "permit", 2, "has an owner"),
+		SPOIL(spans[5].head, 99, "permits", 5, "beyond all blocks"),
+		SPOIL(spans[5].next, 99, "permits", 5, "beyond all"),
+		SPOIL(spans[1].head, 0, "row", row, "fewer permits than its limit"),
+		SPOIL(spans[0].next, 0, "row", row, "fewer permits than its limit"),
+		SPOIL(spans[1].next, 1, "row", row, "fewer permits than its limit"),
+		SPOIL(at->permit_head, 0, "row", row, "a limit without permits"),
+		SPOIL(at->permit_head, 99, "row", row, "a limit without permits"),
+		SPOIL(at->permit_hold_ns, UINT64_MAX, "row", row, "centuries"),
+		SPOIL(waiter->owner, PERMIT_HELD | 0xffffull << 47, "waiter", 3, "beyond all"),
+		SPOIL(waiter->place, PLACE_VALID | 0xffffull << 47, "waiter", 3, "a line beyond"),
+		SPOIL(waiter->wake, 3, "waiter", 3, "in no state"),
+		SPOIL(waiter->rings, 2, "waiter", 3, "neither 0 nor 1"),
+	};
+
+	atomic_store(&block->permits[0], owner | 1);
+	expect_healthy(bench);
+	RUN(bench, spoils);
+	atomic_store(&at->permit_limit, limit | PERMIT_ELSEWHERE);
+	expect_note(bench, "while the pair is being replaced");
+	atomic_store(&at->permit_limit, limit);
+	atomic_store(&block->permits[0], permit_owner((uint32_t)bench->member, 77) | 2);
+	expect_note(bench, "its owner is gone");
+	atomic_store(&block->permits[0], 2 | PERMIT_STRUCK);
+	expect_healthy(bench);
+}
+
 /* ---- notes ---- */
 
 static void test_notes_of_tables(void **state)
@@ -798,6 +848,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_buckets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_members, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_permits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notes_of_tables, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notes_of_rows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notes_of_buckets, setup, teardown),

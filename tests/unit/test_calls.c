@@ -39,6 +39,7 @@ static void see(void *context, const struct weir_event *event)
 		break;
 	case WEIR_EVENT_REATTACH:
 	case WEIR_EVENT_REJOIN:
+	case WEIR_EVENT_EXPIRED:
 		break;
 	}
 }

@@ -71,6 +71,8 @@ static void nothing_means_the_built_in_default(void **state)
 	assert_int_equal(config.endpoints, 1024);
 	assert_int_equal(config.names, 1024);
 	assert_int_equal(config.members, 256);
+	assert_int_equal(config.permits, 1024);
+	assert_int_equal(config.waiters, 1024);
 	assert_int_equal(config.rule_count, 1);
 	assert_int_equal(config.rules[0].kind, ROW_DEFAULT);
 	assert_string_equal(config.rules[0].text, "*");
@@ -103,6 +105,8 @@ static void settings_have_their_place(void **state)
 		       "; another [one\r\n"
 		       "endpoints = 65535\r\n"
 		       "names = 1Mi\r\n"
+		       "permits = 4K\r\n"
+		       "waiters = 100\r\n"
 		       "members = 65536");
 	assert_string_equal(config.name, "test-1");
 	assert_string_equal(config.group, "weir");
@@ -113,6 +117,8 @@ static void settings_have_their_place(void **state)
 	assert_int_equal(config.endpoints, 65535);
 	assert_int_equal(config.names, 1048576);
 	assert_int_equal(config.members, 65536);
+	assert_int_equal(config.permits, 4000);
+	assert_int_equal(config.waiters, 100);
 	config_free(&config);
 }
 
@@ -361,9 +367,23 @@ static const struct fault_case faults[] = {
 	{"[default]\nRate = 5\n", 2, "[default] Rate", "did you mean rate?"},
 	{"[default]\nmatch = a*\n", 2, "[default] match", "belongs in [endpoint NAME]"},
 	{"[weir]\nrate = 5/s\n", 2, "[weir] rate", "belongs in [default] or [endpoint NAME]"},
-	{"[endpoint a]\nconcurrency = 5\n", 2, "[endpoint a] concurrency",
+	{"[endpoint a]\nprofile = github\n", 2, "[endpoint a] profile",
 	 "has rate, burst, initial, max_wait, window, shadow, shadow_rate, shadow_burst, class, "
-	 "match"},
+	 "concurrency, max_hold, match"},
+	{"[default]\nconcurrency = 5\n", 2, "[default] concurrency", "belongs in [endpoint NAME]"},
+	{"[endpoint a]\nconcurrency = -1\n", 2, "[endpoint a] concurrency = -1",
+	 "from 0 to 262144, or unlimited"},
+	{"[endpoint a]\nconcurrency = 262145\n", 2, "[endpoint a] concurrency", "to 262144"},
+	{"[endpoint a]\nconcurrency = auto\n", 2, "[endpoint a] concurrency", "a whole number"},
+	{"[endpoint a]\nconcurrency = 5\nmax_hold = 0s\n", 3, "[endpoint a] max_hold",
+	 "a duration above 0"},
+	{"[endpoint a]\nconcurrency = 5\nmax_hold = 10000d\n", 3, "[endpoint a] max_hold", "366d"},
+	{"[endpoint a]\nmax_hold = 5s\n", 2, "[endpoint a]", "max_hold needs a concurrency"},
+	{"[weir]\npermits = 8\n[endpoint a]\nconcurrency = 4\n[endpoint b]\nconcurrency = 0\n"
+	 "[endpoint c]\nconcurrency = 5\n",
+	 8, "[endpoint c]", "raise permits in [weir] from 8 to 16"},
+	{"[weir]\npermits = 0\n", 2, "[weir] permits = 0", "from 1 to 262144"},
+	{"[weir]\nwaiters = 65537\n", 2, "[weir] waiters = 65537", "from 1 to 65536"},
 	{"[endpoint a]\n" N128 " = 5\n", 2, "unknown key", "has rate, burst"},
 	/* [weir] */
 	{"[weir]\nname =\n", 2, "[weir] name", "1 to 63"},

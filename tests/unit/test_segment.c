@@ -85,7 +85,8 @@ static bool object_exists(const struct place *place, const char *suffix)
 
 static void test_size(void **state)
 {
-	const struct segment_shape shape = {.rows = 1024, .names = 1024, .members = 256};
+	const struct segment_shape shape = {
+		.rows = 1024, .names = 1024, .members = 256, .permits = 1024, .waiters = 1024};
 	uint64_t bytes = segment_rules_bytes(&shape) + segment_state_bytes(&shape);
 	/* on a machine with more processors than this one, there are more lanes */
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);

@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The line of those who wait for permits: order, wake-ups, and who dies, stops or gives up in it;
+ * and a storm, after which all permits are free. With processes, and with threads (for TSan).
+ */
+#include "calls_fixture.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include "permits.h"
+#include "thread_sanitizer.h"
+
+static const struct segment_shape permit_shape = {
+	.rows = 8,
+	.names = 8,
+	.members = 64,
+	.clock = CLOCK_KIND_MONOTONIC,
+	.group = (gid_t)-1,
+	.permits = 64,
+	.waiters = 2048,
+};
+
+struct stage {
+	struct scene scene;
+	struct weir *weir;
+	struct weir_endpoint *api;
+};
+
+static void set_concurrency(struct stage *stage, uint64_t limit)
+{
+	const struct terms_author author = {ORIGIN_OPERATOR, 0};
+	struct terms terms = scene_terms(1000000, 1000000);
+	int64_t row = names_exact_row(&stage->scene.segment, "api");
+	struct rule rule = {.kind = ROW_EXACT, .text = "api", .terms = terms};
+
+	rule.terms.concurrency = limit + 1;
+	if (row < 0)
+		row = rules_add(&stage->scene.segment, &rule);
+	else
+		row = rules_change(&stage->scene.segment, (uint32_t)row, &rule.terms, &author,
+				   RULES_KEEP_USED);
+	assert_true(row >= 0);
+}
+
+static void stage_begin(struct stage *stage, uint64_t limit)
+{
+	scene_begin(&stage->scene, &permit_shape);
+	set_concurrency(stage, limit);
+	stage->weir = scene_open(&stage->scene.place);
+	stage->api = scene_endpoint(stage->weir, "api");
+	assert_non_null(stage->api);
+}
+
+static void stage_end(struct stage *stage)
+{
+	weir_endpoint_close(stage->api);
+	weir_close(stage->weir);
+	scene_end(&stage->scene);
+}
+
+static struct weir_permits look(struct weir_endpoint *endpoint)
+{
+	struct weir_permits permits = {.size = sizeof(permits)};
+
+	assert_int_equal(weir_permit_look(endpoint, &permits), 0);
+	return permits;
+}
+
+static bool until_waiting(struct weir_endpoint *endpoint, uint64_t count)
+{
+	for (unsigned ms = 0; ms < SCENE_PATIENCE_MS; ms++) {
+		if (look(endpoint).waiting == count)
+			return true;
+		scene_sleep_ms(1);
+	}
+	return false;
+}
+
+/* ---- one waiter each ---- */
+
+struct crew {
+	const struct place *place;
+	_Atomic uint32_t served;      /* admitted so far */
+	_Atomic uint32_t inside;      /* holders at this moment */
+	_Atomic uint32_t most_inside; /* at most */
+	_Atomic uint32_t wrong_order;
+	_Atomic uint32_t late;
+	_Atomic uint32_t begun;
+	_Atomic uint64_t switches; /* voluntary ones of waiters: how often each slept */
+	_Atomic uint32_t stop;
+};
+
+struct waiter {
+	struct crew *crew;
+	struct weir_endpoint *endpoint;
+	uint32_t number;
+	uint64_t timeout_ns;
+	uint64_t hold_ns;
+	enum weir_verdict verdict;
+	struct weir_answer answer;
+};
+
+static void nap(uint64_t ns)
+{
+	const struct timespec pause = {(time_t)(ns / WEIR_SECOND), (long)(ns % WEIR_SECOND)};
+
+	if (ns)
+		nanosleep(&pause, NULL);
+}
+
+static void enter(struct crew *crew)
+{
+	uint32_t now = atomic_fetch_add(&crew->inside, 1) + 1;
+	uint32_t most = atomic_load(&crew->most_inside);
+
+	while (now > most && !atomic_compare_exchange_weak(&crew->most_inside, &most, now))
+		;
+}
+
+static uint64_t own_switches(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return (uint64_t)usage.ru_nvcsw;
+}
+
+static void *wait_once(void *context)
+{
+	struct waiter *waiter = context;
+	struct crew *crew = waiter->crew;
+	struct weir_permit permit;
+
+	atomic_fetch_add(&crew->begun, 1);
+	waiter->verdict =
+		weir_permit_take(waiter->endpoint, waiter->timeout_ns, &permit, &waiter->answer);
+	atomic_fetch_add(&crew->switches, own_switches());
+	if (waiter->verdict != WEIR_ADMIT) {
+		atomic_fetch_add(&crew->late, 1);
+		return NULL;
+	}
+	enter(crew);
+	if (atomic_fetch_add(&crew->served, 1) != waiter->number)
+		atomic_fetch_add(&crew->wrong_order, 1);
+	nap(waiter->hold_ns);
+	atomic_fetch_sub(&crew->inside, 1);
+	if (weir_permit_release(waiter->endpoint, &permit) != 0)
+		atomic_fetch_add(&crew->wrong_order, 1000);
+	return NULL;
+}
+
+/* First come, first served: each is in line before the next one comes. */
+static void test_order(void **state)
+{
+	enum { COUNT = 24 };
+	struct waiter waiters[COUNT];
+	pthread_t threads[COUNT];
+	struct weir_permit permit;
+	struct crew crew = {0};
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, 1);
+	assert_int_equal(weir_permit_take(stage.api, 0, &permit, NULL), WEIR_ADMIT);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		waiters[i] = (struct waiter){&crew, stage.api, i, WEIR_FOREVER, 0, 0, {0}};
+		assert_int_equal(pthread_create(&threads[i], NULL, wait_once, &waiters[i]), 0);
+		assert_true(until_waiting(stage.api, i + 1));
+	}
+	/* nobody goes before them, though a permit is free for a moment */
+	assert_int_equal(weir_permit_release(stage.api, &permit), 0);
+	for (uint32_t i = 0; i < COUNT; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(crew.served, COUNT);
+	assert_int_equal(crew.wrong_order, 0);
+	assert_int_equal(crew.most_inside, 1);
+	assert_int_equal(look(stage.api).free, 1);
+	stage_end(&stage);
+}
+
+/* A newcomer who would not wait is refused while others do, and takes nothing from them. */
+static void test_no_overtaking(void **state)
+{
+	struct weir_permit permit;
+	struct weir_waiter place;
+	struct weir_answer answer;
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, 1);
+	assert_int_equal(weir_permit_queue(stage.api, &place), 0);
+	assert_int_equal(weir_permit_take(stage.api, 0, &permit, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.reason, WEIR_REASON_PERMIT);
+	assert_int_equal(weir_permit_poll(stage.api, &place, &permit, &answer), WEIR_ADMIT);
+	assert_int_equal(weir_permit_unqueue(stage.api, &place), WEIR_ESPENT);
+	assert_int_equal(weir_permit_release(stage.api, &permit), 0);
+	assert_int_equal(weir_permit_take(stage.api, 0, &permit, &answer), WEIR_ADMIT);
+	stage_end(&stage);
+}
+
+/* Who gives up leaves the line, and the permit that came for him to the next. */
+static void test_giving_up(void **state)
+{
+	struct weir_permit permit;
+	struct crew crew = {0};
+	struct stage stage;
+	pthread_t threads[3];
+	struct waiter waiters[3];
+
+	(void)state;
+	stage_begin(&stage, 1);
+	assert_int_equal(weir_permit_take(stage.api, 0, &permit, NULL), WEIR_ADMIT);
+	for (uint32_t i = 0; i < 3; i++) {
+		waiters[i] = (struct waiter){
+			&crew, stage.api, i > 1, i < 2 ? 30 * WEIR_MILLISECOND : WEIR_FOREVER,
+			0,     0,	  {0}};
+		waiters[i].number = 0;
+		assert_int_equal(pthread_create(&threads[i], NULL, wait_once, &waiters[i]), 0);
+		scene_sleep_ms(2);
+	}
+	assert_true(scene_until(&crew.late, 2));
+	assert_true(until_waiting(stage.api, 1));
+	assert_int_equal(waiters[0].answer.reason, WEIR_REASON_DEADLINE);
+	assert_int_equal(weir_permit_release(stage.api, &permit), 0);
+	for (uint32_t i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(waiters[2].verdict, WEIR_ADMIT);
+	assert_int_equal(crew.wrong_order, 0);
+	stage_end(&stage);
+}
+
+static int child_waits(void *context)
+{
+	struct crew *crew = context;
+	struct weir_endpoint *endpoint = scene_endpoint(scene_open(crew->place), "api");
+	struct weir_permit permit;
+
+	CHILD_CHECK(endpoint);
+	atomic_fetch_add(&crew->begun, 1);
+	CHILD_CHECK(weir_permit_take(endpoint, WEIR_FOREVER, &permit, NULL) == WEIR_ADMIT);
+	atomic_fetch_add(&crew->served, 1);
+	CHILD_CHECK(weir_permit_release(endpoint, &permit) == 0);
+	return 0;
+}
+
+static struct crew *shared_crew(const struct stage *stage)
+{
+	struct crew *crew = scene_shared(sizeof(*crew));
+
+	crew->place = &stage->scene.place;
+	return crew;
+}
+
+/* The first in line dies: without a daemon, the others find out by themselves. */
+static void test_first_dies(void **state)
+{
+	struct weir_permit permit;
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, 1);
+	struct crew *crew = shared_crew(&stage);
+
+	assert_int_equal(weir_permit_take(stage.api, 0, &permit, NULL), WEIR_ADMIT);
+	pid_t first = scene_child(child_waits, crew);
+
+	assert_true(until_waiting(stage.api, 1));
+	pid_t second = scene_child(child_waits, crew);
+
+	assert_true(until_waiting(stage.api, 2));
+	scene_kill(first);
+	assert_int_equal(weir_permit_release(stage.api, &permit), 0);
+	assert_int_equal(scene_wait(second), 0);
+	assert_int_equal(crew->served, 1);
+	assert_int_equal(look(stage.api).waiting, 0);
+	assert_int_equal(look(stage.api).free, 1);
+	stage_end(&stage);
+}
+
+/* The first in line is stopped: others go before it, and it is first again when it goes on. */
+static void test_first_is_stopped(void **state)
+{
+	struct weir_permit permit;
+	struct stage stage;
+	int status;
+
+	(void)state;
+	stage_begin(&stage, 1);
+	struct crew *crew = shared_crew(&stage);
+
+	assert_int_equal(weir_permit_take(stage.api, 0, &permit, NULL), WEIR_ADMIT);
+	pid_t first = scene_child(child_waits, crew);
+
+	assert_true(until_waiting(stage.api, 1));
+	kill(first, SIGSTOP);
+	assert_int_equal(waitpid(first, &status, WUNTRACED), first);
+	pid_t second = scene_child(child_waits, crew);
+
+	assert_true(until_waiting(stage.api, 2));
+	assert_int_equal(weir_permit_release(stage.api, &permit), 0);
+	assert_int_equal(scene_wait(second), 0);
+	assert_int_equal(look(stage.api).waiting, 1);
+	kill(first, SIGCONT);
+	assert_int_equal(scene_wait(first), 0);
+	assert_int_equal(crew->served, 2);
+	stage_end(&stage);
+}
+
+/* A releaser was killed between the store and the call: the first looks again by itself. */
+static void test_lost_call(void **state)
+{
+	struct weir_permit permit;
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, 1);
+	struct crew *crew = shared_crew(&stage);
+
+	assert_int_equal(weir_permit_take(stage.api, 0, &permit, NULL), WEIR_ADMIT);
+	pid_t first = scene_child(child_waits, crew);
+
+	assert_true(until_waiting(stage.api, 1));
+	pid_t second = scene_child(child_waits, crew);
+
+	assert_true(until_waiting(stage.api, 2));
+
+	/* the release, without what comes after it */
+	_Atomic uint64_t *word = &stage.scene.segment.blocks[0].permits[0];
+
+	atomic_store(word, atomic_load(word) & PERMIT_COUNT);
+	assert_int_equal(scene_wait(first), 0);
+	assert_int_equal(scene_wait(second), 0);
+	assert_int_equal(crew->served, 2);
+	stage_end(&stage);
+}
+
+/* The limit goes up, and away, under those who wait. */
+static void test_limit_goes_up(void **state)
+{
+	enum { COUNT = 12 };
+	struct waiter waiters[COUNT];
+	pthread_t threads[COUNT];
+	struct weir_permit permit;
+	struct crew crew = {0};
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, 0);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		waiters[i] = (struct waiter){
+			&crew, stage.api, i, WEIR_FOREVER, 5 * WEIR_MILLISECOND, 0, {0}};
+		assert_int_equal(pthread_create(&threads[i], NULL, wait_once, &waiters[i]), 0);
+		assert_true(until_waiting(stage.api, i + 1));
+	}
+	set_concurrency(&stage, 3);
+	assert_true(scene_until(&crew.served, 6));
+	assert_true(crew.most_inside <= 3);
+
+	const struct terms_author author = {ORIGIN_OPERATOR, 0};
+	struct terms terms = scene_terms(1000000, 1000000);
+	int64_t row = names_exact_row(&stage.scene.segment, "api");
+
+	assert_int_equal(
+		rules_change(&stage.scene.segment, (uint32_t)row, &terms, &author, RULES_KEEP_USED),
+		row);
+	for (uint32_t i = 0; i < COUNT; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(crew.served, COUNT);
+	assert_int_equal(weir_permit_take(stage.api, 0, &permit, NULL), WEIR_ADMIT);
+	set_concurrency(&stage, 3);
+	assert_int_equal(look(stage.api).free, 3);
+	stage_end(&stage);
+}
+
+/* The rule is removed under those who wait: their name falls under [default], without a limit. */
+static void test_rule_goes(void **state)
+{
+	struct weir_permit permit;
+	struct crew crew = {0};
+	struct stage stage;
+	pthread_t thread;
+	struct waiter waiter;
+
+	(void)state;
+	stage_begin(&stage, 1);
+	assert_int_equal(weir_permit_take(stage.api, 0, &permit, NULL), WEIR_ADMIT);
+	waiter = (struct waiter){&crew, stage.api, 0, WEIR_FOREVER, 0, 0, {0}};
+	assert_int_equal(pthread_create(&thread, NULL, wait_once, &waiter), 0);
+	assert_true(until_waiting(stage.api, 1));
+	rules_remove(&stage.scene.segment, (uint32_t)names_exact_row(&stage.scene.segment, "api"));
+	pthread_join(thread, NULL);
+	assert_int_equal(waiter.verdict, WEIR_ADMIT);
+	assert_int_equal(weir_permit_release(stage.api, &permit), 0);
+	stage_end(&stage);
+}
+
+/* IT-5: ten operations at concurrency five; never more than five inside. */
+static void test_ten_at_five(void **state)
+{
+	enum { COUNT = 10 };
+	struct waiter waiters[COUNT];
+	pthread_t threads[COUNT];
+	struct crew crew = {0};
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, 5);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		waiters[i] = (struct waiter){
+			&crew, stage.api, i, WEIR_FOREVER, 20 * WEIR_MILLISECOND, 0, {0}};
+		assert_int_equal(pthread_create(&threads[i], NULL, wait_once, &waiters[i]), 0);
+	}
+	for (uint32_t i = 0; i < COUNT; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(crew.served, COUNT);
+	assert_int_equal(crew.most_inside, 5);
+	stage_end(&stage);
+}
+
+/* ---- a thousand waiters ---- */
+
+#define HERD_PROCESSES 8
+#define HERD_THREADS 125
+
+/* Threads of one process; each waits once, and holds for a moment. */
+static int child_herd(void *context)
+{
+	struct crew *crew = context;
+	struct weir_endpoint *endpoint = scene_endpoint(scene_open(crew->place), "api");
+	static struct waiter waiters[HERD_THREADS];
+	static pthread_t threads[HERD_THREADS];
+	pthread_attr_t small;
+
+	CHILD_CHECK(endpoint);
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 128 * 1024);
+	for (int i = 0; i < HERD_THREADS; i++) {
+		waiters[i] = (struct waiter){crew, endpoint, 0, WEIR_FOREVER, 0, 0, {0}};
+		CHILD_CHECK(pthread_create(&threads[i], &small, wait_once, &waiters[i]) == 0);
+	}
+	for (int i = 0; i < HERD_THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < HERD_THREADS; i++)
+		CHILD_CHECK(waiters[i].verdict == WEIR_ADMIT);
+	return 0;
+}
+
+/* How often the threads of a process, but for the first, have gone to sleep so far. */
+static uint64_t switches_of(pid_t pid)
+{
+	char path[300];
+	uint64_t sum = 0;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	tasks = opendir(path);
+	assert_non_null(tasks);
+	for (struct dirent *at; (at = readdir(tasks));) {
+		unsigned long long count;
+		char line[256];
+		FILE *file;
+
+		if (at->d_name[0] == '.' || atoi(at->d_name) == (int)pid)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/status", (int)pid, at->d_name);
+		file = fopen(path, "re");
+		assert_non_null(file);
+		while (fgets(line, sizeof(line), file))
+			if (sscanf(line, "voluntary_ctxt_switches: %llu", &count) == 1)
+				sum += count;
+		fclose(file);
+	}
+	closedir(tasks);
+	return sum;
+}
+
+/*
+ * A thousand waiters of eight processes are let in one by one: each sleeps once, but for those few
+ * that look again. The kernel counts how often each fell asleep: once before the first permit was
+ * free, and whoever did so again had been woken for nothing.
+ */
+static void test_no_herd(void **state)
+{
+	pid_t pids[HERD_PROCESSES];
+	struct weir_permit permit;
+	struct stage stage;
+
+	(void)state;
+	if (UNDER_THREAD_SANITIZER)
+		skip();
+	stage_begin(&stage, 1);
+	struct crew *crew = shared_crew(&stage);
+
+	assert_int_equal(weir_permit_take(stage.api, 0, &permit, NULL), WEIR_ADMIT);
+	for (int i = 0; i < HERD_PROCESSES; i++)
+		pids[i] = scene_child(child_herd, crew);
+	assert_true(until_waiting(stage.api, HERD_PROCESSES * HERD_THREADS));
+
+	uint64_t before = 0;
+
+	scene_sleep_ms(20); /* the last to come are asleep */
+	for (int i = 0; i < HERD_PROCESSES; i++)
+		before += switches_of(pids[i]);
+	assert_int_equal(weir_permit_release(stage.api, &permit), 0);
+	for (int i = 0; i < HERD_PROCESSES; i++)
+		assert_int_equal(scene_wait(pids[i]), 0);
+
+	uint64_t wakes = HERD_PROCESSES * HERD_THREADS + atomic_load(&crew->switches) - before;
+
+	print_message("%u grants, %llu wake-ups\n", HERD_PROCESSES * HERD_THREADS,
+		      (unsigned long long)wakes);
+	assert_int_equal(crew->served, HERD_PROCESSES * HERD_THREADS);
+	assert_int_equal(crew->most_inside, 1);
+	assert_true(wakes * 10 <= HERD_PROCESSES * HERD_THREADS * 11);
+	stage_end(&stage);
+}
+
+/* ---- a loop's places ---- */
+
+static void *listen_once(void *context)
+{
+	struct stage *stage = context;
+	uint32_t bell = 0;
+
+	/* begun at 0, it may have been rung before */
+	while (weir_permit_listen(stage->weir, &bell, 20 * WEIR_SECOND) == 0)
+		;
+	return NULL;
+}
+
+static void test_bell(void **state)
+{
+	struct weir_waiter places[3];
+	struct weir_permit permits[4];
+	struct weir_answer answer;
+	struct stage stage;
+	pthread_t thread;
+	uint32_t bell = 0;
+
+	(void)state;
+	stage_begin(&stage, 1);
+	assert_int_equal(weir_permit_take(stage.api, 0, &permits[3], NULL), WEIR_ADMIT);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(weir_permit_queue(stage.api, &places[i]), 0);
+		assert_int_equal(weir_permit_poll(stage.api, &places[i], &permits[i], &answer),
+				 WEIR_REFUSE);
+		assert_int_equal(answer.reason, WEIR_REASON_PERMIT);
+	}
+	assert_int_equal(weir_permit_listen(stage.weir, &bell, 1), 0);
+	assert_int_equal(pthread_create(&thread, NULL, listen_once, &stage), 0);
+	assert_int_equal(weir_permit_release(stage.api, &permits[3]), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(weir_permit_listen(stage.weir, &bell, WEIR_FOREVER), 1);
+	assert_int_equal(weir_permit_poll(stage.api, &places[1], &permits[1], &answer),
+			 WEIR_REFUSE);
+	/* the first leaves: the next is told */
+	assert_int_equal(weir_permit_unqueue(stage.api, &places[0]), 0);
+	assert_int_equal(weir_permit_unqueue(stage.api, &places[0]), WEIR_ESPENT);
+	assert_int_equal(weir_permit_listen(stage.weir, &bell, 0), 1);
+	assert_int_equal(weir_permit_poll(stage.api, &places[1], &permits[1], &answer), WEIR_ADMIT);
+	assert_int_equal(weir_permit_poll(stage.api, &places[1], &permits[2], &answer),
+			 WEIR_REFUSE);
+	assert_int_equal(answer.fault, WEIR_ESPENT);
+	assert_int_equal(weir_permit_listen(stage.weir, &bell, 0), 0);
+	weir_permit_ring(stage.weir);
+	assert_int_equal(weir_permit_listen(stage.weir, &bell, 0), 1);
+	/* without a limit a place is admitted at its next look */
+	const struct terms_author author = {ORIGIN_OPERATOR, 0};
+	struct terms terms = scene_terms(1000000, 1000000);
+
+	rules_change(&stage.scene.segment, (uint32_t)names_exact_row(&stage.scene.segment, "api"),
+		     &terms, &author, RULES_KEEP_USED);
+	assert_int_equal(weir_permit_listen(stage.weir, &bell, 0), 1);
+	assert_int_equal(weir_permit_poll(stage.api, &places[2], &permits[2], &answer), WEIR_ADMIT);
+	assert_int_equal(weir_permit_release(stage.api, &permits[1]), 0);
+	assert_int_equal(weir_permit_release(stage.api, &permits[2]), 0);
+	stage_end(&stage);
+}
+
+/* ---- threads, for ThreadSanitizer ---- */
+
+struct churn {
+	struct stage *stage;
+	struct crew crew;
+	uint32_t rounds;
+};
+
+static void *churn_thread(void *context)
+{
+	struct churn *churn = context;
+	struct weir_endpoint *endpoint = scene_endpoint(churn->stage->weir, "api");
+	struct weir_permit permit;
+
+	for (uint32_t i = 0; i < churn->rounds; i++) {
+		uint64_t timeout = i % 3 == 0 ? 0 : i % 3 == 1 ? WEIR_SECOND / 1000 : WEIR_FOREVER;
+
+		if (weir_permit_take(endpoint, timeout, &permit, NULL) != WEIR_ADMIT)
+			continue;
+		enter(&churn->crew);
+		if (i % 7 == 0)
+			sched_yield();
+		atomic_fetch_sub(&churn->crew.inside, 1);
+		if (weir_permit_release(endpoint, &permit) != 0)
+			atomic_fetch_add(&churn->crew.wrong_order, 1);
+	}
+	weir_endpoint_close(endpoint);
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	enum { COUNT = 6 };
+	pthread_t threads[COUNT];
+	struct stage stage;
+	struct churn churn = {.stage = &stage, .rounds = UNDER_THREAD_SANITIZER ? 300 : 3000};
+
+	(void)state;
+	stage_begin(&stage, 2);
+	for (int i = 0; i < COUNT; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, churn_thread, &churn), 0);
+	for (int i = 0; i < 20; i++) {
+		set_concurrency(&stage, i % 2 ? 1 : 3);
+		scene_sleep_ms(1);
+	}
+	set_concurrency(&stage, 2);
+	for (int i = 0; i < COUNT; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(churn.crew.wrong_order, 0);
+	assert_true(churn.crew.most_inside <= 3);
+	assert_int_equal(look(stage.api).held, 0);
+	assert_int_equal(look(stage.api).waiting, 0);
+	stage_end(&stage);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_no_overtaking),
+		cmocka_unit_test(test_giving_up),
+		cmocka_unit_test(test_first_dies),
+		cmocka_unit_test(test_first_is_stopped),
+		cmocka_unit_test(test_lost_call),
+		cmocka_unit_test(test_limit_goes_up),
+		cmocka_unit_test(test_rule_goes),
+		cmocka_unit_test(test_ten_at_five),
+		cmocka_unit_test(test_no_herd),
+		cmocka_unit_test(test_bell),
+		cmocka_unit_test(test_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,899 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Permits: what is taken comes back, once, from whoever has it: released, dead, forked, executed,
+ * stopped, struck; and limits that change under those who hold or wait.
+ */
+#include "calls_fixture.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "handle.h"
+#include "permit_chain.h"
+#include "permits.h"
+
+static struct weir_permits look(struct weir_endpoint *endpoint)
+{
+	struct weir_permits permits = {.size = sizeof(permits)};
+
+	assert_int_equal(weir_permit_look(endpoint, &permits), 0);
+	return permits;
+}
+
+#define assert_permits(endpoint, wanted_held, wanted_free)                                         \
+	do {                                                                                       \
+		struct weir_permits found_ = look(endpoint);                                       \
+		assert_int_equal(found_.held, wanted_held);                                        \
+		assert_int_equal(found_.free, wanted_free);                                        \
+	} while (0)
+
+static bool take(struct weir_endpoint *endpoint, struct weir_permit *out)
+{
+	return weir_permit_take(endpoint, 0, out, NULL) == WEIR_ADMIT;
+}
+
+/* A process with a handle of its own that does what it is told. */
+struct child {
+	const struct place *place;
+	const char *name;
+	_Atomic uint32_t step; /* of the child */
+	_Atomic uint32_t go;   /* of the test */
+	struct weir_permit permit;
+	uint64_t timeout_ns;
+	_Atomic uint32_t order; /* in which it was admitted */
+	_Atomic uint32_t *clock;
+	uint32_t verdict;
+};
+
+static struct child *child_shared(struct calls *calls, const char *name)
+{
+	struct child *child = scene_shared(sizeof(*child));
+
+	child->place = &calls->scene.place;
+	child->name = name;
+	return child;
+}
+
+static void child_step(struct child *child)
+{
+	atomic_fetch_add(&child->step, 1);
+	scene_until(&child->go, atomic_load(&child->step));
+}
+
+/* Takes one, holds it until it is told to go on, and leaves without giving it back. */
+static int child_hold(void *context)
+{
+	struct child *child = context;
+	struct weir_endpoint *endpoint = scene_endpoint(scene_open(child->place), child->name);
+
+	CHILD_CHECK(endpoint);
+	CHILD_CHECK(take(endpoint, &child->permit));
+	child_step(child);
+	return 0;
+}
+
+static pid_t hold_in_child(struct child *child)
+{
+	pid_t pid = scene_child(child_hold, child);
+
+	assert_true(scene_until(&child->step, 1));
+	return pid;
+}
+
+/* ---- taking and giving back ---- */
+
+static void test_take_and_release(void **state)
+{
+	struct weir_permit permits[4];
+	struct weir_answer answer;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=3");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_int_equal(look(api).limit, 3);
+	assert_permits(api, 0, 3);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(weir_permit_take(api, 0, &permits[i], &answer), WEIR_ADMIT);
+		assert_int_equal(answer.fault, 0);
+		assert_near(answer.level, 2 - i);
+	}
+	assert_int_equal(weir_permit_take(api, 0, &permits[3], &answer), WEIR_REFUSE);
+	assert_int_equal(answer.reason, WEIR_REASON_PERMIT);
+	assert_int_equal(answer.wait_ns, 100 * WEIR_MILLISECOND);
+	assert_permits(api, 3, 0);
+	assert_int_equal(weir_permit_release(api, &permits[1]), 0);
+	assert_permits(api, 2, 1);
+	assert_true(take(api, &permits[1]));
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(weir_permit_release(api, &permits[i]), 0);
+	assert_permits(api, 0, 3);
+	/* the bucket knows nothing of it */
+	assert_level(api, 10);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* The value and its copies are one permit. */
+static void test_release_twice(void **state)
+{
+	struct weir_permit permit;
+	struct weir_permit copy;
+	struct weir_permit other;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_true(take(api, &permit));
+	copy = permit;
+	assert_int_equal(weir_permit_release(api, &permit), 0);
+	assert_int_equal(weir_permit_release(api, &permit), WEIR_ESPENT);
+	assert_int_equal(weir_permit_release(api, &copy), WEIR_ESPENT);
+	/* nor does it free the next one's */
+	assert_true(take(api, &permit));
+	copy = permit;
+	assert_int_equal(weir_permit_release(api, &permit), 0);
+	assert_true(take(api, &other));
+	assert_int_equal(weir_permit_release(api, &copy), WEIR_ESPENT);
+	assert_permits(api, 1, 0);
+	assert_int_equal(weir_permit_release(api, &other), 0);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+static void test_no_limit(void **state)
+{
+	struct weir_permit permit;
+	struct weir_answer answer;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "none", "rate=10/s");
+	calls_rule(&calls, "shut", "rate=10/s", "concurrency=0");
+	struct weir_endpoint *none = calls_endpoint(&calls, "none");
+	struct weir_endpoint *unknown = calls_endpoint(&calls, "unknown");
+	struct weir_endpoint *shut = calls_endpoint(&calls, "shut");
+
+	assert_int_equal(look(none).limit, UINT64_MAX);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(weir_permit_take(none, 0, &permit, &answer), WEIR_ADMIT);
+		assert_true(answer.level > 1e300);
+		assert_int_equal(weir_permit_release(none, &permit), 0);
+		assert_int_equal(weir_permit_release(none, &permit), WEIR_ESPENT);
+	}
+	assert_true(take(unknown, &permit));
+	assert_int_equal(weir_permit_inherit(unknown, &permit), 0);
+	assert_int_equal(weir_permit_release(unknown, &permit), 0);
+	assert_int_equal(weir_permit_take(shut, 0, &permit, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.wait_ns, WEIR_NEVER);
+	weir_endpoint_close(none);
+	weir_endpoint_close(unknown);
+	weir_endpoint_close(shut);
+	calls_end(&calls);
+}
+
+/* All names of a pattern have its permits, as they have its bucket. */
+static void test_pattern(void **state)
+{
+	struct weir_permit permits[3];
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api/*", "rate=10/s", "concurrency=2");
+	struct weir_endpoint *a = calls_endpoint(&calls, "api/a");
+	struct weir_endpoint *b = calls_endpoint(&calls, "api/b");
+
+	assert_true(take(a, &permits[0]));
+	assert_true(take(b, &permits[1]));
+	assert_false(take(a, &permits[2]));
+	assert_permits(b, 2, 0);
+	assert_int_equal(weir_permit_release(b, &permits[0]), 0);
+	assert_true(take(b, &permits[2]));
+	assert_int_equal(weir_permit_release(a, &permits[1]), 0);
+	assert_int_equal(weir_permit_release(a, &permits[2]), 0);
+	weir_endpoint_close(a);
+	weir_endpoint_close(b);
+	calls_end(&calls);
+}
+
+/* Names under [default] have no row that could say whose permits are whose. */
+static void test_default_has_none(void **state)
+{
+	struct rule rule = {.kind = ROW_DEFAULT, .text = "*", .terms = scene_terms(10, 10)};
+	const struct terms_author author = {ORIGIN_OPERATOR, 0};
+	char message[200] = "";
+	struct weir *weir = NULL;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	rule.terms.concurrency = 4;
+	assert_int_equal(rules_add(&calls.scene.segment, &rule), WEIR_EVALUE);
+	assert_int_equal(
+		rules_change(&calls.scene.segment, 0, &rule.terms, &author, RULES_KEEP_USED),
+		WEIR_EVALUE);
+	calls_end(&calls);
+
+	assert_int_equal(weir_host(&weir, "[default]\nrate = 5/s\nconcurrency = 3\n",
+				   WEIR_CLOCK_MANUAL, NULL, message, sizeof(message)),
+			 WEIR_ECONFIG);
+	assert_non_null(strstr(message, "text:3: "));
+	assert_non_null(strstr(message, "concurrency"));
+	assert_int_equal(weir_host(&weir, NULL, WEIR_CLOCK_MANUAL, NULL, NULL, 0), 0);
+	assert_int_equal(weir_configure(weir, "*", "concurrency = 3", WEIR_KEEP_USED, message,
+					sizeof(message)),
+			 WEIR_EVALUE);
+	assert_non_null(strstr(message, "a rule of its own"));
+	weir_close(weir);
+}
+
+/* ---- owners ---- */
+
+static void test_owner_is_killed(void **state)
+{
+	struct weir_permit permit;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct child *child = child_shared(&calls, "api");
+	pid_t pid = hold_in_child(child);
+
+	assert_permits(api, 1, 0);
+	assert_false(take(api, &permit));
+	scene_kill(pid);
+	scene_sleep_ms(2); /* the last look for dead holders was just now */
+	assert_true(take(api, &permit));
+	/* a stranger's, with the right word or not */
+	assert_int_equal(weir_permit_release(api, &child->permit), WEIR_ESTRANGER);
+	assert_int_equal(weir_permit_release(api, &permit), 0);
+	assert_permits(api, 0, 1);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* It ends by itself, or closes its handle. */
+static void test_owner_leaves(void **state)
+{
+	struct weir_permit permit;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir *other = calls_open(&calls, WEIR_POLICY_CLOSED);
+	struct weir_endpoint *there = scene_endpoint(other, "api");
+	struct child *child = child_shared(&calls, "api");
+	pid_t pid = hold_in_child(child);
+
+	assert_true(take(there, &permit));
+	assert_permits(api, 2, 0);
+	atomic_store(&child->go, 1);
+	assert_int_equal(scene_wait(pid), 0);
+	weir_endpoint_close(there);
+	weir_close(other);
+	assert_permits(api, 1, 1);
+	scene_sleep_ms(2);
+	assert_true(take(api, &permit));
+	assert_int_equal(weir_permit_release(api, &permit), 0);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* Stopped is not dead: it keeps what it has. */
+static void test_owner_is_stopped(void **state)
+{
+	struct weir_permit permit;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct child *child = child_shared(&calls, "api");
+	pid_t pid = hold_in_child(child);
+	int status;
+
+	kill(pid, SIGSTOP);
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	for (int i = 0; i < 5; i++) {
+		scene_sleep_ms(2);
+		assert_false(take(api, &permit));
+	}
+	assert_permits(api, 1, 0);
+	kill(pid, SIGCONT);
+	scene_kill(pid);
+	scene_sleep_ms(2);
+	assert_true(take(api, &permit));
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* The lock says who lives, not the pid: one that is another process's now, or nobody's. */
+static void test_pid_reuse(void **state)
+{
+	struct weir_permit permit;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct child *child = child_shared(&calls, "api");
+	pid_t pid = hold_in_child(child);
+	struct member_row *row = NULL;
+
+	for (uint32_t i = 0; i < calls.scene.segment.member_count; i++)
+		if (calls.scene.segment.members[i].pid == (uint32_t)pid)
+			row = &calls.scene.segment.members[i];
+	assert_non_null(row);
+	atomic_store(&row->pid, 4194303u); /* there is none, and it lives */
+	assert_false(take(api, &permit));
+	atomic_store(&row->pid, (uint32_t)getpid()); /* lives, and is not it */
+	scene_kill(pid);
+	scene_sleep_ms(2);
+	assert_true(take(api, &permit));
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* A dead member's slot is taken by another before anybody looked: what it held came back first. */
+static void test_slot_is_taken_over(void **state)
+{
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct child *child = child_shared(&calls, "api");
+	struct weir *crowd[32] = {0};
+	pid_t pid = hold_in_child(child);
+
+	scene_kill(pid);
+	assert_permits(api, 1, 0);
+	for (int i = 0; i < 32; i++)
+		crowd[i] = scene_open(&calls.scene.place);
+	assert_null(crowd[31]);
+	assert_permits(api, 0, 1);
+	for (int i = 0; i < 32; i++)
+		weir_close(crowd[i]);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+struct family {
+	struct weir_endpoint *api;
+	struct weir_permit permit;
+};
+
+static int child_is_a_stranger(void *context)
+{
+	struct family *family = context;
+	struct weir_permit copy = family->permit;
+	struct weir_permit own;
+
+	CHILD_CHECK(weir_permit_release(family->api, &copy) == WEIR_ESTRANGER);
+	CHILD_CHECK(take(family->api, &own));
+	CHILD_CHECK(weir_permit_release(family->api, &copy) == WEIR_ESTRANGER);
+	CHILD_CHECK(weir_permit_release(family->api, &own) == 0);
+	return 0;
+}
+
+static int child_inherits(void *context)
+{
+	struct family *family = context;
+	struct weir_permit copy = family->permit;
+
+	CHILD_CHECK(weir_permit_inherit(family->api, &copy) == 0);
+	CHILD_CHECK(weir_permit_inherit(family->api, &copy) == 0); /* it is its own by now */
+	CHILD_CHECK(weir_permit_inherit(family->api, &family->permit) == WEIR_ESPENT);
+	CHILD_CHECK(weir_permit_release(family->api, &copy) == 0);
+	CHILD_CHECK(weir_permit_release(family->api, &copy) == WEIR_ESPENT);
+	return 0;
+}
+
+static int child_dies_with_it(void *context)
+{
+	struct family *family = context;
+
+	CHILD_CHECK(weir_permit_inherit(family->api, &family->permit) == 0);
+	return 0;
+}
+
+static int child_comes_late(void *context)
+{
+	struct family *family = context;
+
+	CHILD_CHECK(weir_permit_inherit(family->api, &family->permit) == WEIR_ESPENT);
+	return 0;
+}
+
+static void test_fork(void **state)
+{
+	struct family family;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
+	family.api = calls_endpoint(&calls, "api");
+	assert_true(take(family.api, &family.permit));
+	assert_int_equal(scene_wait(scene_child(child_is_a_stranger, &family)), 0);
+	assert_permits(family.api, 1, 1);
+	/* the child takes it over: the parent's copy is spent */
+	assert_int_equal(scene_wait(scene_child(child_inherits, &family)), 0);
+	assert_permits(family.api, 0, 2);
+	assert_int_equal(weir_permit_release(family.api, &family.permit), WEIR_ESPENT);
+	/* and it is the child's in death as well */
+	assert_true(take(family.api, &family.permit));
+	assert_int_equal(scene_wait(scene_child(child_dies_with_it, &family)), 0);
+	for (uint32_t i = 0; i < calls.scene.segment.member_count; i++)
+		members_reap(&calls.scene.segment, i);
+	assert_permits(family.api, 0, 2);
+	assert_int_equal(weir_permit_release(family.api, &family.permit), WEIR_ESPENT);
+	assert_true(take(family.api, &family.permit));
+	struct weir_permit mine = family.permit;
+	assert_int_equal(weir_permit_release(family.api, &mine), 0);
+	assert_int_equal(scene_wait(scene_child(child_comes_late, &family)), 0);
+	weir_endpoint_close(family.api);
+	calls_end(&calls);
+}
+
+static int child_executes(void *context)
+{
+	struct child *child = context;
+	struct weir_endpoint *endpoint = scene_endpoint(scene_open(child->place), child->name);
+
+	CHILD_CHECK(endpoint && take(endpoint, &child->permit));
+	child_step(child);
+	execl("/bin/sleep", "sleep", "60", (char *)NULL);
+	return 1;
+}
+
+/* What it becomes has no handle, and no lock: the descriptor is closed. */
+static void test_exec(void **state)
+{
+	struct weir_permit permit;
+	struct calls calls;
+	bool taken = false;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct child *child = child_shared(&calls, "api");
+	pid_t pid = scene_child(child_executes, child);
+
+	assert_true(scene_until(&child->step, 1));
+	assert_false(take(api, &permit));
+	atomic_store(&child->go, 1);
+	for (unsigned ms = 0; ms < SCENE_PATIENCE_MS && !taken; ms += 2) {
+		scene_sleep_ms(2);
+		taken = take(api, &permit);
+	}
+	assert_true(taken);
+	assert_int_equal(kill(pid, 0), 0); /* it lives on */
+	scene_kill(pid);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* ---- tables that are full ---- */
+
+struct without_slot {
+	struct weir_endpoint *closed;
+	struct weir_endpoint *open;
+	struct weir *crowd[32];
+};
+
+static int child_without_slot(void *context)
+{
+	struct without_slot *at = context;
+	struct weir_answer answer;
+	struct weir_permit permit;
+	struct weir_waiter waiter;
+
+	CHILD_CHECK(weir_permit_take(at->closed, 0, &permit, &answer) == WEIR_REFUSE);
+	CHILD_CHECK(answer.fault == WEIR_EMEMBERS && answer.reason == WEIR_REASON_FAULT);
+	CHILD_CHECK(weir_permit_take(at->closed, WEIR_SECOND, &permit, &answer) == WEIR_REFUSE);
+	CHILD_CHECK(answer.fault == WEIR_EMEMBERS);
+	CHILD_CHECK(weir_permit_queue(at->closed, &waiter) == WEIR_EMEMBERS);
+	/* the limits of tokens hold without a slot */
+	CHILD_CHECK(weir_acquire(at->closed, 1, NULL) == WEIR_ADMIT);
+	CHILD_CHECK(weir_permit_take(at->open, 0, &permit, &answer) == WEIR_ADMIT);
+	CHILD_CHECK(answer.fault == WEIR_EMEMBERS);
+	CHILD_CHECK(weir_permit_release(at->open, &permit) == 0);
+	return 0;
+}
+
+static void test_members_full(void **state)
+{
+	struct without_slot at = {0};
+	struct weir_permit permit;
+	struct calls calls;
+	int count = 0;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
+	struct weir *open = calls_open(&calls, WEIR_POLICY_OPEN);
+
+	at.closed = calls_endpoint(&calls, "api");
+	at.open = scene_endpoint(open, "api");
+	while (count < 32 && (at.crowd[count] = scene_open(&calls.scene.place)))
+		count++;
+	assert_int_equal(scene_wait(scene_child(child_without_slot, &at)), 0);
+	while (count > 0)
+		weir_close(at.crowd[--count]);
+	/* a slot that has come free is found without another fork */
+	assert_true(take(at.closed, &permit));
+	weir_endpoint_close(at.closed);
+	weir_endpoint_close(at.open);
+	weir_close(open);
+	calls_end(&calls);
+}
+
+static void test_waiters_full(void **state)
+{
+	struct weir_waiter places[65];
+	struct weir_answer answer;
+	struct weir_permit permit;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	for (int i = 0; i < 64; i++)
+		assert_int_equal(weir_permit_queue(api, &places[i]), 0);
+	assert_int_equal(weir_permit_queue(api, &places[64]), WEIR_EWAITERS);
+	assert_int_equal(look(api).waiting, 64);
+	assert_int_equal(weir_permit_take(api, WEIR_SECOND, &permit, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.fault, WEIR_EWAITERS);
+	assert_int_equal(answer.reason, WEIR_REASON_QUEUE);
+	for (int i = 0; i < 64; i++)
+		assert_int_equal(weir_permit_unqueue(api, &places[i]), 0);
+	assert_int_equal(look(api).waiting, 0);
+	assert_true(take(api, &permit));
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+static void test_permits_full(void **state)
+{
+	const struct terms_author author = {ORIGIN_OPERATOR, 0};
+	struct calls calls;
+	struct rule rule = {.kind = ROW_EXACT, .text = "much", .terms = scene_terms(10, 10)};
+
+	(void)state;
+	calls_begin(&calls);
+	struct segment *segment = &calls.scene.segment;
+
+	calls_rule(&calls, "a", "rate=10/s", "concurrency=30");
+	calls_rule(&calls, "b", "rate=10/s", "concurrency=29");
+	rule.terms.concurrency = 1 + 1;
+	assert_int_equal(rules_add(segment, &rule), WEIR_EPERMITS);
+	assert_int_equal(names_exact_row(segment, "much"), -1);
+	assert_int_equal(segment->row_count, 16);
+
+	/* a rule that does not fit stays what it is */
+	int64_t row = names_exact_row(segment, "a");
+	struct terms terms =
+		calls_terms((const char *const[]){"rate=99/s", "concurrency=33", NULL});
+
+	assert_int_equal(rules_change(segment, (uint32_t)row, &terms, &author, RULES_KEEP_USED),
+			 WEIR_EPERMITS);
+	struct weir_endpoint *a = calls_endpoint(&calls, "a");
+
+	assert_int_equal(look(a).limit, 30);
+	assert_near(calls_peek(a).rate_per_s, 10);
+
+	/* what another gives up is there for it */
+	calls_change(&calls, "b", "rate=10/s", "concurrency=1");
+	calls_change(&calls, "a", "rate=10/s", "concurrency=60");
+	assert_int_equal(look(a).limit, 60);
+	assert_int_equal(rules_add(segment, &rule), WEIR_EPERMITS);
+	rules_remove(segment, (uint32_t)names_exact_row(segment, "b"));
+	assert_true(rules_add(segment, &rule) > 0);
+	weir_endpoint_close(a);
+	calls_end(&calls);
+}
+
+/* ---- limits that change ---- */
+
+static void test_limit_changes(void **state)
+{
+	struct weir_permit permits[8];
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_true(take(api, &permits[0]) && take(api, &permits[1]));
+	assert_false(take(api, &permits[2]));
+	calls_change(&calls, "api", "rate=10/s", "concurrency=7");
+	for (int i = 2; i < 7; i++)
+		assert_true(take(api, &permits[i]));
+	assert_false(take(api, &permits[7]));
+	/* lowered: nobody loses any, and none is given while one above it is held */
+	calls_change(&calls, "api", "rate=10/s", "concurrency=3");
+	assert_permits(api, 7, 0);
+	for (int i = 0; i < 6; i++) {
+		assert_int_equal(weir_permit_release(api, &permits[i]), 0);
+		assert_false(take(api, &permits[7]));
+	}
+	assert_int_equal(weir_permit_release(api, &permits[6]), 0);
+	for (int i = 0; i < 3; i++)
+		assert_true(take(api, &permits[i]));
+	assert_false(take(api, &permits[7]));
+	permit_chain_tend(&calls.scene.segment);
+	assert_false(take(api, &permits[7]));
+	/* no limit, and again one: who took one meanwhile is not counted */
+	calls_change(&calls, "api", "rate=10/s");
+	assert_true(take(api, &permits[7]));
+	calls_change(&calls, "api", "rate=10/s", "concurrency=4");
+	assert_permits(api, 3, 1);
+	assert_int_equal(weir_permit_release(api, &permits[7]), 0);
+	assert_permits(api, 3, 1);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* A change of unit moves the rule to another row, and its permits with it. */
+static void test_rule_moves(void **state)
+{
+	struct weir_permit permits[3];
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/d", "concurrency=2");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	int64_t row = names_exact_row(&calls.scene.segment, "api");
+
+	assert_true(take(api, &permits[0]));
+	assert_true(calls_change(&calls, "api", "rate=100000000/s", "concurrency=2") > row);
+	assert_permits(api, 1, 1);
+	assert_true(take(api, &permits[1]));
+	assert_false(take(api, &permits[2]));
+	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
+	assert_int_equal(weir_permit_release(api, &permits[1]), 0);
+	assert_permits(api, 0, 2);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* Removed and added again, a rule finds who still holds its permits. */
+static void test_rule_comes_back(void **state)
+{
+	struct weir_permit permits[3];
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_true(take(api, &permits[0]));
+	rules_remove(&calls.scene.segment, (uint32_t)names_exact_row(&calls.scene.segment, "api"));
+	assert_int_equal(look(api).limit, UINT64_MAX);
+	assert_true(take(api, &permits[1]));
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
+	assert_permits(api, 1, 1);
+	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
+	assert_int_equal(weir_permit_release(api, &permits[1]), 0);
+	assert_permits(api, 0, 2);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* A pair is replaced only while nobody holds anything in it. */
+static void test_close(void **state)
+{
+	struct weir_permit permits[2];
+	struct weir_answer answer;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_true(take(api, &permits[0]));
+	assert_int_equal(permit_chain_close(&calls.scene.segment), WEIR_EHELD);
+	assert_true(take(api, &permits[1]));
+	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
+	assert_int_equal(weir_permit_release(api, &permits[1]), 0);
+	assert_int_equal(permit_chain_close(&calls.scene.segment), 0);
+	assert_int_equal(weir_permit_take(api, 0, &permits[0], &answer), WEIR_REFUSE);
+	/* and a publisher that was killed there has a successor */
+	rules_recover(&calls.scene.segment);
+	assert_true(take(api, &permits[0]));
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* A publisher was killed between taking a block and linking it, or before a row was live. */
+static void test_recover_blocks(void **state)
+{
+	struct calls calls;
+	struct weir_permit permit;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=6");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct segment *segment = &calls.scene.segment;
+	struct permit_span *spans = (struct permit_span *)(uintptr_t)segment->spans;
+
+	assert_true(take(api, &permit));
+	atomic_store(&spans[7].head, 1);
+	atomic_store(&spans[9].head, 10);
+	atomic_store(&spans[1].head, 0);
+	rules_recover(segment);
+	assert_int_equal(spans[0].head, 1);
+	assert_int_equal(spans[1].head, 1);
+	assert_int_equal(spans[7].head, 0);
+	assert_int_equal(spans[9].head, 0);
+	assert_permits(api, 1, 5);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* ---- max_hold ---- */
+
+static void test_max_hold(void **state)
+{
+	struct weir_permit old;
+	struct weir_permit young;
+	struct weir_permit copy;
+	struct weir_permit next;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=2", "max_hold=30s");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_int_equal(look(api).max_hold_ns, 30 * WEIR_SECOND);
+	assert_true(take(api, &old));
+	calls_advance(&calls, 20 * WEIR_SECOND);
+	assert_true(take(api, &young));
+	assert_false(take(api, &next));
+	calls_advance(&calls, 11 * WEIR_SECOND);
+	/* who finds none free strikes; the young one stays */
+	assert_true(take(api, &next));
+	assert_permits(api, 2, 0);
+	copy = old;
+	assert_int_equal(weir_permit_release(api, &old), WEIR_EEXPIRED);
+	assert_int_equal(weir_permit_release(api, &copy), WEIR_EEXPIRED);
+	assert_int_equal(weir_permit_release(api, &young), 0);
+	assert_permits(api, 1, 1);
+	calls_advance(&calls, 31 * WEIR_SECOND);
+	assert_int_equal(
+		permits_strike(
+			&calls.scene.segment,
+			&calls.scene.segment.rows[names_exact_row(&calls.scene.segment, "api")],
+			1000000000, NULL, NULL),
+		1);
+	assert_permits(api, 0, 2);
+	assert_int_equal(weir_permit_release(api, &next), WEIR_EEXPIRED);
+	assert_int_equal(weir_permit_release(api, &next), WEIR_ESPENT);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* The age of a take that has not been written yet is nobody's: not that of the holder before. */
+static void test_age_is_of_this_take(void **state)
+{
+	struct weir_permit permit;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=1", "max_hold=1s");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct segment *segment = &calls.scene.segment;
+	const struct rule_row *row = &segment->rows[names_exact_row(segment, "api")];
+
+	assert_true(take(api, &permit));
+	uint64_t since = atomic_load(&segment->blocks[0].since[0]);
+
+	assert_int_equal(weir_permit_release(api, &permit), 0);
+	calls_advance(&calls, 5 * WEIR_SECOND);
+	assert_true(take(api, &permit));
+	atomic_store(&segment->blocks[0].since[0], since);
+	assert_int_equal(permits_strike(segment, row, 1000000000, NULL, NULL), 0);
+	assert_int_equal(weir_permit_release(api, &permit), 0);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* ---- with tokens ---- */
+
+/* No token is spent while there is no permit, and no permit is kept without tokens. */
+static void test_enter(void **state)
+{
+	struct weir_permit permits[3];
+	struct weir_answer answer;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/s", "burst=3", "concurrency=2");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_int_equal(weir_enter(api, 1, 0, &permits[0], &answer), WEIR_ADMIT);
+	assert_near(answer.level, 2);
+	assert_int_equal(weir_enter(api, 1, 0, &permits[1], NULL), WEIR_ADMIT);
+	/* IT: the 6th of a limit of 5 spends nothing */
+	assert_int_equal(weir_enter(api, 1, 0, &permits[2], &answer), WEIR_REFUSE);
+	assert_int_equal(answer.reason, WEIR_REASON_PERMIT);
+	assert_level(api, 1);
+	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
+	assert_int_equal(weir_enter(api, 2, 0, &permits[2], &answer), WEIR_REFUSE);
+	assert_int_equal(answer.reason, WEIR_REASON_LEVEL);
+	assert_permits(api, 1, 1);
+	assert_level(api, 1);
+	assert_int_equal(weir_enter(api, 9, WEIR_FOREVER, &permits[2], &answer), WEIR_REFUSE);
+	assert_int_equal(answer.reason, WEIR_REASON_NEVER);
+	assert_int_equal(weir_enter(api, 0, 0, &permits[2], &answer), WEIR_REFUSE);
+	assert_int_equal(answer.fault, WEIR_ECOST);
+	assert_permits(api, 1, 1);
+	/* it sleeps for the tokens alone; the trace moves the clock by what it says */
+	assert_int_equal(weir_enter(api, 3, 5 * WEIR_SECOND, &permits[2], &answer), WEIR_ADMIT);
+	assert_int_equal(answer.wait_ns, 2 * WEIR_SECOND);
+	assert_level(api, 0);
+	assert_permits(api, 2, 0);
+	assert_int_equal(weir_permit_release(api, &permits[1]), 0);
+	assert_int_equal(weir_enter(api, 3, WEIR_SECOND, &permits[1], &answer), WEIR_REFUSE);
+	assert_permits(api, 1, 1);
+	assert_level(api, 0);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_take_and_release),
+		cmocka_unit_test(test_release_twice),
+		cmocka_unit_test(test_no_limit),
+		cmocka_unit_test(test_pattern),
+		cmocka_unit_test(test_default_has_none),
+		cmocka_unit_test(test_owner_is_killed),
+		cmocka_unit_test(test_owner_leaves),
+		cmocka_unit_test(test_owner_is_stopped),
+		cmocka_unit_test(test_pid_reuse),
+		cmocka_unit_test(test_slot_is_taken_over),
+		cmocka_unit_test(test_fork),
+		cmocka_unit_test(test_exec),
+		cmocka_unit_test(test_members_full),
+		cmocka_unit_test(test_waiters_full),
+		cmocka_unit_test(test_permits_full),
+		cmocka_unit_test(test_limit_changes),
+		cmocka_unit_test(test_rule_moves),
+		cmocka_unit_test(test_rule_comes_back),
+		cmocka_unit_test(test_close),
+		cmocka_unit_test(test_recover_blocks),
+		cmocka_unit_test(test_max_hold),
+		cmocka_unit_test(test_age_is_of_this_take),
+		cmocka_unit_test(test_enter),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
