@@ -16,13 +16,16 @@ static void clear(struct fields_limit *limit, bool listed)
 	limit->resource[0] = limit->unit[0] = limit->partition_key[0] = '\0';
 }
 
-/* A list that has no values yet: what is absent is NaN. */
 static void begin_list(struct reading_list *list)
 {
 	list->count = list->policy_count = 0;
 	list->windowed = false;
-	for (size_t i = 0; i < READING_VALUES; i++)
-		list->values[i] = NAN;
+}
+
+/* NaN: the list has none there. */
+static double value_at(const struct reading_list *list, size_t index)
+{
+	return index < list->count ? list->values[index] : NAN;
 }
 
 static void begin_lines(struct reading_lines *lines)
@@ -62,7 +65,7 @@ bool reading_takes(struct reading *reading, enum field_result result)
 	return result == FIELD_FINE;
 }
 
-static bool same_text(struct field_text a, struct field_text b)
+static inline bool same_text(struct field_text a, struct field_text b)
 {
 	if (a.bytes != b.bytes)
 		return false;
@@ -270,9 +273,9 @@ static void spread(struct reading *reading, size_t count)
 		if (!limit)
 			break;
 		reading_slot(reading, limit)->bad_limit = reading->slots[0].bad_limit;
-		limit->limit = reading->plain[FIELD_LIMIT].values[i];
-		limit->remaining = reading->plain[FIELD_REMAINING].values[i];
-		limit->reset_s = reading->plain[FIELD_RESET].values[i];
+		limit->limit = value_at(&reading->plain[FIELD_LIMIT], i);
+		limit->remaining = value_at(&reading->plain[FIELD_REMAINING], i);
+		limit->reset_s = value_at(&reading->plain[FIELD_RESET], i);
 		if (windows)
 			limit->window_s = out->policies[i].window_s;
 	}

@@ -297,11 +297,9 @@ static double window_number(struct field_text text)
 /* Bytes before the last word, its hyphen included: 0 with a single word. */
 static size_t last_word(struct field_text text)
 {
-	size_t at = text.bytes;
+	const char *hyphen = text.bytes ? memrchr(text.at, '-', text.bytes) : NULL;
 
-	while (at && text.at[at - 1] != '-')
-		at--;
-	return at;
+	return hyphen ? (size_t)(hyphen - text.at) + 1 : 0;
 }
 
 /*
@@ -396,7 +394,10 @@ static bool apply_row(const struct field_row *row, struct field_text rest, struc
 /* Whether the row is of this name. */
 static bool fits(const struct field_row *row, struct field_text name)
 {
-	return (row->open ? name.bytes > row->bytes : name.bytes == row->bytes) &&
+	if (row->open ? name.bytes <= row->bytes : name.bytes != row->bytes)
+		return false;
+	/* in lower case, as HTTP/2 has it, at one go */
+	return !memcmp(name.at, row->field, row->bytes) ||
 	       field_same(name.at, row->field, row->bytes);
 }
 

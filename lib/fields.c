@@ -149,19 +149,12 @@ static void merge_list(struct reading *reading, enum field_meaning meaning,
 {
 	struct reading_list *into = &reading->plain[meaning];
 
-	if (!into->count) {
-		into->windowed = list->windowed;
-		into->count = list->count;
-		into->policy_count = list->policy_count;
-		memcpy(into->values, list->values, list->count * sizeof(list->values[0]));
-		memcpy(into->policies, list->policies,
-		       list->policy_count * sizeof(list->policies[0]));
-		return;
-	}
 	for (size_t i = 0; i < list->count; i++)
-		reading_put(reading, &into->values[i], list->values[i], meeting_of(meaning));
-	if (list->count > into->count)
-		into->count = list->count;
+		if (i < into->count)
+			reading_put(reading, &into->values[i], list->values[i],
+				    meeting_of(meaning));
+		else
+			into->values[into->count++] = list->values[i];
 	if (!into->policy_count) {
 		into->policy_count = list->policy_count;
 		into->windowed = list->windowed;

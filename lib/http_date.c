@@ -65,88 +65,85 @@ static int digits(struct scan *scan, int count, int min, int max)
 	return number;
 }
 
-/* Which of the names of three letters stands here, from 1; it is passed. */
-static int name(struct scan *scan, const char *names)
+/* Which of the names of three letters stands here, from 0; -1: none. */
+static int name_of(const char *at, const char *names)
 {
-	if (!scan->bad && scan->end - scan->at >= 3)
-		for (int i = 0; names[3 * i]; i++)
-			if (!memcmp(scan->at, names + (size_t)(3 * i), 3)) {
-				scan->at += 3;
-				return i + 1;
-			}
-	scan->bad = true;
-	return 1;
+	for (int i = 0; names[3 * i]; i++)
+		if (at[0] == names[3 * i] && at[1] == names[3 * i + 1] && at[2] == names[3 * i + 2])
+			return i;
+	return -1;
 }
 
 static const char DAYS[] = "MonTueWedThuFriSatSun";
 static const char MONTHS[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
-/* "Monday", "Tuesday" and so on: behind its three letters. */
-static void pass_long_day(struct scan *scan)
+/* Two digits, within bounds. */
+static bool two_digits(const char *at, int min, int max, int *out)
+{
+	*out = (at[0] - '0') * 10 + (at[1] - '0');
+	return is_digit(at[0]) && is_digit(at[1]) && *out >= min && *out <= max;
+}
+
+static bool four_digits(const char *at, int *out)
+{
+	int low;
+	bool good = two_digits(at, 0, 99, out) && two_digits(at + 2, 0, 99, &low);
+
+	*out = good ? *out * 100 + low : 0;
+	return good;
+}
+
+static bool read_month(const char *at, struct moment *out)
+{
+	out->month = name_of(at, MONTHS) + 1;
+	return out->month > 0;
+}
+
+/* "08:49:37" */
+static bool read_clock(const char *at, struct moment *out)
+{
+	return two_digits(at, 0, 23, &out->hour) && at[2] == ':' &&
+	       two_digits(at + 3, 0, 59, &out->minute) && at[5] == ':' &&
+	       two_digits(at + 6, 0, 60, &out->second);
+}
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT": 29 bytes */
+static bool read_fixdate(const char *at, struct moment *out)
+{
+	return name_of(at, DAYS) >= 0 && !memcmp(at + 3, ", ", 2) &&
+	       two_digits(at + 5, 1, 31, &out->day) && at[7] == ' ' && read_month(at + 8, out) &&
+	       at[11] == ' ' && four_digits(at + 12, &out->year) && at[16] == ' ' &&
+	       read_clock(at + 17, out) && !memcmp(at + 25, " GMT", 4);
+}
+
+/* "06-Nov-94 08:49:37 GMT", behind "Sunday, ": 22 bytes */
+static bool read_rfc850(const char *at, struct moment *out)
+{
+	return two_digits(at, 1, 31, &out->day) && at[2] == '-' && read_month(at + 3, out) &&
+	       at[6] == '-' && two_digits(at + 7, 0, 99, &out->year) && at[9] == ' ' &&
+	       read_clock(at + 10, out) && !memcmp(at + 18, " GMT", 4);
+}
+
+/* "Sunday, ", all of the text. */
+static bool is_long_day(const char *text, size_t bytes)
 {
 	static const char *const rests[] = {"day", "sday",  "nesday", "rsday",
 					    "day", "urday", "day"};
+	int day = name_of(text, DAYS);
+	size_t rest = day < 0 ? 0 : strlen(rests[day]);
 
-	pass(scan, rests[name(scan, DAYS) - 1]);
+	return day >= 0 && bytes == 3 + rest + 2 && !memcmp(text + 3, rests[day], rest) &&
+	       !memcmp(text + 3 + rest, ", ", 2);
 }
 
-static void read_clock(struct scan *scan, struct moment *out)
+/* "Sun Nov  6 08:49:37 1994": 24 bytes; a day below 10 has a blank for its first digit */
+static bool read_asctime(const char *at, struct moment *out)
 {
-	out->hour = digits(scan, 2, 0, 23);
-	pass(scan, ":");
-	out->minute = digits(scan, 2, 0, 59);
-	pass(scan, ":");
-	out->second = digits(scan, 2, 0, 60);
-}
+	const char day[2] = {at[8] == ' ' ? '0' : at[8], at[9]};
 
-static struct moment read_fixdate(struct scan *scan)
-{
-	struct moment out = {0};
-
-	name(scan, DAYS);
-	pass(scan, ", ");
-	out.day = digits(scan, 2, 1, 31);
-	pass(scan, " ");
-	out.month = name(scan, MONTHS);
-	pass(scan, " ");
-	out.year = digits(scan, 4, 0, 9999);
-	pass(scan, " ");
-	read_clock(scan, &out);
-	pass(scan, " GMT");
-	return out;
-}
-
-static struct moment read_rfc850(struct scan *scan)
-{
-	struct moment out = {0};
-
-	pass_long_day(scan);
-	pass(scan, ", ");
-	out.day = digits(scan, 2, 1, 31);
-	pass(scan, "-");
-	out.month = name(scan, MONTHS);
-	pass(scan, "-");
-	out.year = digits(scan, 2, 0, 99);
-	pass(scan, " ");
-	read_clock(scan, &out);
-	pass(scan, " GMT");
-	return out;
-}
-
-static struct moment read_asctime(struct scan *scan)
-{
-	struct moment out = {0};
-
-	name(scan, DAYS);
-	pass(scan, " ");
-	out.month = name(scan, MONTHS);
-	pass(scan, " ");
-	out.day = digits(scan, pass_if(scan, ' ') ? 1 : 2, 1, 31);
-	pass(scan, " ");
-	read_clock(scan, &out);
-	pass(scan, " ");
-	out.year = digits(scan, 4, 0, 9999);
-	return out;
+	return name_of(at, DAYS) >= 0 && at[3] == ' ' && read_month(at + 4, out) && at[7] == ' ' &&
+	       two_digits(day, 1, 31, &out->day) && at[10] == ' ' && read_clock(at + 11, out) &&
+	       at[19] == ' ' && four_digits(at + 20, &out->year);
 }
 
 static bool is_leap(int year)
@@ -172,11 +169,9 @@ static int64_t days_since_epoch(int year, int month, int day)
 	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
-/* Of a moment that was read to the end of the text. */
-static bool finish(const struct scan *scan, const struct moment *moment, double *out)
+static bool finish(const struct moment *moment, double *out)
 {
-	if (scan->bad || scan->at != scan->end ||
-	    moment->day > days_of(moment->month, moment->year))
+	if (moment->day > days_of(moment->month, moment->year))
 		return false;
 	*out = (double)(days_since_epoch(moment->year, moment->month, moment->day) * DAY_S +
 			moment->hour * 3600 + (moment->minute - moment->east_minutes) * 60 +
@@ -196,23 +191,21 @@ static int whole_year(int two, double now)
 	return year > this_year + 50 ? year - 100 : year;
 }
 
+enum { FIXDATE_BYTES = 29, ASCTIME_BYTES = 24, RFC850_BYTES = 22 };
+
 bool http_date_read(const char *text, size_t bytes, double now, double *out)
 {
-	const struct scan start = {text, text + bytes, false};
-	struct scan scan = start;
-	struct moment moment;
+	struct moment moment = {0};
 
-	if (bytes < 24) /* the shortest of them */
+	if (bytes == FIXDATE_BYTES && read_fixdate(text, &moment))
+		return finish(&moment, out);
+	if (bytes == ASCTIME_BYTES && read_asctime(text, &moment))
+		return finish(&moment, out);
+	if (bytes <= RFC850_BYTES + 3 || !is_long_day(text, bytes - RFC850_BYTES) ||
+	    !read_rfc850(text + bytes - RFC850_BYTES, &moment))
 		return false;
-	if (text[3] == ',') {
-		moment = read_fixdate(&scan);
-	} else if (text[3] == ' ') {
-		moment = read_asctime(&scan);
-	} else {
-		moment = read_rfc850(&scan);
-		moment.year = whole_year(moment.year, now);
-	}
-	return finish(&scan, &moment, out);
+	moment.year = whole_year(moment.year, now);
+	return finish(&moment, out);
 }
 
 static double read_fraction(struct scan *scan)
@@ -272,5 +265,5 @@ bool iso_date_read(const char *text, size_t bytes, double *out)
 	}
 	pass_if(&scan, ' ');
 	moment.east_minutes = read_zone(&scan);
-	return finish(&scan, &moment, out);
+	return !scan.bad && scan.at == scan.end && finish(&moment, out);
 }
