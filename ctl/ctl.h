@@ -53,6 +53,7 @@ enum ctl_exit command_close(struct ctl *ctl);
 enum ctl_exit command_open(struct ctl *ctl);
 enum ctl_exit command_reload(struct ctl *ctl);
 enum ctl_exit command_members(struct ctl *ctl);
+enum ctl_exit command_permits(struct ctl *ctl);
 enum ctl_exit command_check(struct ctl *ctl);
 enum ctl_exit command_acquire(struct ctl *ctl);
 enum ctl_exit command_run(struct ctl *ctl);

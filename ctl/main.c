@@ -39,7 +39,8 @@ const struct command commands[] = {
 	 OPTION_BIT(OPTION_FIELDS), 1, 1, false, command_show},
 	{"set",
 	 "NAME [rate=R] [burst=B] [initial=I] [max_wait=D] [window=W] [shadow=yes|no] "
-	 "[shadow_rate=R] [shadow_burst=B] ['class NAME=VALUE']... [--keep WHAT]",
+	 "[shadow_rate=R] [shadow_burst=B] [concurrency=N] [max_hold=D] ['class NAME=VALUE']... "
+	 "[--keep WHAT]",
 	 "change a limit, in force at every worker's next call",
 	 "The values are those of weir.ini: rate=5000/h burst=100 'window=1h first'\n"
 	 "'class batch=leave 20 %'.\n"
@@ -56,17 +57,23 @@ const struct command commands[] = {
 	{"reload", "", "have weird read its configuration again", NULL, 0, 0, 0, false,
 	 command_reload},
 	{"members", "", "who is attached", NULL, 0, 0, 0, false, command_members},
+	{"permits", "NAME", "how many calls may be under way, and who has a permit", NULL, 0, 1, 1,
+	 false, command_permits},
 	{"check", "", "audit the segment; exit status 1 if anything is wrong", NULL, 0, 0, 0, false,
 	 command_check},
 	{"acquire", "NAME [-n COST] [--wait D] [--class NAME] [--fields]",
 	 "take tokens; exit status 0 admitted, 1 refused",
 	 "Without --wait it does not wait. Refused, it prints how long to wait.",
 	 DRAW_OPTIONS | OPTION_BIT(OPTION_FIELDS), 1, 1, false, command_acquire},
-	{"run", "NAME [-n COST] [--wait D] [--class NAME] -- COMMAND...",
+	{"run",
+	 "NAME [-n COST] [--wait D] [--class NAME] [--permit] [--keep-running] -- COMMAND...",
 	 "take tokens, then run a command",
 	 "Without --wait it waits for its turn without bound. Refused: exit status 1, and the\n"
-	 "command is not run. Otherwise the exit status is the command's.",
-	 DRAW_OPTIONS, 2, ANY, true, command_run},
+	 "command is not run. Otherwise the exit status is the command's. With --permit it takes\n"
+	 "a permit as well, holds it while the command runs, and passes signals on; when weirctl\n"
+	 "itself is killed, the command gets SIGTERM.",
+	 DRAW_OPTIONS | OPTION_BIT(OPTION_PERMIT) | OPTION_BIT(OPTION_KEEP_RUNNING), 2, ANY, true,
+	 command_run},
 	{"load", "NAME [-P N] [-n COST] [--for D] [--no-queue] [--class NAME]",
 	 "let processes draw; hold what was granted against what is allowed",
 	 "N processes (4) draw as fast as they are let, for D (10s). Prints rates each second\n"

@@ -14,6 +14,7 @@
 #include "limit_fields.h"
 #include "look.h"
 #include "names.h"
+#include "permits.h"
 #include "text.h"
 #include "value.h"
 #include "weir.h"
@@ -183,7 +184,29 @@ static void add_shadow(const struct view *view, struct page *page)
 	page_text(page, NULL, "shadow limit", text);
 }
 
-static void add_terms(const struct view *view, struct page *page)
+/* "3 of 10 free, 2 in line; max hold 30s", where there is a limit. */
+static void add_permits(const struct look *look, const struct view *view, struct page *page)
+{
+	char text[SENTENCE_BYTES], hold[VALUE_TEXT_BYTES];
+	struct permit_sum sum;
+
+	if (permits_look(&look->segment, &look->segment.rows[view->row], &sum, NULL, NULL) < 0 ||
+	    sum.limit == UINT64_MAX) {
+		page_none(page, "concurrency", NULL);
+		return;
+	}
+	page_count(page, "concurrency", NULL, sum.limit);
+	page_count(page, "permits_free", NULL, sum.free);
+	page_count(page, "permits_waiting", NULL, sum.waiting);
+	page_duration(page, "max_hold_ns", NULL, sum.hold_ns ? sum.hold_ns : UINT64_MAX);
+	snprintf(text, sizeof(text), "%llu of %llu free, %llu in line; max hold %s",
+		 (unsigned long long)sum.free, (unsigned long long)sum.limit,
+		 (unsigned long long)sum.waiting,
+		 sum.hold_ns ? value_duration_text(sum.hold_ns, hold) : "unlimited");
+	page_text(page, NULL, "permits", text);
+}
+
+static void add_terms(const struct look *look, const struct view *view, struct page *page)
 {
 	char text[SENTENCE_BYTES];
 
@@ -196,6 +219,7 @@ static void add_terms(const struct view *view, struct page *page)
 	page_text(page, NULL, "max wait",
 		  view->terms.max_wait_ns ? value_duration_text(view->terms.max_wait_ns, text)
 					  : "no bound");
+	add_permits(look, view, page);
 	add_classes(view, page);
 	add_shadow(view, page);
 	add_author(view, page);
@@ -313,7 +337,7 @@ static bool print_view(const struct look *look, const struct ctl *ctl, const str
 	page_text(&page, "instance", "instance", ctl->place.name);
 	add_rule(view, &page);
 	add_losers(look, view, &page);
-	add_terms(view, &page);
+	add_terms(look, view, &page);
 	add_bucket(view, &page);
 	page_count(&page, "row", NULL, view->row);
 	page_count(&page, "bucket", NULL, view->bucket);

@@ -189,7 +189,7 @@ static void test_bash_rest(void **state)
 
 	write_script(scene, "bash");
 	expect_offer(scene, "weirctl set api.github.com r", "[rate=]");
-	expect_offer(scene, "weirctl set api.github.com rate=5/s max", "[max_wait=]");
+	expect_offer(scene, "weirctl set api.github.com rate=5/s max_w", "[max_wait=]");
 	expect_offer(scene, "weirctl run api.github.com -- weirct", "[weirctl]");
 	expect_offer(scene, "weirctl run api.github.com weirct", "[weirctl]");
 	snprintf(line, sizeof(line), "weirctl run api.github.com -- cat %s/_w", scene->stage.dir);
