@@ -1946,6 +1946,113 @@ static void test_shared_cases(void **state)
 	assert_int_equal(right, count);
 }
 
+static double number_at(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static bool same_number(double a, double b)
+{
+	return isnan(a) ? isnan(b) : a == b;
+}
+
+/* Of an example of the draft: each item is a limit by its name. */
+static bool check_example(const json_t *one)
+{
+	const json_t *items = json_object_get(one, "items"), *item;
+	const char *field = json_string_value(json_object_get(one, "field"));
+	const char *value = json_string_value(json_object_get(one, "value"));
+	bool policy = !strcmp(field, "RateLimit-Policy"), right;
+	const struct fields_header header = {field, strlen(field), value, strlen(value)};
+	const struct fields_response response = {
+		.status = 200, .headers = &header, .count = 1, .captured_at = NOW};
+	struct fields_verdict verdict;
+	size_t i;
+
+	right = fields_read(&response, &verdict) == FIELDS_USE &&
+		verdict.count == json_array_size(items);
+	json_array_foreach((json_t *)items, i, item)
+	{
+		const json_t *parameters = json_object_get(item, "params");
+		const char *name = json_string_value(json_object_get(item, "name"));
+		const struct fields_limit *limit = &verdict.limits[i];
+
+		right = right && !strcmp(limit->resource, name) &&
+			limit->listed == (verdict.count > 1) &&
+			/* beside what remains, q is a comment */
+			same_number(limit->limit, policy ? number_at(parameters, "q") : NAN) &&
+			same_number(limit->window_s, number_at(parameters, "w")) &&
+			same_number(limit->remaining, number_at(parameters, "r")) &&
+			same_number(limit->reset_s, number_at(parameters, "t")) &&
+			!limit->unit[0] == !json_object_get(parameters, "qu") &&
+			!limit->partition_key[0] == !json_object_get(parameters, "pk");
+	}
+	if (!right)
+		print_error("%s: %s\n", field, value);
+	return right;
+}
+
+/* Of the older forms: they are understood, and mean what they are told to where that is told. */
+static bool check_older_form(const json_t *one)
+{
+	const json_t *expect = json_object_get(one, "expect");
+	struct fields_header headers[FIELDS_TEXT_HEADERS];
+	struct fields_response response = {.status = 200, .headers = headers, .captured_at = NOW};
+	struct fields_verdict verdict;
+	const char *name;
+	json_t *value;
+	bool right;
+
+	json_object_foreach(json_object_get(one, "fields"), name, value)
+	{
+		const char *text = json_string_value(value);
+
+		if (text[0] == '<') /* "<ISO 8601 date>" */
+			text = "2023-11-14T22:14:20Z";
+		headers[response.count++] =
+			(struct fields_header){name, strlen(name), text, strlen(text)};
+	}
+	right = fields_read(&response, &verdict) == FIELDS_USE;
+	if (right && expect)
+		right = same_number(verdict.limits[0].limit, number_at(expect, "limit")) &&
+			same_number(verdict.limits[0].remaining, number_at(expect, "remaining"));
+	if (right && json_object_get(expect, "reset_s"))
+		right = same_number(verdict.limits[0].reset_s, number_at(expect, "reset_s"));
+	if (!right)
+		print_error("%s\n", json_string_value(json_object_get(one, "form")));
+	return right;
+}
+
+static void test_examples_of_the_draft(void **state)
+{
+	const char *shared = getenv("WEIR_SHARED");
+	size_t examples = 0, forms = 0, i;
+	json_t *root, *one;
+	char path[4096];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/conformance/ratelimit_fields_draft.json",
+		 shared ? shared : "");
+	root = shared ? json_load_file(path, 0, NULL) : NULL;
+	if (!root) {
+		print_message("skipped: WEIR_SHARED names no folder with "
+			      "conformance/ratelimit_fields_draft.json\n");
+		skip();
+	}
+	json_array_foreach(json_object_get(root, "examples"), i, one) examples +=
+		check_example(one);
+	assert_int_equal(examples, i);
+	assert_true(i >= 30);
+	json_array_foreach(json_object_get(root, "older_forms"), i, one) forms +=
+		check_older_form(one);
+	assert_int_equal(forms, i);
+	assert_true(i >= 5);
+	print_message("%zu examples of the draft as published, %zu older forms\n", examples, forms);
+	json_decref(root);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1977,6 +2084,7 @@ int main(void)
 		cmocka_unit_test(test_mapping_goes_first),
 		cmocka_unit_test(test_wrong_mappings),
 		cmocka_unit_test(test_shared_cases),
+		cmocka_unit_test(test_examples_of_the_draft),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
