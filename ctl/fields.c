@@ -33,23 +33,24 @@ struct question {
 	char *input;
 };
 
-/* All of standard input; NULL after a complaint. */
+/*
+ * Standard input to its end, so that nobody who writes is stopped; of that the first megabyte and a
+ * byte, in which a head is. NULL after a complaint.
+ */
 static char *read_input(size_t *bytes)
 {
-	char *text = malloc(INPUT_MAX_BYTES + 1);
+	char *text = malloc(INPUT_MAX_BYTES + 1), rest[4096];
 
 	if (!text) {
 		ctl_complain("%s", weir_strerror(-ENOMEM));
 		return NULL;
 	}
 	*bytes = fread(text, 1, INPUT_MAX_BYTES + 1, stdin);
-	if (*bytes <= INPUT_MAX_BYTES && !ferror(stdin))
+	while (fread(rest, 1, sizeof(rest), stdin))
+		;
+	if (!ferror(stdin))
 		return text;
-	if (ferror(stdin))
-		ctl_complain("cannot read standard input: %s", weir_strerror(-errno));
-	else
-		ctl_complain("standard input is longer than a megabyte: give it the head of one "
-			     "response");
+	ctl_complain("cannot read standard input: %s", weir_strerror(-errno));
 	free(text);
 	return NULL;
 }
@@ -151,6 +152,10 @@ static bool take_headers(struct question *question)
 	status = header_lines_read(question->input, bytes, &question->lines);
 	if (status < 0) {
 		ctl_complain("%s", weir_strerror(status));
+		return false;
+	}
+	if (bytes > INPUT_MAX_BYTES && !question->lines.ended) {
+		ctl_complain("the head of the response is longer than a megabyte");
 		return false;
 	}
 	if (question->lines.stray)

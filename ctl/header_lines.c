@@ -108,13 +108,16 @@ static int read_head(struct input *input, struct header_lines *out)
 {
 	out->count = out->stray = 0;
 	out->status = head_follows(*input) ? status_of(take_line(input, false)) : 0;
+	out->ended = false;
 	while (input->next < input->bytes) {
 		size_t number = input->number + 1;
 		struct field_text line = take_line(input, true);
 		struct fields_header header;
 
-		if (!line.bytes)
+		if (!line.bytes) {
+			out->ended = true;
 			break;
+		}
 		if (!split_header(line, &header)) {
 			if (!out->stray++)
 				out->stray_line = number;

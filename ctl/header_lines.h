@@ -13,6 +13,7 @@
 #ifndef WEIRCTL_HEADER_LINES_H
 #define WEIRCTL_HEADER_LINES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "fields.h"
@@ -21,6 +22,7 @@ struct header_lines {
 	int status; /* of a status line; 0: there is none */
 	struct fields_header *headers;
 	size_t count;
+	bool ended;	   /* by an empty line: what follows is no part of it */
 	size_t stray;	   /* lines that are no field: no colon, or no name before it */
 	size_t stray_line; /* the first of them, from 1 */
 };
