@@ -98,11 +98,20 @@ static enum field_result read_value(struct reading *reading, enum field_meaning 
 	return result;
 }
 
+static void add_policy(struct reading_list *list, double quota, double window)
+{
+	for (size_t i = 0; i < list->policy_count; i++)
+		if (list->policies[i].quota == quota && list->policies[i].window_s == window)
+			return;
+	if (list->policy_count < READING_VALUES)
+		list->policies[list->policy_count++] = (struct fields_policy){quota, window};
+}
+
 static void add_member(struct reading_list *list, double value, double window)
 {
-	if (!isnan(window) && list->policy_count < READING_VALUES) {
+	if (!isnan(window)) {
 		list->windowed |= !list->count;
-		list->policies[list->policy_count++] = (struct fields_policy){value, window};
+		add_policy(list, value, window);
 	}
 	/* behind the first value those with windows are policies, not values */
 	if (list->count < READING_VALUES && (isnan(window) || !list->count))
@@ -155,12 +164,10 @@ static void merge_list(struct reading *reading, enum field_meaning meaning,
 				    meeting_of(meaning));
 		else
 			into->values[into->count++] = list->values[i];
-	if (!into->policy_count) {
-		into->policy_count = list->policy_count;
+	if (!into->policy_count)
 		into->windowed = list->windowed;
-		memcpy(into->policies, list->policies,
-		       list->policy_count * sizeof(list->policies[0]));
-	}
+	for (size_t i = 0; i < list->policy_count; i++)
+		add_policy(into, list->policies[i].quota, list->policies[i].window_s);
 }
 
 /* Of a limit by name. */
@@ -343,8 +350,8 @@ static void read_totals(struct reading *reading, const struct field_name *name,
 			return;
 		}
 		if (!reading_takes(reading, field_number(value, &number)))
-			continue;
-		if (field_is(word, "total"))
+			reading_slot(reading, limit)->bad_limit |= field_is(word, "total");
+		else if (field_is(word, "total"))
 			reading_put(reading, &limit->limit, number, KEEP_SMALLER);
 		else if (field_is(word, "remaining"))
 			reading_put(reading, &limit->remaining, number, KEEP_SMALLER);
@@ -493,12 +500,29 @@ static void take_wait(struct reading *reading, enum field_result result, double 
 	reading_put(reading, &reading->wait_s, seconds > 0 ? seconds : 0, KEEP_LARGER);
 }
 
+/* The next of several that a proxy joined; a date has a comma of its own. */
+static bool next_wait(const struct reading *reading, struct field_text *text,
+		      enum field_result *result, double *seconds)
+{
+	struct field_text part, date;
+
+	if (!field_part(text, ',', &part))
+		return false;
+	*result = field_wait(part, reading->now, seconds);
+	if (*result != FIELD_MALFORMED || !text->at)
+		return true;
+	date = (struct field_text){part.at, (size_t)(text->at - part.at) + field_find(*text, ',')};
+	*result = field_wait(field_trim(date), reading->now, seconds);
+	if (*result != FIELD_MALFORMED)
+		field_part(text, ',', &part);
+	return true;
+}
+
 static void read_wait(struct reading *reading, const struct field_name *name,
 		      struct field_text text)
 {
 	double seconds = 0;
 	enum field_result result = field_wait(text, reading->now, &seconds);
-	struct field_text part;
 
 	if (name->unit != FIELD_DELTA_S) {
 		result = field_time(text, name->unit, reading->now, &seconds);
@@ -509,10 +533,8 @@ static void read_wait(struct reading *reading, const struct field_name *name,
 		   is_grouped(text)) {
 		take_wait(reading, result, seconds, false);
 	} else { /* several lines that a proxy joined */
-		while (field_part(&text, ',', &part)) {
-			result = field_wait(part, reading->now, &seconds);
+		while (next_wait(reading, &text, &result, &seconds))
 			take_wait(reading, result, seconds, false);
-		}
 	}
 }
 

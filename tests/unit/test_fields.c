@@ -302,6 +302,9 @@ static const struct row {
 	 "zendesk-ratelimit-tickets-index: total=x; remaining=99; resets=-1; more\n"
 	 "zendesk-ratelimit-views: total=5",
 	 "ignore; tickets-index: left 99; views: limit 5"},
+	{"Zendesk: a total that is none, and the rest is whole", 200, NOW, NULL,
+	 "zendesk-ratelimit-views: total=many; remaining=5; resets=3",
+	 "ignore; views: left 5 reset 3"},
 	{"Linear: milliseconds by names that RapidAPI has", 400, NOW, NULL,
 	 "X-RateLimit-Requests-Limit: 1500\n"
 	 "X-RateLimit-Requests-Remaining: 0\n"
@@ -321,6 +324,10 @@ static const struct row {
 	 "ratelimit-limit: 100;w=21600\n"
 	 "ratelimit-remaining: 90;w=21600\n"
 	 "docker-ratelimit-source: 192.0.2.1",
+	 "use; limit 100 left 90 window 21600"},
+	{"Docker Hub, lines joined", 200, NOW, NULL,
+	 "ratelimit-limit: 100;w=21600, 100;w=21600\n"
+	 "ratelimit-remaining: 90;w=21600, 90;w=21600",
 	 "use; limit 100 left 90 window 21600"},
 	{"Docker Hub: a window beside what remains alone", 200, NOW, "docker",
 	 "ratelimit-remaining: 90;w=21600", "use; left 90 window 21600"},
@@ -538,6 +545,12 @@ static const struct row {
 	 "RateLimit-Remaining: 5\n"
 	 "RateLimit-Reset: 1",
 	 "use; limit 10 left 5 window 1 reset 1; policy 10 in 1; policy 50 in 60"},
+	{"draft -03: the policies on another line", 200, NOW, NULL,
+	 "RateLimit-Limit: 10, 10;w=1\n"
+	 "RateLimit-Limit: 50;w=60\n"
+	 "RateLimit-Remaining: 5\n"
+	 "RateLimit-Reset: 1",
+	 "use; limit 10 left 5 window 1 reset 1; policy 10 in 1; policy 50 in 60"},
 	{"draft -00: window", 200, NOW, "ietf",
 	 "RateLimit-Limit: 10, 10;window=1, 50;window=60\n"
 	 "RateLimit-Remaining: 5\n"
@@ -727,6 +740,12 @@ static const struct row {
 	 "cap wait 10000000000"},
 	{"Retry-After on lines that a proxy joined", 429, NOW, NULL, "Retry-After: 5, x, 7",
 	 "use wait 7"},
+	{"Retry-After on joined lines, dates among them", 429, NOW, NULL,
+	 "Retry-After: Tue, 14 Nov 2023 22:14:20 GMT, 5, Tuesday, 14-Nov-23 22:13:30 GMT, x",
+	 "use wait 60"},
+	{"Retry-After on three lines, joined", 429, NOW, NULL,
+	 "Retry-After: 99999999999999999999999999, Fri, 31 Dec 9999 23:59:59 GMT, -1",
+	 "cap wait 10000000000"},
 	{"Retry-After with thousands", 429, NOW, NULL, "Retry-After: 1,000", "ignore"},
 	{"Retry-After with other thousands", 429, NOW, NULL, "Retry-After: 1_000", "ignore"},
 	{"Retry-After in quotes", 429, NOW, NULL, "Retry-After: \"30\"", "ignore"},
