@@ -9,6 +9,8 @@
 #include <sched.h>
 #include <sys/resource.h>
 
+#include "audit.h"
+#include "members.h"
 #include "permits.h"
 #include "thread_sanitizer.h"
 
@@ -634,6 +636,171 @@ static void test_threads(void **state)
 	stage_end(&stage);
 }
 
+/* ---- a storm ---- */
+
+#define STORM_PROCESSES 16
+#define STORM_LIVES 20000
+
+/* Who is who: a life is a process; the test says of one that it is about to die before it does. */
+struct storm {
+	const struct place *place;
+	_Atomic uint32_t lives;
+	_Atomic uint32_t occupant[64]; /* by permit: the life that holds it; 0: none */
+	_Atomic uint32_t dying[STORM_LIVES];
+	_Atomic uint32_t doubled;
+	_Atomic uint32_t lost; /* a release by the owner missed */
+	_Atomic uint32_t taken;
+	_Atomic uint32_t inherited;
+	_Atomic uint32_t stop;
+};
+
+static uint32_t storm_given; /* the life of the next process: known before it is born */
+
+static uint32_t storm_life(struct storm *storm)
+{
+	return atomic_fetch_add(&storm->lives, 1) + 1;
+}
+
+/* `from`: the life that passed it on, or 0. */
+static void storm_occupy(struct storm *storm, const struct weir_permit *permit, uint32_t life,
+			 uint32_t from)
+{
+	uint32_t index = (uint32_t)permit->opaque[2] % 64;
+	uint32_t before = atomic_exchange(&storm->occupant[index], life);
+
+	if (before && before != from && !atomic_load(&storm->dying[before % STORM_LIVES]))
+		atomic_fetch_add(&storm->doubled, 1);
+}
+
+static void storm_vacate(struct storm *storm, const struct weir_permit *permit, uint32_t life)
+{
+	atomic_compare_exchange_strong(&storm->occupant[(uint32_t)permit->opaque[2] % 64], &life,
+				       0);
+}
+
+/* A child of a holder takes the permit over and gives it back; or dies with it. */
+static void storm_child(struct storm *storm, struct weir_endpoint *endpoint,
+			struct weir_permit permit, uint32_t parent, bool dies)
+{
+	uint32_t life = storm_life(storm);
+
+	if (weir_permit_inherit(endpoint, &permit) != 0)
+		_exit(0); /* the parent was killed before */
+	atomic_fetch_add(&storm->inherited, 1);
+	storm_occupy(storm, &permit, life, parent);
+	if (dies) {
+		atomic_store(&storm->dying[life % STORM_LIVES], 1);
+		raise(SIGKILL);
+	}
+	storm_vacate(storm, &permit, life);
+	if (weir_permit_release(endpoint, &permit) != 0)
+		atomic_fetch_add(&storm->lost, 1);
+	_exit(0);
+}
+
+static void storm_pass_on(struct storm *storm, struct weir_endpoint *endpoint,
+			  struct weir_permit *permit, uint32_t life, bool dies)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		storm_child(storm, endpoint, *permit, life, dies);
+	if (pid < 0)
+		return;
+	waitpid(pid, NULL, 0);
+	storm_vacate(storm, permit, life);
+	if (weir_permit_release(endpoint, permit) == 0)
+		atomic_fetch_add(&storm->lost, 1); /* the child had it */
+}
+
+static int storm_process(void *context)
+{
+	static const uint64_t timeouts[] = {0, WEIR_MILLISECOND, WEIR_SECOND / 2};
+	struct storm *storm = context;
+	uint32_t life = storm_given;
+	uint64_t random = life * 7919ull;
+	struct weir_endpoint *endpoint = scene_endpoint(scene_open(storm->place), "api");
+	struct weir_permit permit;
+
+	/* until the dead ones' slots were reaped there may be none */
+	if (!endpoint)
+		return 0;
+	while (!atomic_load(&storm->stop)) {
+		uint64_t dice = scene_random(&random);
+
+		if (weir_permit_take(endpoint, timeouts[dice % 3], &permit, NULL) != WEIR_ADMIT)
+			continue;
+		atomic_fetch_add(&storm->taken, 1);
+		storm_occupy(storm, &permit, life, 0);
+		if (dice >> 8 & 1)
+			sched_yield();
+		if ((dice >> 16 & 31) == 0) {
+			storm_pass_on(storm, endpoint, &permit, life, dice >> 24 & 1);
+			continue;
+		}
+		storm_vacate(storm, &permit, life);
+		if (weir_permit_release(endpoint, &permit) != 0)
+			atomic_fetch_add(&storm->lost, 1);
+	}
+	return 0;
+}
+
+/*
+ * Sixteen processes take, wait, give back, fork and pass on, and are killed at random, for as long
+ * as that; and no daemon. Afterwards all permits are free, and none was anybody else's meanwhile.
+ */
+static void test_storm(void **state)
+{
+	struct storm *storm = scene_shared(sizeof(*storm));
+	pid_t pids[STORM_PROCESSES];
+	uint32_t lives[STORM_PROCESSES];
+	uint64_t random = 88172645463325252ull;
+	unsigned kills = 0;
+	struct stage stage;
+
+	(void)state;
+	if (UNDER_THREAD_SANITIZER)
+		skip();
+	stage_begin(&stage, 5);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	storm->place = &stage.scene.place;
+	for (int i = 0; i < STORM_PROCESSES; i++) {
+		lives[i] = storm_given = storm_life(storm);
+		pids[i] = scene_child(storm_process, storm);
+	}
+	for (unsigned ms = 0; ms < 2500; ms += 5) {
+		unsigned at = (unsigned)(scene_random(&random) % STORM_PROCESSES);
+
+		scene_sleep_ms(5);
+		atomic_store(&storm->dying[lives[at] % STORM_LIVES], 1);
+		kill(pids[at], SIGKILL);
+		waitpid(pids[at], NULL, 0);
+		kills++;
+		lives[at] = storm_given = storm_life(storm);
+		pids[at] = scene_child(storm_process, storm);
+		if (atomic_load(&storm->lives) > STORM_LIVES - 100)
+			break;
+	}
+	atomic_store(&storm->stop, 1);
+	for (int i = 0; i < STORM_PROCESSES; i++)
+		assert_true(scene_wait(pids[i]) >= 0);
+	while (waitpid(-1, NULL, 0) > 0)
+		; /* children of those that were killed */
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+	for (uint32_t i = 0; i < stage.scene.segment.member_count; i++)
+		members_reap(&stage.scene.segment, i);
+	print_message("%u takes, %u taken over by a child, %u kills\n", storm->taken,
+		      storm->inherited, kills);
+	assert_int_equal(audit_segment(&stage.scene.segment, NULL, NULL), 0);
+	assert_int_equal(storm->doubled, 0);
+	assert_int_equal(storm->lost, 0);
+	assert_true(storm->taken > 100 && kills > 50);
+	assert_int_equal(look(stage.api).held, 0);
+	assert_int_equal(look(stage.api).waiting, 0);
+	assert_int_equal(look(stage.api).free, 5);
+	stage_end(&stage);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -649,6 +816,7 @@ int main(void)
 		cmocka_unit_test(test_no_herd),
 		cmocka_unit_test(test_bell),
 		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_storm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
