@@ -94,7 +94,8 @@ struct weir_result {
 	uint64_t waited_ns; /* from its submission to its start, by the segment's clock */
 	int32_t verdict;    /* WEIR_ADMIT: it ran. WEIR_REFUSE: it did not, and will not */
 	int32_t value;	    /* what work returned */
-	int32_t fault;	    /* refused: 0 or the code; -ECANCELED of one that was cancelled */
+	int32_t fault;	    /* refused: 0 or the code; -ECANCELED of one that was cancelled. It ran:
+			       0, or WEIR_EEXPIRED, longer than `max_hold`, without its permit */
 	int32_t reason;	    /* enum weir_reason */
 	uint64_t reserved[4];
 };
@@ -133,11 +134,12 @@ int weir_executor_open(struct weir_executor **out, struct weir_uv *uv, struct we
 		       const struct weir_executor_options *options);
 
 /*
- * Queues a task. It starts when its turn has come in its endpoint's line, and a thread is free;
- * the tokens are taken when a thread can begin, not before. Any thread may call it, and work and
- * callbacks too. Allocates only for an endpoint that nothing is queued for. Results come in the
- * order of completion. Returns its id, above 0; or -EAGAIN, the queue is full; -ESHUTDOWN, it was
- * shut down; WEIR_EVALUE, no endpoint, no work or no such priority; WEIR_ECOST; -ENOMEM.
+ * Queues a task. It starts when a thread is free, its endpoint has a permit for it (where it has
+ * `concurrency`) and its turn has come in the endpoint's line, in this order: the tokens are taken
+ * when all else is there, the permit is given back when work returns. Any thread may call it, and
+ * work and callbacks too. Allocates only for an endpoint that nothing is queued for. Results come
+ * in the order of completion. Returns its id, above 0; or -EAGAIN, the queue is full; -ESHUTDOWN,
+ * it was shut down; WEIR_EVALUE, no endpoint, no work or no such priority; WEIR_ECOST; -ENOMEM.
  */
 int64_t weir_executor_submit(struct weir_executor *executor, const struct weir_task *task);
 

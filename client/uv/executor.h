@@ -7,9 +7,10 @@
  *
  * A lane is all that is queued for one endpoint, by priority. Only its next task stands in the
  * endpoint's line, in one place (a turn), whatever the number behind it: what is queued here can
- * be cancelled and overtaken, a place in line cannot. Tokens are taken by the thread that will run
- * the work, so that none is spent while all are busy. Where they are not there yet the thread
- * leaves the turn to the loop, which looks at it when it is due, and has a thread run the task.
+ * be cancelled and overtaken, a place in line cannot. First comes the thread that will run the
+ * work, then it takes a permit, then the tokens, so that nothing is held or spent while something
+ * else is waited for that is shared by more. Where one is not to be had yet the thread leaves the
+ * place to the loop, which looks at it when it is due, and has a thread run the task.
  *
  * One mutex holds all of it together. It is held for some hundred nanoseconds at a time, and never
  * while work or a callback runs. What only the loop's thread touches is marked so.
@@ -81,7 +82,7 @@ struct map {
 enum lane_state {
 	LANE_IDLE = 0, /* nothing is queued */
 	LANE_READY,    /* in a ring: a thread may try */
-	LANE_WAITING,  /* its turn is under way */
+	LANE_WAITING,  /* its turn is under way, or it has no permit */
 	LANE_PAID,     /* in a ring: its turn has come, the tokens are taken */
 };
 
@@ -103,6 +104,10 @@ struct lane {
 	uint64_t look_ns; /* when to look at it again, and when it comes */
 	uint64_t wait_ns;
 	struct weir_turn turn;
+	bool has_permit;
+	bool in_line; /* for a permit */
+	struct weir_permit permit;
+	struct weir_waiter waiter;
 	struct wait wait; /* the loop's */
 };
 
@@ -112,6 +117,8 @@ struct run {
 	size_t item;
 	int (*work)(void *data);
 	void *data;
+	struct weir_endpoint *endpoint;
+	struct weir_permit permit;
 };
 
 /* A request to the pool; it runs tasks as long as there are any. */
@@ -173,6 +180,12 @@ void lane_drop(struct weir_executor *executor, uint32_t task, const struct weir_
 
 /* The next thing that may run now: its tokens are taken. false: nothing. */
 bool lanes_next(struct weir_executor *executor, struct run *run);
+
+/*
+ * Gives back the permit of what has run; who waits for one here looks at once. Returns what
+ * weir_permit_release() does.
+ */
+int lane_release(struct weir_executor *executor, struct run *run);
 
 /* Has the loop look at a turn after look_ns, counted from when it hears of it. */
 void lane_hand_over(struct lane *lane, uint64_t look_ns, uint64_t wait_ns);

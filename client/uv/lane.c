@@ -7,6 +7,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/*
+ * How often a loop looks whether a permit has come free elsewhere; one that comes free here is seen
+ * at once. A look costs some tenths of a microsecond.
+ */
+#define PERMIT_LOOK_NS (2 * WEIR_MILLISECOND)
+
 /* ---- lists of tasks, by index ---- */
 
 void list_init(struct list *list)
@@ -98,6 +104,16 @@ static bool in_ring(const struct lane *lane)
 	return lane->state == LANE_READY || lane->state == LANE_PAID;
 }
 
+/* No permit is held, or stood in line for, where there is nothing to be run. */
+static void permit_leave(struct lane *lane)
+{
+	if (lane->has_permit)
+		weir_permit_release(lane->endpoint, &lane->permit);
+	if (lane->in_line)
+		weir_permit_unqueue(lane->endpoint, &lane->waiter);
+	lane->has_permit = lane->in_line = false;
+}
+
 /* Every change of what a lane is ends here: it goes where it belongs, at the end. */
 static void lane_become(struct lane *lane, enum lane_state state)
 {
@@ -106,8 +122,10 @@ static void lane_become(struct lane *lane, enum lane_state state)
 	if (in_ring(lane))
 		ring_remove(lane);
 	lane->executor->sum.waiting -= lane->state == LANE_WAITING;
-	if (best == NO_TASK)
+	if (best == NO_TASK) {
 		state = LANE_IDLE;
+		permit_leave(lane);
+	}
 	lane->state = state;
 	lane->executor->sum.waiting += state == LANE_WAITING;
 	if (in_ring(lane)) {
@@ -125,13 +143,20 @@ static unsigned bucket_of(const struct weir_endpoint *endpoint)
 
 static void lane_look(struct wait *wait);
 
-struct lane *lane_get(struct weir_executor *executor, struct weir_endpoint *endpoint)
+static struct lane *lane_find(struct weir_executor *executor, struct weir_endpoint *endpoint)
 {
-	struct lane **bucket = &executor->lanes[bucket_of(endpoint)];
-	struct lane *lane = *bucket;
+	struct lane *lane = executor->lanes[bucket_of(endpoint)];
 
 	while (lane && lane->endpoint != endpoint)
 		lane = lane->next_hashed;
+	return lane;
+}
+
+struct lane *lane_get(struct weir_executor *executor, struct weir_endpoint *endpoint)
+{
+	struct lane **bucket = &executor->lanes[bucket_of(endpoint)];
+	struct lane *lane = lane_find(executor, endpoint);
+
 	if (lane)
 		return lane;
 	lane = calloc(1, sizeof(*lane));
@@ -245,9 +270,9 @@ void lane_drop(struct weir_executor *executor, uint32_t index, const struct weir
 	lane_free_if_idle(lane);
 }
 
-/* ---- turns ---- */
+/* ---- permits ---- */
 
-/* A turn that is under way: the loop looks at it when it is due. */
+/* What waits: the loop looks at it when it is due. */
 void lane_hand_over(struct lane *lane, uint64_t look_ns, uint64_t wait_ns)
 {
 	struct weir_executor *executor = lane->executor;
@@ -261,6 +286,70 @@ void lane_hand_over(struct lane *lane, uint64_t look_ns, uint64_t wait_ns)
 	lane->handed = lane->looked_at = true;
 	executor->woken = true;
 }
+
+/* A place in line for a permit. Where there is none left either, it is tried again later. */
+static void permit_queue(struct lane *lane)
+{
+	lane->in_line = weir_permit_queue(lane->endpoint, &lane->waiter) == 0;
+	lane_become(lane, LANE_WAITING);
+	lane_hand_over(lane, PERMIT_LOOK_NS, WEIR_NEVER);
+}
+
+/* Takes a permit for a lane's best task; false: it is not to be had now. */
+static bool permit_take(struct lane *lane, uint32_t best)
+{
+	struct weir_answer answer;
+
+	if (lane->has_permit)
+		return true;
+	lane->has_permit = weir_permit_take(lane->endpoint, 0, &lane->permit, &answer);
+	if (lane->has_permit)
+		return true;
+	if (answer.fault == 0)
+		permit_queue(lane);
+	else
+		lane_drop(lane->executor, best, &answer);
+	return false;
+}
+
+/*
+ * Looks at a place in line for a permit. true: it is to be looked at again. Where all threads are
+ * busy the place is left: whoever is first in line holds up all others until he takes what is free.
+ */
+static bool permit_poll(struct lane *lane)
+{
+	struct weir_executor *executor = lane->executor;
+	struct weir_answer answer;
+
+	if (lane->in_line && executor->sum.running < executor->runner_count) {
+		if (weir_permit_poll(lane->endpoint, &lane->waiter, &lane->permit, &answer)) {
+			lane->in_line = false;
+			lane->has_permit = true;
+		} else if (answer.fault == 0) {
+			lane->look_ns = PERMIT_LOOK_NS;
+			lane->wait_ns = WEIR_NEVER;
+			return true;
+		}
+	}
+	if (!lane->has_permit)
+		permit_leave(lane);
+	lane_become(lane, LANE_READY);
+	executor->fresh++;
+	executor->woken = true;
+	return false;
+}
+
+int lane_release(struct weir_executor *executor, struct run *run)
+{
+	struct lane *lane = lane_find(executor, run->endpoint);
+	int status = weir_permit_release(run->endpoint, &run->permit);
+
+	if (lane && lane->state == LANE_WAITING && !lane->has_permit)
+		permit_poll(lane);
+	return status;
+}
+
+/* ---- turns ---- */
 
 /* Asks for the tokens of a lane's best task. true: they are taken. */
 static bool lane_begin(struct lane *lane, uint32_t best)
@@ -290,6 +379,8 @@ static bool lane_poll(struct lane *lane)
 
 	if (lane->state != LANE_WAITING)
 		return false;
+	if (!lane->has_permit)
+		return permit_poll(lane);
 	if (weir_turn_poll(lane->endpoint, &lane->turn, &answer)) {
 		lane_become(lane, LANE_PAID);
 		lane->executor->fresh++;
@@ -318,7 +409,14 @@ static void take(struct lane *lane, uint32_t index, struct run *run)
 	struct map *map = task->map;
 	uint64_t waited_ns = weir_clock_now(executor->weir) - task->submitted_ns;
 
-	*run = (struct run){.task = index, .work = task->work, .data = task->data};
+	*run = (struct run){
+		.task = index,
+		.work = task->work,
+		.data = task->data,
+		.endpoint = lane->endpoint,
+		.permit = lane->permit,
+	};
+	lane->has_permit = false;
 	if (map) {
 		run->item = map->started++;
 		run->data = map->data[run->item];
@@ -358,7 +456,7 @@ bool lanes_next(struct weir_executor *executor, struct run *run)
 				take(lane, paid_task(lane), run);
 				return true;
 			}
-			if (lane_begin(lane, best)) {
+			if (permit_take(lane, best) && lane_begin(lane, best)) {
 				take(lane, best, run);
 				return true;
 			}

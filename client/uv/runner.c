@@ -13,16 +13,18 @@
 
 #define SLICE_NS 5000000u
 
-static void run_ended(struct weir_executor *executor, const struct run *run, int value)
+static void run_ended(struct weir_executor *executor, struct run *run, int value)
 {
 	const struct task *task = &executor->tasks[run->task];
-	const struct item outcome = {
+	struct item outcome = {
 		.verdict = WEIR_ADMIT,
 		.value = value,
 		.waited_ns = task->map ? task->map->items[run->item].waited_ns : task->waited_ns,
 	};
 
 	executor->sum.running--;
+	if (lane_release(executor, run) == WEIR_EEXPIRED)
+		outcome.fault = WEIR_EEXPIRED;
 	executor->sum.completed++;
 	task_ended(executor, run->task, run->item, &outcome);
 }
