@@ -181,11 +181,8 @@ void lane_drop(struct weir_executor *executor, uint32_t task, const struct weir_
 /* The next thing that may run now: its tokens are taken. false: nothing. */
 bool lanes_next(struct weir_executor *executor, struct run *run);
 
-/*
- * Gives back the permit of what has run; who waits for one here looks at once. Returns what
- * weir_permit_release() does.
- */
-int lane_release(struct weir_executor *executor, struct run *run);
+/* A permit has come free here: who waits for one looks at once. */
+void lane_released(struct weir_executor *executor, struct weir_endpoint *endpoint);
 
 /* Has the loop look at a turn after look_ns, counted from when it hears of it. */
 void lane_hand_over(struct lane *lane, uint64_t look_ns, uint64_t wait_ns);

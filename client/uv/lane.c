@@ -339,14 +339,12 @@ static bool permit_poll(struct lane *lane)
 	return false;
 }
 
-int lane_release(struct weir_executor *executor, struct run *run)
+void lane_released(struct weir_executor *executor, struct weir_endpoint *endpoint)
 {
-	struct lane *lane = lane_find(executor, run->endpoint);
-	int status = weir_permit_release(run->endpoint, &run->permit);
+	struct lane *lane = lane_find(executor, endpoint);
 
 	if (lane && lane->state == LANE_WAITING && !lane->has_permit)
 		permit_poll(lane);
-	return status;
 }
 
 /* ---- turns ---- */

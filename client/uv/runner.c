@@ -13,18 +13,18 @@
 
 #define SLICE_NS 5000000u
 
-static void run_ended(struct weir_executor *executor, struct run *run, int value)
+static void run_ended(struct weir_executor *executor, const struct run *run, int value, int fault)
 {
 	const struct task *task = &executor->tasks[run->task];
-	struct item outcome = {
+	const struct item outcome = {
 		.verdict = WEIR_ADMIT,
 		.value = value,
+		.fault = fault,
 		.waited_ns = task->map ? task->map->items[run->item].waited_ns : task->waited_ns,
 	};
 
 	executor->sum.running--;
-	if (lane_release(executor, run) == WEIR_EEXPIRED)
-		outcome.fault = WEIR_EEXPIRED;
+	lane_released(executor, run->endpoint);
 	executor->sum.completed++;
 	task_ended(executor, run->task, run->item, &outcome);
 }
@@ -50,9 +50,10 @@ static void run_tasks(uv_work_t *work)
 			return;
 
 		int value = run.work(run.data);
+		int status = weir_permit_release(run.endpoint, &run.permit);
 
 		uv_mutex_lock(&executor->mutex);
-		run_ended(executor, &run, value);
+		run_ended(executor, &run, value, status == WEIR_EEXPIRED ? status : 0);
 		found = uv_hrtime() < until_ns && lanes_next(executor, &run);
 	}
 }
