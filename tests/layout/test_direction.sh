@@ -94,7 +94,7 @@ only_includes()
 	pattern=$1
 	shift
 	# shellcheck disable=SC2046
-	includes $(without "$*" $(sources include include/weir lib client daemon ctl client/uv client/http)) |
+	includes $(without "$*" $(sources include include/weir lib client daemon ctl client/uv client/http fetch)) |
 		grep -E "$pattern" | sed "s|\$|: only for $*|"
 }
 
@@ -120,6 +120,7 @@ rule_rooms()
 	# the libraries beside libweir see what every program sees
 	own_rooms client/uv include
 	own_rooms client/http include
+	own_rooms fetch include
 }
 
 # libc, and the two that are compiled into the core: inih in config*.c, xxhash.
@@ -135,11 +136,17 @@ rule_lib_needs_libc_only()
 
 rule_uv()
 {
-	shells=$(echo daemon/uv_*.[ch] client/uv/*.[ch])
+	shells=$(echo daemon/uv_*.[ch] client/uv/*.[ch] client/http/uv_*.[ch] fetch/uv_*.[ch])
 	# shellcheck disable=SC2086 # lists of names
 	only_includes '[<"]uv\.h[>"]' include/weir-uv.h daemon/main.c $shells
 	# shellcheck disable=SC2086
-	only_includes '"uv_[a-z_]*\.h"' daemon/main.c $shells
+	only_includes '"uv_[a-z_]*\.h"' daemon/main.c fetch/main.c $shells
+}
+
+# libcurl is seen by its companion alone.
+rule_curl()
+{
+	only_includes '<curl/' include/weir-http.h fetch/main.c $(echo client/http/*.[ch])
 }
 
 rule_ini()
@@ -215,7 +222,7 @@ rule_licence_line()
 	# shellcheck disable=SC2046
 	awk 'FNR == 1 && !/SPDX-License-Identifier: Apache-2.0/ {
 			print FILENAME ":1: the first line names no licence"
-		}' $(sources include include/weir lib client client/uv client/http daemon ctl bench sim tests/* \
+		}' $(sources include include/weir lib client client/uv client/http daemon ctl fetch bench sim tests/* \
 			doc/examples) /dev/null
 }
 
@@ -238,10 +245,10 @@ rule_short_functions()
 		END {
 			if (long * 10 > all)
 				print "all:0: " long " of " all " functions have more than 40 lines"
-		}' $(sources lib client client/uv client/http daemon ctl bench sim) /dev/null
+		}' $(sources lib client client/uv client/http daemon ctl fetch bench sim) /dev/null
 }
 
-rules='rule_rooms rule_lib_needs_libc_only rule_uv rule_ini rule_terminal rule_zlib
+rules='rule_rooms rule_lib_needs_libc_only rule_uv rule_curl rule_ini rule_terminal rule_zlib
 	rule_mapping rule_lib_reports_only rule_marks rule_const_rules rule_own_header_first
 	rule_licence_line rule_short_functions'
 
@@ -257,7 +264,7 @@ plant()
 {
 	rm -rf "$scratch/tree"
 	mkdir "$scratch/tree"
-	for folder in include lib client daemon ctl bench sim; do
+	for folder in include lib client daemon ctl fetch bench sim; do
 		[ ! -d "$root/$folder" ] || cp -R "$root/$folder" "$scratch/tree/"
 	done
 	echo "$licence" >"$scratch/tree/ctl/planted.h"
@@ -294,6 +301,9 @@ plant rule_uv daemon/reconcile.c '#include <uv.h>'
 plant rule_uv daemon/reconcile.h '#include "uv_control.h"'
 plant rule_rooms client/uv/waits.c '#include "handle.h"'
 plant rule_mapping client/uv/waits.c 'void *at = mmap(0, 1, 2, 3, 4, 0);'
+plant rule_curl client/wait.c '#include <curl/curl.h>'
+plant rule_curl daemon/reconcile.h '#include <curl/easy.h>'
+plant rule_uv client/http/job.c '#include <uv.h>'
 plant rule_ini daemon/source.c '# include <ini.h>'
 plant rule_terminal ctl/top.c '#include <curses.h>'
 plant rule_zlib ctl/intake.c '#include <zlib.h>'

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * easy.c - one request, one thread, which sleeps where the request waits.
+ */
+#include "http.h"
+
+#include <errno.h>
+#include <time.h>
+
+/* How often `stop` is asked. */
+#define STOP_NS (100 * WEIR_MILLISECOND)
+
+static void sleep_ns(uint64_t ns)
+{
+	struct timespec left = {(time_t)(ns / WEIR_SECOND), (long)(ns % WEIR_SECOND)};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
+		;
+}
+
+/* Sleeps until the job is to be asked, or `stop` is. In line that is ten times a second anyway. */
+static void sleep_for(const struct job *job)
+{
+	uint64_t now = http_now_ns();
+	uint64_t ns = job->next_ns > now ? job->next_ns - now : 0;
+
+	sleep_ns(job->request.stop && ns > STOP_NS ? STOP_NS : ns);
+}
+
+CURLcode weir_http_perform(struct weir_http *http, CURL *easy,
+			   const struct weir_http_request *request, struct weir_http_result *result)
+{
+	struct job job;
+
+	job_begin(&job, http, easy, request);
+	while (job_next(&job) != JOB_DONE) {
+		if (job.phase == JOB_TRANSFER) {
+			job_transferred(&job, curl_easy_perform(easy));
+			continue;
+		}
+		sleep_for(&job);
+		if (job.request.stop && job.request.stop(job.request.context))
+			job_cancel(&job);
+	}
+
+	CURLcode code = job_code(&job);
+
+	job_end(&job);
+	if (result) {
+		size_t size = result->size;
+
+		if (size == 0 || size > sizeof(job.result))
+			size = sizeof(job.result);
+		job.result.size = size;
+		__builtin_memcpy(result, &job.result, size);
+	}
+	return code;
+}

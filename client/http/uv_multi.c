@@ -1,0 +1,613 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * uv_multi.c - many requests at once in a loop of libuv, none of which has a thread.
+ *
+ * Those of one endpoint stand in its lane, first come, first served. Only the first few have places
+ * in the shared line: as many as come up within a moment, and one at least. So a process that has
+ * thousands to make does not keep others from their turn, and what it draws it uses at once. A
+ * place in line is a position, not a time: one that is used a little late costs no throughput.
+ *
+ * At most settings.connections hold a place or a connection, whatever the number of those who wait.
+ */
+#include "http.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "heap.h"
+#include "uv_sockets.h"
+
+#define AHEAD_NS (50 * WEIR_MILLISECOND) /* so far do places in line reach, beyond one */
+#define ACTIVE_BUCKETS 256
+
+enum where {
+	IN_LANE,    /* queued, behind others of its endpoint */
+	IN_LINE,    /* has a place, and a slot */
+	AT_WORK,    /* libcurl has it, and it has a slot */
+	AT_REST,    /* before it begins again */
+	AT_THE_END, /* to be handed back */
+};
+
+struct weir_http_transfer {
+	struct job job;
+	struct heap_entry entry; /* when it has to be looked at */
+	struct loop *loop;
+	weir_http_done *done;
+	void *context;
+	enum where where;
+	struct weir_http_transfer *next;     /* of its lane, its bucket, or the end */
+	struct weir_http_transfer *previous; /* of its lane */
+	struct weir_http_transfer *all_next;
+	struct weir_http_transfer *all_previous;
+	char *texts[3]; /* URL, endpoint, class */
+};
+
+struct loop {
+	struct sockets sockets; /* first: one is the other */
+	struct weir_http *http;
+	uv_timer_t timer;
+	uint64_t timer_ns; /* when it goes off; 0: it does not */
+	struct heap heap;
+	size_t count;	 /* of all transfers */
+	uint32_t active; /* that have a slot */
+	struct weir_http_transfer *all;
+	struct weir_http_transfer *end_first;
+	struct weir_http_transfer *end_last;
+	struct weir_http_transfer *at_work[ACTIVE_BUCKETS]; /* by their handle */
+	struct lane *waiting_first;
+	struct lane *waiting_last;
+	uint32_t waiting;
+	uint64_t lanes_ns; /* when one of them is to be looked at; 0: at no time */
+	bool closes;
+	void (*detached)(void *context);
+	void *context;
+};
+
+static struct weir_http_transfer *transfer_of(struct job *job)
+{
+	return (struct weir_http_transfer *)job; /* its first member */
+}
+
+static struct weir_http_transfer *transfer_of_entry(struct heap_entry *entry)
+{
+	return (struct weir_http_transfer *)((char *)entry -
+					     offsetof(struct weir_http_transfer, entry));
+}
+
+static struct lane *lane_of(const struct weir_http_transfer *transfer)
+{
+	return transfer->job.bill.charges[0].lane;
+}
+
+/* ---- lanes: who waits for a place, and the lanes that have somebody who does ---- */
+
+/* The first of the lanes that may have somebody in line. */
+static struct lane *waiting_take(struct loop *loop)
+{
+	struct lane *lane = loop->waiting_first;
+
+	loop->waiting_first = lane->next_waiting;
+	if (!loop->waiting_first)
+		loop->waiting_last = NULL;
+	lane->is_waiting = false;
+	loop->waiting--;
+	return lane;
+}
+
+static void waiting_put(struct loop *loop, struct lane *lane)
+{
+	lane->is_waiting = true;
+	lane->next_waiting = NULL;
+	if (loop->waiting_last)
+		loop->waiting_last->next_waiting = lane;
+	else
+		loop->waiting_first = lane;
+	loop->waiting_last = lane;
+	loop->waiting++;
+}
+
+static void lane_join(struct loop *loop, struct weir_http_transfer *transfer, bool in_front)
+{
+	struct lane *lane = lane_of(transfer);
+	struct job *job = &transfer->job;
+
+	transfer->where = IN_LANE;
+	transfer->next = transfer->previous = NULL;
+	if (!lane->first) {
+		lane->first = lane->last = job;
+	} else if (in_front) {
+		transfer->next = transfer_of(lane->first);
+		transfer->next->previous = transfer;
+		lane->first = job;
+	} else {
+		transfer->previous = transfer_of(lane->last);
+		transfer->previous->next = transfer;
+		lane->last = job;
+	}
+	if (job->deadline_ns != UINT64_MAX)
+		heap_set(&loop->heap, &transfer->entry, job->deadline_ns);
+	if (!lane->is_waiting)
+		waiting_put(loop, lane);
+}
+
+static void lane_part(struct loop *loop, struct weir_http_transfer *transfer)
+{
+	struct lane *lane = lane_of(transfer);
+
+	if (transfer->previous)
+		transfer->previous->next = transfer->next;
+	else
+		lane->first = transfer->next ? &transfer->next->job : NULL;
+	if (transfer->next)
+		transfer->next->previous = transfer->previous;
+	else
+		lane->last = transfer->previous ? &transfer->previous->job : NULL;
+	heap_take(&loop->heap, &transfer->entry);
+}
+
+/* ---- the shared line: how far ahead the places of a lane reach ---- */
+
+static void line_enter(struct weir_http_transfer *transfer)
+{
+	struct lane *lane = lane_of(transfer);
+
+	transfer->where = IN_LINE;
+	lane->line_count++;
+	lane->line_last = &transfer->job;
+}
+
+/* Of the last one, or if that has left, of any: each of them looks ten times a second. */
+static void line_look(const struct weir_http_transfer *transfer)
+{
+	struct lane *lane = lane_of(transfer);
+
+	if (!lane->line_last)
+		lane->line_last = &transfer->job;
+	if (lane->line_last == &transfer->job)
+		lane->line_until_ns = transfer->job.due_ns;
+}
+
+static void line_leave(const struct weir_http_transfer *transfer)
+{
+	struct lane *lane = lane_of(transfer);
+
+	if (lane->line_last == &transfer->job)
+		lane->line_last = NULL;
+	if (--lane->line_count == 0)
+		lane->line_until_ns = 0;
+}
+
+/* ---- transfers on their way ---- */
+
+static void end(struct weir_http_transfer *transfer)
+{
+	struct loop *loop = transfer->loop;
+
+	heap_take(&loop->heap, &transfer->entry);
+	transfer->where = AT_THE_END;
+	transfer->next = NULL;
+	if (loop->end_last)
+		loop->end_last->next = transfer;
+	else
+		loop->end_first = transfer;
+	loop->end_last = transfer;
+}
+
+static struct weir_http_transfer **bucket_of(struct loop *loop, const CURL *easy)
+{
+	return &loop->at_work[((uintptr_t)easy >> 6) % ACTIVE_BUCKETS];
+}
+
+/* Takes it out of those that libcurl has; NULL: it has none of that handle. */
+static struct weir_http_transfer *work_take(struct loop *loop, const CURL *easy)
+{
+	struct weir_http_transfer **at = bucket_of(loop, easy);
+
+	while (*at && (*at)->job.easy != easy)
+		at = &(*at)->next;
+
+	struct weir_http_transfer *found = *at;
+
+	if (found) {
+		*at = found->next;
+		curl_multi_remove_handle(loop->sockets.multi, found->job.easy);
+		loop->active--;
+	}
+	return found;
+}
+
+static void work_begin(struct weir_http_transfer *transfer)
+{
+	struct loop *loop = transfer->loop;
+	struct weir_http_transfer **bucket = bucket_of(loop, transfer->job.easy);
+
+	if (curl_multi_add_handle(loop->sockets.multi, transfer->job.easy) != CURLM_OK) {
+		/* the handle is at work already, or there is no memory */
+		loop->active--;
+		job_cancel(&transfer->job);
+		job_fault(&transfer->job, WEIR_EVALUE);
+		end(transfer);
+		return;
+	}
+	transfer->where = AT_WORK;
+	transfer->next = *bucket;
+	*bucket = transfer;
+}
+
+/* Goes on with one that has a slot. */
+static void advance(struct weir_http_transfer *transfer)
+{
+	struct loop *loop = transfer->loop;
+	enum job_phase phase = job_next(&transfer->job);
+
+	if (phase == JOB_LINE && transfer->where != IN_LINE)
+		line_enter(transfer);
+	else if (phase != JOB_LINE && transfer->where == IN_LINE)
+		line_leave(transfer);
+	switch (phase) {
+	case JOB_BEGIN:
+	case JOB_REST:
+	case JOB_LINE:
+		line_look(transfer);
+		heap_set(&loop->heap, &transfer->entry, transfer->job.next_ns);
+		break;
+	case JOB_TRANSFER:
+		heap_take(&loop->heap, &transfer->entry);
+		work_begin(transfer);
+		break;
+	case JOB_DONE:
+		loop->active--;
+		end(transfer);
+		break;
+	}
+}
+
+/* Gives a place to the first of a lane, if he may have one. */
+static bool lane_advance(struct loop *loop, struct lane *lane, uint64_t now)
+{
+	/* the places that its jobs have reach far enough before that */
+	uint64_t next_ns = lane->line_until_ns > AHEAD_NS ? lane->line_until_ns - AHEAD_NS : 0;
+	struct weir_http_transfer *transfer;
+
+	if (!lane->first || loop->active >= loop->http->settings.connections)
+		return false;
+	if (next_ns > now) {
+		if (loop->lanes_ns == 0 || loop->lanes_ns > next_ns)
+			loop->lanes_ns = next_ns;
+		return false;
+	}
+	transfer = transfer_of(lane->first);
+	lane_part(loop, transfer);
+	loop->active++;
+	advance(transfer);
+	return true;
+}
+
+/* Gives places to those who may have one, one of each lane in turn. */
+static void pump(struct loop *loop)
+{
+	uint64_t now = http_now_ns();
+	bool moved;
+
+	do {
+		moved = false;
+		loop->lanes_ns = 0;
+		for (uint32_t left = loop->waiting; left > 0; left--) {
+			struct lane *lane = waiting_take(loop);
+
+			/* a lane that is emptied here lives on: its jobs are not ended yet */
+			moved |= lane_advance(loop, lane, now);
+			if (lane->first && !lane->is_waiting)
+				waiting_put(loop, lane);
+		}
+	} while (moved);
+}
+
+/* ---- time ---- */
+
+static void on_time(uv_timer_t *timer);
+
+static void set_timer(struct loop *loop)
+{
+	struct heap_entry *first = heap_first(&loop->heap);
+	uint64_t now = http_now_ns();
+	uint64_t at = first ? first->due_ns : 0;
+
+	if (loop->lanes_ns && (at == 0 || at > loop->lanes_ns))
+		at = loop->lanes_ns;
+	if (loop->end_first)
+		at = now;
+	if (at == loop->timer_ns)
+		return;
+	loop->timer_ns = at;
+	if (at == 0)
+		uv_timer_stop(&loop->timer);
+	else
+		/* rounded up: who comes too early has to come again */
+		uv_timer_start(&loop->timer, on_time,
+			       at > now ? (at - now + WEIR_MILLISECOND - 1) / WEIR_MILLISECOND : 0,
+			       0);
+}
+
+/* One whose time has come. */
+static void due(struct loop *loop, struct weir_http_transfer *transfer, uint64_t now)
+{
+	struct job *job = &transfer->job;
+
+	heap_take(&loop->heap, &transfer->entry);
+	switch (transfer->where) {
+	case IN_LINE:
+		advance(transfer);
+		break;
+	case AT_REST:
+		lane_join(loop, transfer, true);
+		break;
+	case IN_LANE:
+		if (now >= job->deadline_ns) {
+			lane_part(loop, transfer);
+			job_refuse(job, WEIR_REASON_DEADLINE, WEIR_NEVER);
+			end(transfer);
+		}
+		break;
+	case AT_WORK:
+	case AT_THE_END:
+		break;
+	}
+}
+
+static void transfer_free(struct weir_http_transfer *transfer)
+{
+	for (size_t i = 0; i < sizeof(transfer->texts) / sizeof(transfer->texts[0]); i++)
+		free(transfer->texts[i]);
+	free(transfer);
+}
+
+/* Hands back what has come to its end. The callback may begin and end others. */
+static void hand_back(struct loop *loop)
+{
+	while (loop->end_first) {
+		struct weir_http_transfer *transfer = loop->end_first;
+		CURLcode code = job_code(&transfer->job);
+
+		loop->end_first = transfer->next;
+		if (!loop->end_first)
+			loop->end_last = NULL;
+		if (transfer->all_previous)
+			transfer->all_previous->all_next = transfer->all_next;
+		else
+			loop->all = transfer->all_next;
+		if (transfer->all_next)
+			transfer->all_next->all_previous = transfer->all_previous;
+		loop->count--;
+		job_end(&transfer->job);
+		transfer->done(transfer->job.easy, code, &transfer->job.result, transfer->context);
+		transfer_free(transfer);
+	}
+}
+
+static void on_loop_timer_closed(uv_handle_t *handle)
+{
+	struct loop *loop = handle->data;
+
+	heap_free(&loop->heap);
+	sockets_close(&loop->sockets);
+}
+
+static void on_sockets_closed(struct sockets *sockets)
+{
+	struct loop *loop = (struct loop *)sockets;
+	void (*detached)(void *context) = loop->detached;
+	void *context = loop->context;
+
+	loop->http->loop = NULL;
+	free(loop);
+	if (detached)
+		detached(context);
+}
+
+/* After anything that happened: the loop's own state is in order again. */
+static void settle(struct loop *loop)
+{
+	pump(loop);
+	hand_back(loop);
+	if (loop->closes && loop->count == 0) {
+		if (!uv_is_closing((uv_handle_t *)&loop->timer))
+			uv_close((uv_handle_t *)&loop->timer, on_loop_timer_closed);
+		return;
+	}
+	set_timer(loop);
+}
+
+static void on_time(uv_timer_t *timer)
+{
+	struct loop *loop = timer->data;
+	uint64_t now = http_now_ns();
+	struct heap_entry *first;
+
+	loop->timer_ns = 0;
+	while ((first = heap_first(&loop->heap)) && first->due_ns <= now)
+		due(loop, transfer_of_entry(first), now);
+	settle(loop);
+}
+
+/* ---- what libcurl is ready with ---- */
+
+static void worked(struct weir_http_transfer *transfer, CURLcode code)
+{
+	struct loop *loop = transfer->loop;
+
+	job_transferred(&transfer->job, code);
+	switch (transfer->job.phase) {
+	case JOB_REST:
+		transfer->where = AT_REST;
+		heap_set(&loop->heap, &transfer->entry, transfer->job.next_ns);
+		break;
+	case JOB_DONE:
+		end(transfer);
+		break;
+	case JOB_BEGIN:
+	case JOB_LINE:
+	case JOB_TRANSFER:
+		lane_join(loop, transfer, true);
+		break;
+	}
+}
+
+static void on_moved(struct sockets *sockets)
+{
+	struct loop *loop = (struct loop *)sockets;
+	struct CURLMsg *message;
+	int left;
+
+	while ((message = curl_multi_info_read(sockets->multi, &left))) {
+		CURLcode code = message->data.result;
+		struct weir_http_transfer *transfer;
+
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		/* the message is gone with the handle */
+		transfer = work_take(loop, message->easy_handle);
+		if (transfer)
+			worked(transfer, code);
+	}
+	settle(loop);
+}
+
+/* ---- the calls ---- */
+
+int weir_http_attach(struct weir_http *http, struct uv_loop_s *uv)
+{
+	struct loop *loop;
+	int status;
+
+	if (http->loop)
+		return -EBUSY;
+	loop = calloc(1, sizeof(*loop));
+	if (!loop)
+		return -ENOMEM;
+	loop->http = http;
+	loop->sockets.moved = on_moved;
+	loop->sockets.closed = on_sockets_closed;
+	status = sockets_open(&loop->sockets, uv);
+	if (status < 0) {
+		free(loop);
+		return status;
+	}
+	uv_timer_init(uv, &loop->timer);
+	loop->timer.data = loop;
+	http->loop = loop;
+	return 0;
+}
+
+/* The caller's texts, for as long as the transfer lives. */
+static bool texts_copy(struct weir_http_transfer *transfer, struct weir_http_request *request)
+{
+	const char **texts[] = {&request->url, &request->endpoint, &request->class_name};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		if (!*texts[i])
+			continue;
+		transfer->texts[i] = strdup(*texts[i]);
+		if (!transfer->texts[i])
+			return false;
+		*texts[i] = transfer->texts[i];
+	}
+	return true;
+}
+
+static void all_add(struct loop *loop, struct weir_http_transfer *transfer)
+{
+	transfer->all_next = loop->all;
+	if (loop->all)
+		loop->all->all_previous = transfer;
+	loop->all = transfer;
+	loop->count++;
+}
+
+int weir_http_start(struct weir_http *http, CURL *easy, const struct weir_http_request *from,
+		    weir_http_done *done, void *context, struct weir_http_transfer **out)
+{
+	struct loop *loop = http->loop;
+	struct weir_http_request request = {.size = sizeof(request)};
+	struct weir_http_transfer *transfer;
+
+	if (!loop || loop->closes)
+		return -ENOTCONN;
+	transfer = calloc(1, sizeof(*transfer));
+	if (!transfer || heap_reserve(&loop->heap, loop->count + 1) < 0) {
+		free(transfer);
+		return -ENOMEM;
+	}
+	if (from)
+		memcpy(&request, from, from->size < sizeof(request) ? from->size : sizeof(request));
+	request.size = sizeof(request);
+	if (!texts_copy(transfer, &request)) {
+		transfer_free(transfer);
+		return -ENOMEM;
+	}
+	transfer->loop = loop;
+	transfer->done = done;
+	transfer->context = context;
+	all_add(loop, transfer);
+	job_begin(&transfer->job, http, easy, &request);
+	if (transfer->job.phase == JOB_DONE)
+		end(transfer);
+	else
+		lane_join(loop, transfer, false);
+	if (out)
+		*out = transfer;
+	pump(loop);
+	set_timer(loop);
+	return 0;
+}
+
+static void cancel(struct weir_http_transfer *transfer)
+{
+	struct loop *loop = transfer->loop;
+
+	switch (transfer->where) {
+	case IN_LANE:
+		lane_part(loop, transfer);
+		break;
+	case IN_LINE:
+		line_leave(transfer);
+		loop->active--;
+		break;
+	case AT_WORK:
+		(void)work_take(loop, transfer->job.easy);
+		break;
+	case AT_REST:
+		break;
+	case AT_THE_END:
+		return;
+	}
+	job_cancel(&transfer->job);
+	end(transfer);
+}
+
+void weir_http_cancel(struct weir_http_transfer *transfer)
+{
+	struct loop *loop = transfer->loop;
+
+	cancel(transfer);
+	pump(loop);
+	set_timer(loop);
+}
+
+void weir_http_detach(struct weir_http *http, void (*detached)(void *context), void *context)
+{
+	struct loop *loop = http->loop;
+
+	if (!loop || loop->closes)
+		return;
+	loop->closes = true;
+	loop->detached = detached;
+	loop->context = context;
+	for (struct weir_http_transfer *at = loop->all; at; at = at->all_next)
+		cancel(at);
+	/* the rest is done out of the loop */
+	loop->timer_ns = 1;
+	uv_timer_start(&loop->timer, on_time, 0, 0);
+}
