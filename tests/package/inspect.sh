@@ -50,6 +50,13 @@ has weird /usr/sbin/weird /etc/weir/weir.ini /usr/lib/systemd/system/weird.servi
 	/usr/share/man/man7/weir-fields.7.gz
 has weirctl /usr/bin/weirctl /usr/share/man/man1/weirctl.1.gz \
 	/usr/share/bash-completion/completions/weirctl /usr/share/zsh/vendor-completions/_weirctl
+case " $packages " in
+*' weir-fetch '*)
+	has weir-fetch /usr/bin/weir-fetch /usr/share/man/man1/weir-fetch.1.gz \
+		/usr/share/bash-completion/completions/weir-fetch \
+		/usr/share/zsh/vendor-completions/_weir-fetch
+	;;
+esac
 for library in $LIBRARIES; do
 	has "lib${library}0" "/usr/lib/[^/]*/lib$library\.so\.0"
 	has "lib$library-dev" "/usr/include/$library.h" "/usr/lib/[^/]*/lib$library\.so" \

@@ -24,6 +24,9 @@ packages='weird weirctl'
 for library in $LIBRARIES; do
 	packages="$packages lib${library}0 lib$library-dev"
 done
+case " $LIBRARIES " in
+*' weir-http '*) packages="$packages weir-fetch" ;;
+esac
 
 # same WHAT EXPECTED ACTUAL
 same()
