@@ -174,7 +174,7 @@ struct adaptive_guess {
 	uint64_t retry_ns;	 /* that it named; 0: none */
 	uint64_t passed_from_ns; /* what has passed is counted since then */
 	double passed;
-	uint64_t recent_from_ns; /* and since then, to forget what was before */
+	uint64_t recent_from_ns; /* and since then: the cycle that is under way */
 	double recent;
 };
 

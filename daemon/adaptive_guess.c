@@ -3,27 +3,29 @@
  * adaptive_guess.c - what refusals suggest, where the upstream says nothing of its quota.
  *
  * The first refusal closes for a moment; that others of the same moment are refused too is no news.
- * After the closure one request at a time finds out whether it is over; the closures double. What
+ * After the closure one request at a time finds out whether it is over; the closures grow. What
  * has passed from the end of one such episode to the end of the next, over the time between, is
  * what the upstream allows in the long run, be it by windows or by a bucket: with that speed it
- * goes on, which then grows by a cubic law: hardly at all for as long as it takes to make up for
- * the refusals, and faster when nothing has happened for long.
+ * goes on, which then grows by a cubic law and a steeper one: hardly at all for as long as it takes
+ * to make up for the refusals, and faster when nothing has happened for long.
  */
 #include "adaptive_parts.h"
 
 #define PAUSE_FIRST_NS (250 * MILLISECOND_NS)
-#define PAUSE_LONGEST_NS (2 * SECOND_NS)
-#define PAUSE_PART 32	      /* of the time since things went well, a pause may be that part */
+#define PAUSE_LONGEST_NS SECOND_NS
+#define PAUSE_PART 32 /* of the time since things went well, a pause may be that part */
+#define SMALL_DECREASE 0.9
 #define DECREASE 0.7	      /* where what has passed does not tell */
 #define ABOVE_GOODPUT 1.02    /* of it: so that the end of a window shows, at a refusal or a few */
 #define PASSED_ENOUGH 20      /* requests that tell a speed */
+#define CYCLE_ENOUGH 100      /* that tell it by themselves */
 #define GREEDY 0.5	      /* of the speed was drawn: it was the speed that was too much */
-#define GROWTH_REQUESTS 560.0 /* so many requests later the speed has doubled */
+#define GROWTH_REQUESTS 520.0 /* so many requests make one such span */
 #define GROWTH_SHORTEST_S 5.0
 #define GROWTH_LONGEST_S 600.0
 #define FORGET_NS (60 * SECOND_NS) /* what passed is counted anew, while nothing is refused */
 
-/* Seconds in which the speed doubles: so slow that its price is a refusal among hundreds. */
+/* Seconds that growth is measured in: so many that its price is a refusal among hundreds. */
 static double growth_s(const struct adaptive *adaptive, double base)
 {
 	double at_once = 1 + base * seconds_of(adaptive->latency_ns);
@@ -38,14 +40,15 @@ static double guess_speed(const struct adaptive *adaptive)
 	double base = guess->base_per_s;
 	double grown =
 		seconds_of(span_ns(guess->base_ns, adaptive->now_ns)) / growth_s(adaptive, base);
+	double cube = grown * grown * grown;
 
-	return base * (1 + grown * grown * grown);
+	return base * (1 + cube);
 }
 
 static uint64_t pause_longest(const struct adaptive_guess *guess, uint64_t now_ns,
 			      const struct adaptive_settings *settings)
 {
-	uint64_t part = span_ns(guess->passed_from_ns, now_ns) / PAUSE_PART;
+	uint64_t part = span_ns(guess->recent_from_ns, now_ns) / PAUSE_PART;
 
 	return earlier_ns(later_ns(part, PAUSE_LONGEST_NS), settings->max_close_ns);
 }
@@ -63,7 +66,7 @@ static void guess_close(struct adaptive *adaptive, const struct adaptive_setting
 	uint64_t pause_ns;
 
 	guess->pause_ns = guess->probing
-				  ? earlier_ns(guess->pause_ns * 2,
+				  ? earlier_ns(guess->pause_ns + PAUSE_FIRST_NS,
 					       pause_longest(guess, adaptive->now_ns, settings))
 				  : later_ns(PAUSE_FIRST_NS, adaptive->latency_ns);
 	guess->retry_ns = says(observation, ADAPTIVE_SAYS_RETRY) ? observation->retry_ns : 0;
@@ -99,23 +102,31 @@ static void guess_refused(struct adaptive *adaptive, const struct adaptive_setti
 	guess->probing = true;
 }
 
-/* The first that passes after an episode: what the speed was over the whole cycle. */
+/*
+ * The first that passes after an episode: what the speed was over the whole cycle. One that was
+ * short began or ended by chance, and is worth a small step down at most.
+ */
 static void guess_recovers(struct adaptive *adaptive, uint64_t now_ns)
 {
 	struct adaptive_guess *guess = &adaptive->guess;
-	double span_s = seconds_of(span_ns(guess->passed_from_ns, now_ns));
+	double span_s = seconds_of(span_ns(guess->recent_from_ns, now_ns));
+	double passed = guess->recent;
+	double least = guess->greedy ? 0 : guess->peak_per_s / 2;
 
 	guess->probing = false;
 	guess->base_ns = now_ns;
-	if (guess->passed < PASSED_ENOUGH || span_s <= 0)
+	guess->recent = 0;
+	guess->recent_from_ns = now_ns;
+	if (passed < PASSED_ENOUGH || span_s <= 0)
 		return;
-
-	double goodput = ABOVE_GOODPUT * guess->passed / span_s;
-	double least = guess->greedy ? 0 : guess->peak_per_s / 2;
-
-	guess->base_per_s = least_of(most_of(goodput, least), guess->peak_per_s);
-	guess->passed = guess->recent = 0;
-	guess->passed_from_ns = guess->recent_from_ns = now_ns;
+	if (passed >= CYCLE_ENOUGH) {
+		guess->passed = passed;
+		guess->passed_from_ns = now_ns - (uint64_t)(span_s * 1e9);
+	} else {
+		least = SMALL_DECREASE * guess->peak_per_s;
+	}
+	guess->base_per_s =
+		least_of(most_of(ABOVE_GOODPUT * passed / span_s, least), guess->peak_per_s);
 }
 
 static void guess_passed(struct adaptive *adaptive, const struct adaptive_observation *observation)

@@ -515,9 +515,8 @@ static double refill_basis(const struct adaptive *adaptive, double own)
 {
 	const struct adaptive_guess *guess = &adaptive->guess;
 	double past_s = seconds_of(span_ns(guess->passed_from_ns, adaptive->now_ns));
-	double passed_per_s = past_s > 1 ? guess->passed / past_s : 0;
 
-	return least_of(adaptive->last.rate_per_s, most_of(own + 1, passed_per_s));
+	return least_of(adaptive->last.rate_per_s, past_s > 5 ? guess->passed / past_s : own + 1);
 }
 
 /*

@@ -404,6 +404,45 @@ static void test_refusal_slows_and_recovers(void **state)
 	assert_int_equal(decision.cause, ADAPTIVE_CAUSE_CONFIGURED);
 }
 
+/* So many pass, ten a second, from `now` on. */
+static uint64_t pass_steadily(const struct adaptive_settings *settings, uint64_t now,
+			      unsigned count, double *drawn)
+{
+	for (unsigned i = 0; i < count; i++, now += S / 10) {
+		struct adaptive_observation fine = passed(now);
+
+		fine.drawn = ++*drawn;
+		observe(settings, fine);
+	}
+	return now;
+}
+
+/*
+ * A minute of 600 tells the speed. A second refusal some seconds later is no second half: the few
+ * that passed between tell nothing.
+ */
+static void test_refusals_in_a_row(void **state)
+{
+	const struct adaptive_settings settings = settings_of(20, 0.1, 0.9);
+	struct adaptive_observation no;
+	double drawn = 0;
+	uint64_t now;
+
+	(void)state;
+	begin(&settings);
+	now = pass_steadily(&settings, BEGIN, 600, &drawn);
+	no = refused(now, 0);
+	no.drawn = drawn;
+	observe(&settings, no);
+	now = pass_steadily(&settings, now + S, 25, &drawn);
+	assert_true(decision.rate_per_s > 9.5 && decision.rate_per_s < 10.5);
+	no = refused(now, 0);
+	no.drawn = drawn;
+	observe(&settings, no);
+	pass_steadily(&settings, now + S, 1, &drawn);
+	assert_true(decision.rate_per_s > 8.5 && decision.rate_per_s < 10.5);
+}
+
 /* What was on its way when the first refusal came is the same news. */
 static void test_refusals_of_one_moment(void **state)
 {
@@ -432,7 +471,7 @@ static void test_refusals_of_one_moment(void **state)
 }
 
 /* As long as nothing passes, each pause is longer, up to some seconds. */
-static void test_pauses_double(void **state)
+static void test_pauses_grow(void **state)
 {
 	const struct adaptive_settings settings = settings_of(10, 0.1, 0.9);
 	uint64_t now = BEGIN;
@@ -939,8 +978,9 @@ int main(void)
 		cmocka_unit_test(test_defect_12_two_hosts),
 		cmocka_unit_test(test_defect_19_endpoints),
 		cmocka_unit_test(test_refusal_slows_and_recovers),
+		cmocka_unit_test(test_refusals_in_a_row),
 		cmocka_unit_test(test_refusals_of_one_moment),
-		cmocka_unit_test(test_pauses_double),
+		cmocka_unit_test(test_pauses_grow),
 		cmocka_unit_test(test_overload_is_a_refusal),
 		cmocka_unit_test(test_closures_are_bounded),
 		cmocka_unit_test(test_modes),
