@@ -89,7 +89,7 @@ enum weir_verdict answer_fault(const struct weir_endpoint *endpoint, int fault,
 
 	/* the caller's own mistakes are no reason to let anything pass */
 	if (fault == WEIR_ECOST || fault == WEIR_EBURST || fault == WEIR_ESPENT ||
-	    fault == WEIR_ECLASS || fault == WEIR_EVALUE)
+	    fault == WEIR_ECLASS || fault == WEIR_EVALUE || fault == WEIR_EKEY)
 		return answer_mistake(fault, answer);
 	answer_write(answer, WEIR_NEVER, 0, fault, WEIR_REASON_FAULT);
 	weir_report(weir, WEIR_EVENT_FAULT, fault, endpoint->name, 0);
@@ -132,6 +132,8 @@ enum weir_verdict answer_refused(const struct weir_endpoint *endpoint,
 
 	tally_count(&binding->attachment->segment.tallies, binding->bucket_index,
 		    COUNT_REFUSED_CALLS, attempt->units);
+	if (attempt->key)
+		keys_refused(endpoint, attempt);
 	if (attempt->reason == WEIR_REASON_CLOSED)
 		weir_report(endpoint->weir, WEIR_EVENT_CLOSED, 0, endpoint->name, 0);
 	answer_decided(answer, attempt,
@@ -175,6 +177,13 @@ static void see_mark(struct attempt *attempt, uint64_t mark)
 		windows_see(attempt);
 }
 
+static uint64_t mark_met(const struct attempt *attempt)
+{
+	if (attempt->key)
+		return attempt->seen.slot ? attempt->seen.mark : BUCKET_UNSET;
+	return bucket_look(attempt->binding->bucket);
+}
+
 /* A gate that is not settled: closed, or to be settled by draining the bucket. */
 static enum attempt_result attempt_gate(struct weir_endpoint *endpoint, uint64_t before,
 					struct attempt *attempt)
@@ -182,11 +191,12 @@ static enum attempt_result attempt_gate(struct weir_endpoint *endpoint, uint64_t
 	struct binding *binding = attempt->binding;
 
 	if (gate_is_closed(attempt->gate, attempt->now)) {
-		see_mark(attempt, bucket_look(binding->bucket));
+		see_mark(attempt, mark_met(attempt));
 		return refused(attempt, WEIR_REASON_CLOSED,
-			       gate_wait_ticks(attempt->gate, attempt->mark.mark, &attempt->line,
-					       attempt->now, before + attempt->units,
-					       attempt_room(attempt)));
+			       (attempt->key ? gate_wait_ticks_kept : gate_wait_ticks)(
+				       attempt->gate, attempt->mark.mark, &attempt->line,
+				       attempt->now, before + attempt->units,
+				       attempt_room(attempt)));
 	}
 	if (gate_settle(binding->bucket, attempt->gate, &attempt->line))
 		return ATTEMPT_AGAIN;
@@ -200,6 +210,8 @@ static enum attempt_result attempt_gate(struct weir_endpoint *endpoint, uint64_t
 static enum attempt_result attempt_moved(struct weir_endpoint *endpoint, struct attempt *attempt,
 					 enum bucket_result result)
 {
+	if (attempt->fault < 0)
+		return fault_of(attempt, attempt->fault);
 	if (result == BUCKET_IS_UNSET)
 		return fault_of(attempt, endpoint_install(endpoint, attempt->binding));
 	/* the publisher said where before anyone could freeze it */
@@ -264,7 +276,7 @@ static enum attempt_result attempt_cold(struct weir_endpoint *endpoint, const st
 	}
 	if (attempt->units + ask->before <= attempt->line.burst_units)
 		return attempt_gate(endpoint, ask->before, attempt);
-	see_mark(attempt, bucket_look(attempt->binding->bucket));
+	see_mark(attempt, mark_met(attempt));
 	if (attempt->line.flags & LINE_SHADOW)
 		return refused(attempt, WEIR_REASON_NEVER, UINT64_MAX);
 	return fault_of(attempt, WEIR_EBURST);
@@ -324,8 +336,9 @@ static enum attempt_result attempt_bucket(struct weir_endpoint *endpoint, const 
 			see_mark(out, mark & ~BUCKET_FROZEN);
 			return refused(out, WEIR_REASON_NEVER, UINT64_MAX);
 		}
-		result = windows ? windows_exchange(ask, mark, ahead_ticks, out)
-				 : attempt_exchange(ask, mark, limit, out);
+		result = out->key  ? keys_exchange(endpoint, ask, ahead_ticks, limit, out)
+			 : windows ? windows_exchange(ask, mark, ahead_ticks, out)
+				   : attempt_exchange(ask, mark, limit, out);
 		if (result == BUCKET_TAKEN)
 			return ATTEMPT_ADMITTED;
 		if (result != BUCKET_REFUSED)
@@ -334,6 +347,8 @@ static enum attempt_result attempt_bucket(struct weir_endpoint *endpoint, const 
 			return windows ? windows_refused(out, ahead_ticks)
 				       : attempt_refused(out, limit);
 		mark = bucket_load(out->binding->bucket);
+		if (out->key)
+			keyed_find(&out->binding->keyed, out->key, &out->seen);
 		attempt_read(ask, out);
 	}
 }
@@ -356,11 +371,19 @@ static enum attempt_result attempt_once(struct weir_endpoint *endpoint, const st
 	 * has its mark has the closure that came along with it */
 	uint64_t mark = bucket_load(binding->bucket);
 
+	if (binding->keyed.bins || ask->key) {
+		int status = keys_begin(ask, out);
+
+		if (status < 0)
+			return fault_of(out, status);
+	}
 	attempt_read(ask, out);
 	out->unit = units_of(ask->cost, 1ull << out->line.k);
 	out->units = units_times(out->unit, ask->least);
 	if (mark == BUCKET_UNSET)
 		return attempt_moved(endpoint, out, BUCKET_IS_UNSET);
+	if (out->key && mark & BUCKET_FROZEN)
+		return attempt_moved(endpoint, out, BUCKET_IS_FROZEN);
 	out->gate = gate_load(binding->bucket);
 	if (out->units == 0 || out->units + ask->before > out->line.burst_units ||
 	    !gate_is_settled(out->gate) || out->line.flags & LINE_UNLIMITED)
@@ -394,6 +417,8 @@ enum attempt_result attempt_take(struct weir_endpoint *endpoint, const struct as
 {
 	for (int tries = 0; tries < CALL_TRIES; tries++) {
 		out->reason = WEIR_REASON_NONE;
+		out->fault = 0;
+		out->key = 0;
 		out->class_name = ask->class_name;
 		out->unpaid_units = 0;
 
@@ -408,8 +433,8 @@ enum attempt_result attempt_take(struct weir_endpoint *endpoint, const struct as
 
 /* ---- now or never ---- */
 
-static enum weir_verdict answer_now(struct weir_endpoint *endpoint, const struct ask *ask,
-				    struct attempt *attempt, struct weir_answer *answer)
+enum weir_verdict answer_now(struct weir_endpoint *endpoint, const struct ask *ask,
+			     struct attempt *attempt, struct weir_answer *answer)
 {
 	switch (attempt_take(endpoint, ask, 0, attempt)) {
 	case ATTEMPT_ADMITTED:

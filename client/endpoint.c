@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "class.h"
+#include "key_tables.h"
 #include "move.h"
 #include "shadow.h"
 
@@ -31,6 +32,13 @@ static struct binding *binding_new(const struct weir_endpoint *endpoint, struct 
 	binding->bucket = &at->segment.buckets[found->bucket];
 	line_read(binding->row, &binding->time, &line);
 	binding->units_per_token = endpoint->class_name ? 0 : 1ull << line.k;
+	keys_of_row(&at->segment, found->row, &binding->keyed);
+	if (binding->keyed.bins)
+		binding->key_table = &at->segment.tables[keys_table_of(&at->segment, found->row)];
+	binding->key = found->key;
+	/* the short way of weir_acquire() is not for keys */
+	if (binding->keyed.bins)
+		binding->units_per_token = 0;
 	binding->row_index = found->row;
 	binding->bucket_index = found->bucket;
 	binding->previous = previous;
@@ -61,7 +69,7 @@ static int refresh_locked(struct weir_endpoint *endpoint)
 	if (status < 0)
 		return status;
 	if (present && present->attachment == at && present->row_index == found.row &&
-	    present->bucket_index == found.bucket) {
+	    present->bucket_index == found.bucket && present->key == found.key) {
 		/* relaxed: a thread that reads the older value comes here once more */
 		atomic_store_explicit(&present->table_generation, found.table_generation,
 				      memory_order_relaxed);
@@ -120,6 +128,22 @@ int endpoint_install(struct weir_endpoint *endpoint, struct binding *binding)
 	if (status == 0)
 		status = move_install(&at->segment, at->has_predecessor ? &at->predecessor : NULL,
 				      binding->row_index, binding->bucket_index);
+	pthread_mutex_unlock(&endpoint->weir->mutex);
+	return status;
+}
+
+int endpoint_first_mark(struct weir_endpoint *endpoint, struct binding *binding, uint64_t key,
+			const struct line *line, uint64_t *mark)
+{
+	struct attachment *at = binding->attachment;
+
+	pthread_mutex_lock(&endpoint->weir->mutex);
+	int status = map_predecessor(endpoint->weir, at);
+
+	if (status == 0)
+		status =
+			keys_first_mark(&at->segment, at->has_predecessor ? &at->predecessor : NULL,
+					binding->row_index, key, line, mark);
 	pthread_mutex_unlock(&endpoint->weir->mutex);
 	return status;
 }
@@ -205,11 +229,12 @@ static uint64_t wait_ticks(const struct line *line, uint64_t now, uint64_t mark,
 
 /* The same behind a closure. A window that nobody has used begins with its initial level. */
 static uint64_t closed_ticks(const struct line *line, uint64_t now, uint64_t mark, int64_t level,
-			     uint64_t gate, uint64_t one)
+			     uint64_t gate, uint64_t one, bool kept)
 {
 	if (mark == BUCKET_UNSET && line->flags & LINE_WINDOW)
 		mark = window_stand(line, now, mark).v + line->burst_units - (uint64_t)level;
-	return gate_wait_ticks(gate, mark, line, now, one, line->burst_units);
+	return (kept ? gate_wait_ticks_kept : gate_wait_ticks)(gate, mark, line, now, one,
+							       line->burst_units);
 }
 
 /* A window from first use that nobody has begun has no end yet. */
@@ -226,14 +251,15 @@ static void level_fill(const struct binding *binding, const struct line *line, u
 		       struct weir_level *out)
 {
 	const struct segment *segment = &binding->attachment->segment;
-	uint64_t mark = bucket_look(binding->bucket);
+	uint64_t mark = binding_mark(binding);
 	uint64_t gate = gate_load(binding->bucket);
+	bool drains = !(line->flags & LINE_WINDOW) && !binding->keyed.bins;
 	int64_t level = line_level(line, now, mark);
 	uint64_t one = line->burst_units < 1ull << line->k ? line->burst_units : 1ull << line->k;
 	int scale = -(int)line->k;
 
 	/* the first call after a closure will find the bucket empty as of the opening */
-	if (!gate_is_settled(gate) && !gate_is_closed(gate, now) && !(line->flags & LINE_WINDOW)) {
+	if (!gate_is_settled(gate) && !gate_is_closed(gate, now) && drains) {
 		uint64_t empty = line_value(line, gate & GATE_UNTIL) + line->burst_units;
 		int64_t opened = bucket_level(empty, line_value(line, now), line->burst_units, 0);
 
@@ -246,8 +272,8 @@ static void level_fill(const struct binding *binding, const struct line *line, u
 	out->unit = ldexp(1.0, scale);
 	if (gate_is_closed(gate, now)) {
 		out->closed_ns = ticks_to_ns(segment, (gate & GATE_UNTIL) - now);
-		out->wait_ns =
-			ticks_to_ns(segment, closed_ticks(line, now, mark, level, gate, one));
+		out->wait_ns = ticks_to_ns(
+			segment, closed_ticks(line, now, mark, level, gate, one, !drains));
 	} else if (!(line->flags & LINE_UNLIMITED) && level < (int64_t)one) {
 		out->wait_ns = ticks_to_ns(segment, wait_ticks(line, now, mark, level, one));
 	}
@@ -281,20 +307,10 @@ static uint64_t window_of(const struct rule_row *row)
 	return terms.window.length_ns;
 }
 
-int weir_peek(struct weir_endpoint *endpoint, struct weir_level *out)
+void endpoint_level(const struct binding *binding, struct weir_level *out)
 {
 	struct weir_level level = {.size = sizeof(level)};
-	struct binding *binding = endpoint_binding(endpoint);
 	struct line line;
-
-	if (!binding_is_current(binding)) {
-		int status = endpoint_refresh(endpoint);
-
-		if (status < 0)
-			return status;
-		binding = endpoint_binding(endpoint);
-	}
-
 	uint64_t now = line_read(binding->row, &binding->attachment->segment.time, &line);
 
 	level_fill(binding, &line, now, &level);
@@ -306,6 +322,20 @@ int weir_peek(struct weir_endpoint *endpoint, struct weir_level *out)
 
 	memcpy(out, &level, size);
 	out->size = size;
+}
+
+int weir_peek(struct weir_endpoint *endpoint, struct weir_level *out)
+{
+	struct binding *binding = endpoint_binding(endpoint);
+
+	if (!binding_is_current(binding)) {
+		int status = endpoint_refresh(endpoint);
+
+		if (status < 0)
+			return status;
+		binding = endpoint_binding(endpoint);
+	}
+	endpoint_level(binding, out);
 	return 0;
 }
 
@@ -324,6 +354,10 @@ static int gate_apply(struct weir_endpoint *endpoint, bool closing, uint64_t dur
 		struct binding *binding = endpoint_binding(endpoint);
 		const struct segment *segment = &binding->attachment->segment;
 		uint64_t now = segment_now(segment);
+
+		if (binding->key)
+			return WEIR_EKEY;
+
 		bool here = closing ? gate_close(binding->bucket, now,
 						 deadline_after(segment, duration_ns))
 				    : gate_open(binding->bucket, now);

@@ -32,16 +32,18 @@ static void response_fill(const struct binding *binding, const struct weir_answe
 	uint64_t changed_ns;
 	struct line line;
 	uint64_t now = line_read(binding->row, &segment->time, &line);
-	uint64_t mark = bucket_look(binding->bucket);
+	uint64_t mark = binding_mark(binding);
 	uint64_t gate = gate_load(binding->bucket);
+	bool drains = !(line.flags & LINE_WINDOW) && !binding->keyed.bins;
 	bool closed = gate_is_closed(gate, now);
 	uint64_t more;
 
 	/* the first call after a closure will find the bucket empty as of the opening */
-	if (!gate_is_settled(gate) && !closed && !(line.flags & LINE_WINDOW))
+	if (!gate_is_settled(gate) && !closed && drains)
 		mark = bucket_base(mark, line_value(&line, gate & GATE_UNTIL) + line.burst_units);
 	/* behind a closure, until there is one token */
-	more = closed ? gate_wait_ticks(gate, mark, &line, now, 1ull << line.k, line.burst_units)
+	more = closed ? (binding->keyed.bins ? gate_wait_ticks_kept : gate_wait_ticks)(
+				gate, mark, &line, now, 1ull << line.k, line.burst_units)
 		      : response_more_ticks(&line, now, mark);
 	line_read_terms(binding->row, &out->terms, &author, &changed_ns);
 	out->level = answer ? answer->level : level_now(&line, now, mark);

@@ -18,6 +18,7 @@
 
 #include "bucket.h"
 #include "gate.h"
+#include "keyed.h"
 #include "members.h"
 #include "names.h"
 #include "place.h"
@@ -70,6 +71,9 @@ struct binding {
 	uint64_t units_per_token;
 	uint32_t row_index;
 	uint32_t bucket_index;
+	struct keyed keyed; /* of a rule with a bucket for each key: its table; else empty */
+	const struct keyed_row *key_table;
+	uint64_t key; /* the name's; 0: it means the rule itself */
 	struct attachment *attachment;
 	struct binding *previous;
 };
@@ -93,7 +97,7 @@ struct place_in_line {
 	uint32_t held;	    /* 1 until it is used, settled or cancelled */
 	uint32_t unpaid;    /* 1: shadow mode let it pass; nothing was taken, nothing goes back */
 	uint32_t uncharged; /* 1: taken under `unlimited`, so that nothing may go back */
-	uint64_t reserved;
+	uint64_t key;	    /* in whose bucket; 0: in the row's or name's own */
 };
 
 /* ---- fork.c ---- */
@@ -116,8 +120,15 @@ void attachment_own(struct attachment *at, int64_t slot);
  */
 int endpoint_refresh(struct weir_endpoint *endpoint);
 
+/* What the binding's bucket, or its key's, looks like at this moment. */
+void endpoint_level(const struct binding *binding, struct weir_level *out);
+
 /* Gives the binding's bucket its first mark. Returns 0 or the fault. */
 int endpoint_install(struct weir_endpoint *endpoint, struct binding *binding);
+
+/* The mark that a key begins with which is not in the binding's table: keys_first_mark(). */
+int endpoint_first_mark(struct weir_endpoint *endpoint, struct binding *binding, uint64_t key,
+			const struct line *line, uint64_t *mark);
 
 /* Whether the present binding may be used as it is. Three loads of lines nobody writes often. */
 static inline bool binding_is_current(const struct binding *binding)
@@ -179,6 +190,8 @@ struct ask {
 	uint64_t class_name; /* 0: of no class */
 	uint64_t before;     /* a look: units that will be taken first */
 	bool look;	     /* only says what would come of it */
+	const void *key;     /* of a rule with a bucket for each; NULL: the name's */
+	size_t key_bytes;
 };
 
 /* One piece, by the class of the handle. */
@@ -202,6 +215,10 @@ struct attempt {
 	uint64_t unit;	/* of one piece */
 	uint64_t units; /* granted, or refused */
 	uint64_t pieces;
+	uint64_t key; /* in whose bucket; 0: in the row's or name's own */
+	struct key_seen seen;
+	const void *key_text; /* as it was asked for; NULL: in the name */
+	size_t key_bytes;
 	uint64_t leave;	     /* headroom of the call's class, in units */
 	uint64_t class_name; /* of the call */
 	struct bucket_mark mark;
@@ -248,6 +265,10 @@ enum weir_verdict answer_refused(const struct weir_endpoint *endpoint,
 enum weir_verdict answer_admitted(const struct attempt *attempt, uint64_t wait_ns,
 				  uint64_t ahead_ticks, struct weir_answer *answer);
 
+/* Decides a call now or never, counts it, and writes its answer. */
+enum weir_verdict answer_now(struct weir_endpoint *endpoint, const struct ask *ask,
+			     struct attempt *attempt, struct weir_answer *answer);
+
 /* ---- weigh.c ---- */
 
 /* Weighs a decided call by the shadow limit, and counts it; 0 or the reason of its refusal. */
@@ -270,6 +291,33 @@ uint64_t windows_wait(const struct attempt *attempt, uint64_t units);
 
 /* Sets V, and the mark that was met, as the bucket sees them: for an answer's level. */
 void windows_see(struct attempt *attempt);
+
+/* ---- keys.c: the same for a rule with a bucket for each key ---- */
+
+/*
+ * Which key the call is for, and its mark, before the time is read. Returns 0 or the fault: a key
+ * where the rule has none, or none where it has.
+ */
+int keys_begin(const struct ask *ask, struct attempt *out);
+
+/* As windows_exchange(), of any line. After BUCKET_IS_UNSET out->fault says why. */
+enum bucket_result keys_exchange(struct weir_endpoint *endpoint, const struct ask *ask,
+				 uint64_t ahead_ticks, uint64_t limit, struct attempt *out);
+
+/* The key that is asked for, or the name's; 0: none. */
+uint64_t keys_of_ask(const struct binding *binding, const struct ask *ask);
+
+/* Counts a refusal of the key among the most refused. */
+void keys_refused(const struct weir_endpoint *endpoint, const struct attempt *attempt);
+
+/* The mark of the binding's bucket, or of its key's; BUCKET_UNSET: nobody has used it. */
+uint64_t binding_mark(const struct binding *binding);
+
+/* What bucket_give_back() and bucket_charge() do, in the place's bucket. */
+uint64_t keys_give_back(const struct binding *binding, const struct place_in_line *place,
+			const struct line *line, uint64_t now, uint64_t units);
+enum bucket_result keys_charge(struct weir_endpoint *endpoint, struct binding *binding,
+			       uint64_t key, const struct line *line, uint64_t now, uint64_t units);
 
 /* ---- wait.c ---- */
 

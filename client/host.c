@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "key_tables.h"
 #include "rules.h"
 
 static struct weir *handle_new(const struct weir_options *options)
@@ -47,6 +48,8 @@ static int rules_from_config(struct segment *segment, const struct config *confi
 			.order = (uint32_t)i,
 			.terms = from->terms,
 			.author = {ORIGIN_FILE, getuid()},
+			.keys = from->keys,
+			.fold = from->fold,
 		};
 		int64_t row = rules_add(segment, &rule);
 
@@ -72,7 +75,7 @@ static enum clock_kind clock_of(enum weir_clock wanted)
 static int host_make(struct weir *weir, const struct config *config, enum weir_clock clock)
 {
 	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_relaxed);
-	const struct segment_shape shape = {
+	struct segment_shape shape = {
 		.rows = config->endpoints,
 		.names = config->names,
 		.members = config->members,
@@ -81,8 +84,10 @@ static int host_make(struct weir *weir, const struct config *config, enum weir_c
 		.permits = config->permits,
 		.waiters = config->waiters,
 	};
-	int status = segment_create_private(&at->segment, &shape);
+	int status;
 
+	config_tables(config, &shape.tables, &shape.bins);
+	status = segment_create_private(&at->segment, &shape);
 	if (status == 0)
 		status = rules_from_config(&at->segment, config);
 	if (status == 0) {
@@ -265,6 +270,12 @@ static int64_t update_locked(struct weir *weir, const char *name, const struct u
 	line_read_terms(&segment->rows[from], &terms, &author, &changed_ns);
 	if (terms_update(&terms, update, row >= 0 && row == names_default_row(segment)))
 		return WEIR_EVALUE;
+	if (row >= 0 && keys_table_of(segment, (uint32_t)row) >= 0 && config_check_each(&terms)) {
+		if (update->message)
+			snprintf(update->message, update->message_bytes, "%s",
+				 config_check_each(&terms));
+		return WEIR_EVALUE;
+	}
 	author = (struct terms_author){ORIGIN_OPERATOR, getuid()};
 	if (row < 0)
 		return row_of_its_own(segment, name, &terms, &author, keep);
@@ -306,7 +317,9 @@ int weir_reset(struct weir *weir, const char *name)
 	struct segment *segment = publisher(weir);
 	int status = segment ? names_resolve(segment, name, true, &found) : WEIR_EHOST;
 
-	if (status == 0)
+	if (status == 0 && found.key)
+		rules_reset_key(segment, found.row, found.key);
+	else if (status == 0)
 		rules_reset(segment, found.row, found.bucket);
 	pthread_mutex_unlock(&weir->mutex);
 	return status;

@@ -27,6 +27,7 @@ void place_take(const struct attempt *attempt, struct place_in_line *out)
 		.held = 1,
 		.unpaid = attempt->unpaid_units != 0,
 		.uncharged = attempt->line.flags & LINE_UNLIMITED ? 1 : 0,
+		.key = attempt->key,
 	};
 }
 
@@ -129,7 +130,8 @@ static bool return_here(struct weir_endpoint *endpoint, const struct binding *bi
 	if (gate_voids(place->gate, gate_load(binding->bucket), place->position, &line))
 		return true;
 
-	uint64_t back = line.flags & LINE_WINDOW
+	uint64_t back = place->key ? keys_give_back(binding, place, &line, now, units)
+			: line.flags & LINE_WINDOW
 				? bucket_give_back_window(binding->bucket, &line, now, units,
 							  place->position)
 				: bucket_give_back(binding->bucket, line_value(&line, now),
@@ -373,7 +375,8 @@ static int charge_more(struct weir_endpoint *endpoint, struct place_in_line *pla
 
 		if (line.flags & LINE_UNLIMITED)
 			return 0;
-		switch (bucket_charge(binding->bucket, &line, now, more)) {
+		switch (place->key ? keys_charge(endpoint, binding, place->key, &line, now, more)
+				   : bucket_charge(binding->bucket, &line, now, more)) {
 		case BUCKET_TAKEN:
 			tally_add(&segment->tallies, binding->bucket_index, COUNT_GRANTED_UNITS,
 				  more);

@@ -19,8 +19,9 @@ static int compare(const struct part *a, const struct part *b)
 
 	if (pair != other)
 		return pair < other ? -1 : 1;
-	return left->bucket_index < right->bucket_index ? -1
-							: left->bucket_index > right->bucket_index;
+	if (left->bucket_index != right->bucket_index)
+		return left->bucket_index < right->bucket_index ? -1 : 1;
+	return a->key < b->key ? -1 : a->key > b->key;
 }
 
 static int part_begin(struct part *out, const struct weir_want *want, uint32_t index)
@@ -29,6 +30,8 @@ static int part_begin(struct part *out, const struct weir_want *want, uint32_t i
 
 	*out = (struct part){.endpoint = want->endpoint, .index = index};
 	out->ask = ask_for(want->endpoint, want->cost);
+	out->ask.key = want->key;
+	out->ask.key_bytes = want->key_bytes;
 	if (want->class_name)
 		out->ask.class_name = class_number(want->class_name);
 	if (want->class_name && !out->ask.class_name)
@@ -36,6 +39,7 @@ static int part_begin(struct part *out, const struct weir_want *want, uint32_t i
 	/* a fault of the segment is met again where it can be answered */
 	if (!binding_is_current(binding))
 		endpoint_refresh(want->endpoint);
+	out->key = keys_of_ask(endpoint_binding(want->endpoint), &out->ask);
 	return 0;
 }
 

@@ -24,6 +24,7 @@ struct part {
 	struct weir_endpoint *endpoint;
 	uint32_t index; /* in the caller's list */
 	struct ask ask;
+	uint64_t key;		/* of it, for the order; 0: none */
 	struct attempt attempt; /* the last one */
 	struct place_in_line place;
 	uint64_t deadline; /* 0: now */

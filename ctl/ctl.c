@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "class.h"
+#include "layout.h"
 #include "names.h"
 #include "text.h"
 #include "token_clock.h"
@@ -56,6 +57,31 @@ const char *ctl_name(const struct ctl *ctl)
 		return name;
 	ctl_misuse(ctl, "`%.200s`: %s", name, weir_strerror(WEIR_ENAME));
 	return NULL;
+}
+
+const char *ctl_name_of_key(const struct ctl *ctl, char *room)
+{
+	const char *rule = ctl_name(ctl);
+	const char *key = ctl->args.operands[1];
+	const char *star = rule ? strchr(rule, '*') : NULL;
+	int bytes;
+
+	if (!rule || ctl->args.operand_count < 2)
+		return rule;
+	if (!star || strchr(star + 1, '*')) {
+		ctl_misuse(ctl,
+			   "`%.200s`: before a key stands the pattern of an [each], with one *",
+			   rule);
+		return NULL;
+	}
+	bytes = snprintf(room, LAYOUT_TEXT_BYTES, "%.*s%s%s", (int)(star - rule), rule, key,
+			 star + 1);
+	if (bytes >= LAYOUT_TEXT_BYTES || !names_valid(room)) {
+		ctl_misuse(ctl, "`%.200s`: with this key for the *, %s", key,
+			   weir_strerror(WEIR_ENAME));
+		return NULL;
+	}
+	return room;
 }
 
 bool ctl_cost(const struct ctl *ctl, double *cost)

@@ -57,6 +57,7 @@ enum ctl_exit command_permits(struct ctl *ctl);
 enum ctl_exit command_check(struct ctl *ctl);
 enum ctl_exit command_acquire(struct ctl *ctl);
 enum ctl_exit command_run(struct ctl *ctl);
+enum ctl_exit command_keys(struct ctl *ctl);
 enum ctl_exit command_load(struct ctl *ctl);
 enum ctl_exit command_top(struct ctl *ctl);
 enum ctl_exit command_simulate(struct ctl *ctl);
@@ -72,6 +73,9 @@ __attribute__((format(printf, 2, 3))) enum ctl_exit ctl_misuse(const struct ctl 
 
 /* The first operand, if it can be a name; else complains and returns NULL. */
 const char *ctl_name(const struct ctl *ctl);
+
+/* The same, a second operand being the key that stands for the `*` in it; `room` holds a name. */
+const char *ctl_name_of_key(const struct ctl *ctl, char *room);
 
 /*
  * Values of options, read by value.h. Return false after a complaint. An option that was not

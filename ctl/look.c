@@ -9,6 +9,7 @@
 
 #include "bucket.h"
 #include "gate.h"
+#include "key_tables.h"
 #include "lock.h"
 #include "move.h"
 #include "names.h"
@@ -149,7 +150,8 @@ uint32_t look_source(const struct segment *segment, uint32_t row, uint32_t bucke
 	const struct rule_row *at = &segment->rows[row];
 
 	/* relaxed: fixed before the row became live, or the name was used */
-	*elsewhere = atomic_load_explicit(&at->source_elsewhere, memory_order_relaxed) != 0;
+	*elsewhere =
+		atomic_load_explicit(&at->source_shape, memory_order_relaxed) & SOURCE_ELSEWHERE;
 	if (bucket >= segment->row_count && bucket - segment->row_count < segment->name_count)
 		return (uint32_t)atomic_load_explicit(
 			&segment->names[bucket - segment->row_count].source, memory_order_relaxed);
@@ -210,7 +212,8 @@ static void view_gate(const struct look *look, struct bucket_words *words, struc
 		out->closed_ns =
 			until == GATE_UNTIL ? UINT64_MAX : ticks_ns(look, until - out->now);
 	/* the first call after the closure will drain it: say what that call will find */
-	if (!out->closed && words->mark != BUCKET_UNSET && !(out->line.flags & LINE_WINDOW))
+	if (!out->closed && words->mark != BUCKET_UNSET && !(out->line.flags & LINE_WINDOW) &&
+	    out->kind != VIEW_EACH)
 		words->mark = bucket_base(words->mark,
 					  line_value(&out->line, until) + out->line.burst_units);
 }
@@ -238,11 +241,25 @@ static void view_window(const struct look *look, uint64_t mark, struct view *out
 		out->renews_ns = ticks_ns(look, window_ticks(&out->line, out->now, stand.v, 1));
 }
 
+/* A key that is not there is full. */
+static uint64_t mark_of_key(const struct look *look, const struct view *view)
+{
+	struct key_seen seen = {.slot = NULL};
+	struct keyed table;
+
+	keys_of_row(&look->segment, view->row, &table);
+	if (table.bins && view->key)
+		keyed_find(&table, view->key, &seen);
+	return seen.slot ? seen.mark : BUCKET_UNSET;
+}
+
 static void view_bucket(const struct look *look, struct view *out)
 {
 	struct bucket_words words = words_of(&look->segment, look->has_old ? &look->old : NULL,
 					     out->row, out->bucket, SOURCE_HOPS);
 
+	if (out->kind == VIEW_EACH)
+		words.mark = mark_of_key(look, out);
 	view_gate(look, &words, out);
 	out->used = words.mark != BUCKET_UNSET;
 	out->level_units = line_level(&out->line, out->now, words.mark);
@@ -263,6 +280,8 @@ static enum view_kind kind_of(const struct segment *segment, const struct rule_r
 	switch ((enum row_kind)atomic_load_explicit(&row->kind, memory_order_relaxed)) {
 	case ROW_PATTERN:
 		return VIEW_PATTERN;
+	case ROW_EACH:
+		return VIEW_EACH;
 	case ROW_DEFAULT:
 		if (bucket < segment->row_count)
 			return VIEW_DEFAULT;
@@ -302,6 +321,11 @@ void look_view(const struct look *look, uint32_t row, uint32_t bucket, const cha
 		view_bucket(look, out);
 }
 
+void look_key(const struct look *look, struct view *view)
+{
+	view_bucket(look, view);
+}
+
 void look_unclaimed(const struct look *look, uint32_t row, const char *name, struct view *out)
 {
 	view_rule(look, row, row, name, out);
@@ -332,8 +356,11 @@ int look_name(const struct look *look, const char *name, struct view *out)
 			look_unclaimed(look, (uint32_t)status, name, out);
 		return status < 0 ? status : 0;
 	}
-	if (status == 0)
-		look_view(look, found.row, found.bucket, name, out);
+	if (status == 0) {
+		view_rule(look, found.row, found.bucket, name, out);
+		out->key = found.key;
+		view_bucket(look, out);
+	}
 	return status;
 }
 

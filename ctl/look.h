@@ -49,6 +49,7 @@ enum view_kind {
 	VIEW_DEFAULT, /* the rule of [default], which has no bucket */
 	VIEW_NAME,    /* a name under [default] */
 	VIEW_CROWDED, /* the bucket of the names that found the table of names full */
+	VIEW_EACH,    /* a rule with a bucket for each key, or one of its keys */
 };
 
 /* A rule and the bucket that one asks about, as values. */
@@ -56,6 +57,7 @@ struct view {
 	enum view_kind kind;
 	uint32_t row;
 	uint32_t bucket;
+	uint64_t key;		      /* of a VIEW_EACH; 0: it is the rule */
 	uint32_t order;		      /* place in the file */
 	char rule[LAYOUT_TEXT_BYTES]; /* the rule's own name or pattern */
 	char name[LAYOUT_TEXT_BYTES]; /* what one asks about; of rules: the same */
@@ -86,6 +88,9 @@ struct view {
  */
 void look_view(const struct look *look, uint32_t row, uint32_t bucket, const char *name,
 	       struct view *out);
+
+/* Reads the bucket of a view of view_kind VIEW_EACH again, of the key that it says by now. */
+void look_key(const struct look *look, struct view *view);
 
 /* The rule of a name whose bucket nobody has claimed yet. */
 void look_unclaimed(const struct look *look, uint32_t row, const char *name, struct view *out);

@@ -34,9 +34,16 @@ const struct command commands[] = {
 	 "With -b, or when it does not draw on a terminal, it prints lines; with --json an object\n"
 	 "each time. The first comes after one D, since rates are of the time between two looks.",
 	 TOP_OPTIONS, 0, 0, false, command_top},
-	{"show", "NAME [--fields]", "which rule a name falls under and why, and how it stands",
-	 "NAME may also be the text of a pattern, or '*' for the rule of [default].",
-	 OPTION_BIT(OPTION_FIELDS), 1, 1, false, command_show},
+	{"show", "NAME [KEY] [--fields]",
+	 "which rule a name falls under and why, and how it stands",
+	 "NAME may also be the text of a pattern, or '*' for the rule of [default]. Behind the\n"
+	 "pattern of an [each] may stand the key that one asks about.",
+	 OPTION_BIT(OPTION_FIELDS), 1, 2, false, command_show},
+	{"keys", "NAME", "the keys of a rule: the most refused, how many there are, and room",
+	 "NAME is the pattern of an [each]. Counts go back to when the segment was made; that of "
+	 "a\n"
+	 "key is exact to within what it was when the key came on the list.",
+	 0, 1, 1, false, command_keys},
 	{"set",
 	 "NAME [rate=R] [burst=B] [initial=I] [max_wait=D] [window=W] [shadow=yes|no] "
 	 "[shadow_rate=R] [shadow_burst=B] [concurrency=N] [max_hold=D] ['class NAME=VALUE']... "
@@ -48,8 +55,10 @@ const struct command commands[] = {
 	 "--keep says what becomes of the level: what was used stays used, the level stays, its\n"
 	 "share of the burst stays, or it is reset to full.",
 	 OPTION_BIT(OPTION_KEEP), 1, ANY, false, command_set},
-	{"reset", "NAME", "fill a bucket; who waits in line takes a new place", NULL, 0, 1, 1,
-	 false, command_reset},
+	{"reset", "NAME [KEY]", "fill a bucket; who waits in line takes a new place",
+	 "NAME and KEY are as for show. The pattern of an [each] alone fills all its keys; who\n"
+	 "waits in the line of a key keeps the place.",
+	 0, 1, 2, false, command_reset},
 	{"close", "NAME [--for D]", "close an endpoint for everybody; it opens empty",
 	 "Without --for it stays closed until it is opened.", OPTION_BIT(OPTION_FOR), 1, 1, false,
 	 command_close},

@@ -52,6 +52,16 @@ static void add_rule(const struct view *view, struct page *page)
 				 "matches share one bucket",
 				 rank);
 		break;
+	case VIEW_EACH:
+		describe_pattern(view->rule, rank);
+		snprintf(rule, sizeof(rule), "each %s", view->rule);
+		snprintf(why, sizeof(why),
+			 "%s (%s); each name that it matches has a bucket of "
+			 "its own",
+			 view->key ? "the most specific pattern that matches"
+				   : "a pattern of exactly this text",
+			 rank);
+		break;
 	case VIEW_DEFAULT:
 		snprintf(rule, sizeof(rule), "[default]");
 		snprintf(why, sizeof(why),
@@ -72,7 +82,8 @@ static void add_rule(const struct view *view, struct page *page)
 static void add_losers(const struct look *look, const struct view *view, struct page *page)
 {
 	const struct segment *segment = &look->segment;
-	bool is_pattern = strcmp(view->rule, view->name) == 0 && view->kind == VIEW_PATTERN;
+	bool is_pattern = strcmp(view->rule, view->name) == 0 &&
+			  (view->kind == VIEW_PATTERN || view->kind == VIEW_EACH);
 
 	if (view->kind == VIEW_DEFAULT || is_pattern)
 		return;
@@ -84,7 +95,7 @@ static void add_losers(const struct look *look, const struct view *view, struct 
 		/* acquire, then relaxed: as in names.c */
 		if (row == view->row ||
 		    atomic_load_explicit(&at->state, memory_order_acquire) != ROW_LIVE ||
-		    atomic_load_explicit(&at->kind, memory_order_relaxed) != ROW_PATTERN)
+		    !names_kind_is_pattern(atomic_load_explicit(&at->kind, memory_order_relaxed)))
 			continue;
 		segment_text(at->text, pattern);
 		if (!names_match(pattern, view->name))
@@ -301,7 +312,11 @@ static void add_bucket(const struct view *view, struct page *page)
 	if (view->kind == VIEW_DEFAULT)
 		return;
 	view_add_level(view, page, false);
-	if (!view->used)
+	if (view->kind == VIEW_EACH && !view->used)
+		page_text(page, NULL, "",
+			  view->key ? "the key is full, and takes no room"
+				    : "what a key has that nobody uses: see weirctl keys");
+	else if (!view->used)
 		page_text(page, NULL, "",
 			  "nobody has used this bucket yet: it begins with its "
 			  "initial level");
@@ -353,7 +368,8 @@ static bool print_view(const struct look *look, const struct ctl *ctl, const str
 
 enum ctl_exit command_show(struct ctl *ctl)
 {
-	const char *name = ctl_name(ctl);
+	char whole[LAYOUT_TEXT_BYTES];
+	const char *name = ctl_name_of_key(ctl, whole);
 	enum ctl_exit status = CTL_DONE;
 	struct look look;
 	struct view view;

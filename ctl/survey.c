@@ -103,8 +103,8 @@ static int compare_entries(const void *left, const void *right)
 {
 	const struct entry *a = left;
 	const struct entry *b = right;
-	bool a_is_pattern = a->view.kind == VIEW_PATTERN;
-	bool b_is_pattern = b->view.kind == VIEW_PATTERN;
+	bool a_is_pattern = a->view.kind == VIEW_PATTERN || a->view.kind == VIEW_EACH;
+	bool b_is_pattern = b->view.kind == VIEW_PATTERN || b->view.kind == VIEW_EACH;
 
 	if (a_is_pattern != b_is_pattern)
 		return a_is_pattern ? 1 : -1;

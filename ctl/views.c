@@ -138,6 +138,8 @@ const char *view_kind_name(enum view_kind kind)
 		return "name";
 	case VIEW_CROWDED:
 		return "crowded";
+	case VIEW_EACH:
+		return "each";
 	}
 	return "unknown";
 }

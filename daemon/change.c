@@ -9,6 +9,7 @@
 
 #include "describe.h"
 #include "fault.h"
+#include "key_tables.h"
 #include "log.h"
 #include "names.h"
 #include "notify.h"
@@ -36,20 +37,26 @@ void change_say(struct control_reply *reply, enum log_level level, const char *b
 
 static int64_t find_rule(const struct segment *segment, enum row_kind kind, const char *text)
 {
-	return kind == ROW_DEFAULT ? names_default_row(segment) : names_exact_row(segment, text);
+	return kind == ROW_DEFAULT ? names_default_row(segment)
+				   : names_row_of_kind(segment, kind, text);
 }
 
 /*
  * A successor pair without the rows that are gone, and with one to spare: a change of unit needs
  * a row of its own while the old one is still there.
  */
-static int make_room(struct instance *instance, const struct rule *instead)
+static int make_room(struct instance *instance, const struct rule *instead,
+		     const struct rule *added)
 {
 	struct segment_shape shape = instance_shape(instance);
 	uint32_t live = instance_live_rows(instance);
 
 	if (live >= shape.rows)
 		shape.rows = live + 1;
+	if (added && added->kind == ROW_EACH) {
+		shape.tables++;
+		shape.bins += keyed_bins(added->keys);
+	}
 	return instance_succeed(instance, &shape, instead);
 }
 
@@ -63,42 +70,45 @@ int64_t change_add(struct instance *instance, const struct rule *rule)
 	row = rules_add(&instance->segment, rule);
 	if (row != WEIR_EROWS)
 		return row;
-	error = make_room(instance, NULL);
+	error = make_room(instance, NULL, rule);
 	return error < 0 ? error : rules_add(&instance->segment, rule);
 }
 
 /*
- * [default] cannot have a second row, so its new unit comes with a successor pair, whose row says
- * what is kept of the levels on the way.
+ * [default] and a rule with a bucket for each key cannot have a second row, so their new unit comes
+ * with a successor pair, whose row says what is kept of the levels on the way.
  */
-static int64_t move_default(struct instance *instance, const struct rule *rule,
-			    enum rules_keep keep)
+static int64_t move_all(struct instance *instance, uint32_t row, const struct rule *rule,
+			enum rules_keep keep)
 {
 	struct rule instead = *rule;
-	int64_t row;
+	int64_t moved;
 	int error;
 
 	instead.keep = keep;
-	error = make_room(instance, &instead);
+	instead.keys = keys_capacity(&instance->segment, row);
+	instead.fold = keys_fold(&instance->segment, row);
+	error = make_room(instance, &instead, NULL);
 	if (error < 0)
 		return error;
-	row = names_default_row(&instance->segment);
-	return row < 0 ? WEIR_EDAMAGED : row;
+	moved = find_rule(&instance->segment, rule->kind, rule->text);
+	return moved < 0 ? WEIR_EDAMAGED : moved;
 }
 
 int64_t change_rule(struct instance *instance, const struct rule *rule, enum rules_keep keep)
 {
-	int64_t row = find_rule(&instance->segment, rule->kind, rule->text);
+	int64_t from = find_rule(&instance->segment, rule->kind, rule->text);
+	int64_t row;
 	int error;
 
-	if (row < 0)
+	if (from < 0)
 		return WEIR_ENORULE;
-	row = rules_change(&instance->segment, (uint32_t)row, &rule->terms, &rule->author, keep);
+	row = rules_change(&instance->segment, (uint32_t)from, &rule->terms, &rule->author, keep);
 	if (row != WEIR_EROWS)
 		return row;
-	if (rule->kind == ROW_DEFAULT)
-		return move_default(instance, rule, keep);
-	error = make_room(instance, NULL);
+	if (rule->kind == ROW_DEFAULT || rule->kind == ROW_EACH)
+		return move_all(instance, (uint32_t)from, rule, keep);
+	error = make_room(instance, NULL, NULL);
 	if (error < 0)
 		return error;
 	row = find_rule(&instance->segment, rule->kind, rule->text);
@@ -137,7 +147,10 @@ static int64_t plan_step(struct instance *instance, const struct reconcile_actio
 			    .text = action->text,
 			    .order = action->order,
 			    .terms = action->now,
-			    .author = *author};
+			    .author = *author,
+			    .keys = action->keys,
+			    .fold = action->fold};
+	int64_t row;
 
 	switch (action->verb) {
 	case RECONCILE_ADD:
@@ -145,7 +158,10 @@ static int64_t plan_step(struct instance *instance, const struct reconcile_actio
 		return change_add(instance, &rule);
 	case RECONCILE_CHANGE:
 		FAULT_POINT(daemon_change);
-		return change_rule(instance, &rule, RULES_KEEP_USED);
+		row = change_rule(instance, &rule, RULES_KEEP_USED);
+		if (row >= 0 && rule.kind == ROW_EACH)
+			keys_set_fold(&instance->segment, (uint32_t)row, action->fold);
+		return row;
 	case RECONCILE_REMOVE:
 		return plan_remove(instance, action);
 	case RECONCILE_REORDER:
@@ -319,9 +335,11 @@ static int grow(struct instance *instance, const struct config *next, const char
 		struct control_reply *reply)
 {
 	struct segment_shape shape = instance_shape(instance);
-	int error;
+	struct rule *instead = NULL;
+	int tables = instance_plan_tables(instance, next, false, &shape, &instead);
+	int error = tables < 0 ? tables : 0;
 
-	if (next->endpoints <= shape.rows && next->names <= shape.names &&
+	if (tables == 0 && next->endpoints <= shape.rows && next->names <= shape.names &&
 	    next->members <= shape.members && next->permits <= shape.permits &&
 	    next->waiters <= shape.waiters)
 		return 0;
@@ -330,15 +348,18 @@ static int grow(struct instance *instance, const struct config *next, const char
 	shape.members = larger(shape.members, next->members);
 	shape.permits = larger(shape.permits, next->permits);
 	shape.waiters = larger(shape.waiters, next->waiters);
-	error = instance_succeed(instance, &shape, NULL);
+	if (error == 0)
+		error = instance_succeed(instance, &shape, instead);
+	free(instead);
 	if (error < 0)
 		change_say(reply, LOG_ERROR, by, "a larger pair of objects could not be made: %s",
 			   weir_strerror(error));
 	else
 		change_say(reply, LOG_INFO, by,
-			   "endpoints %u, names %u, members %u, permits %u, waiters %u: a larger "
-			   "pair of objects",
-			   shape.rows, shape.names, shape.members, shape.permits, shape.waiters);
+			   "endpoints %u, names %u, members %u, permits %u, waiters %u, %llu slots "
+			   "for keys: a larger pair of objects",
+			   shape.rows, shape.names, shape.members, shape.permits, shape.waiters,
+			   (unsigned long long)shape.bins * LAYOUT_BIN_SLOTS);
 	return error;
 }
 

@@ -41,7 +41,10 @@ char *describe_rule(enum row_kind kind, const char *text, char out[DESCRIBE_RULE
 		snprintf(out, DESCRIBE_RULE_BYTES, "[default]");
 	else
 		snprintf(out, DESCRIBE_RULE_BYTES, "%s %s",
-			 kind == ROW_PATTERN ? "pattern" : "endpoint", text);
+			 kind == ROW_PATTERN ? "pattern"
+			 : kind == ROW_EACH  ? "each"
+					     : "endpoint",
+			 text);
 	return out;
 }
 

@@ -10,6 +10,7 @@
 
 #include "bucket.h"
 #include "fault.h"
+#include "key_tables.h"
 #include "lock.h"
 #include "log.h"
 #include "members.h"
@@ -24,6 +25,10 @@
 struct segment_shape instance_wanted_shape(const struct instance *instance,
 					   const struct config *config)
 {
+	uint32_t tables;
+	uint64_t bins;
+
+	config_tables(config, &tables, &bins);
 	return (struct segment_shape){
 		.rows = config->endpoints,
 		.names = config->names,
@@ -32,6 +37,8 @@ struct segment_shape instance_wanted_shape(const struct instance *instance,
 		.group = instance->group,
 		.permits = config->permits,
 		.waiters = config->waiters,
+		.tables = tables,
+		.bins = bins,
 	};
 }
 
@@ -45,6 +52,8 @@ struct segment_shape instance_shape(const struct instance *instance)
 		.group = instance->group,
 		.permits = instance->segment.block_count * LAYOUT_BLOCK_PERMITS,
 		.waiters = instance->segment.waiter_count,
+		.tables = instance->segment.table_count,
+		.bins = instance->segment.bin_count,
 	};
 }
 
@@ -71,8 +80,9 @@ uint32_t instance_live_rows(const struct instance *instance)
 	return live;
 }
 
-static void read_rule(struct running_rule *out, const struct rule_row *row)
+static void read_rule(struct running_rule *out, const struct segment *segment, uint32_t index)
 {
+	const struct rule_row *row = &segment->rows[index];
 	struct terms_author author;
 	uint64_t changed_ns;
 
@@ -82,6 +92,98 @@ static void read_rule(struct running_rule *out, const struct rule_row *row)
 	segment_text(row->text, out->text);
 	line_read_terms(row, &out->terms, &author, &changed_ns);
 	out->origin = author.origin;
+	out->fold = out->kind == ROW_EACH ? keys_fold(segment, index) : 0;
+}
+
+static const struct config_rule *each_rule(const struct config *config, const char *text)
+{
+	for (size_t i = 0; i < config->rule_count; i++)
+		if (config->rules[i].kind == ROW_EACH && strcmp(config->rules[i].text, text) == 0)
+			return &config->rules[i];
+	return NULL;
+}
+
+/* A live row of a rule that `config` has not is still there when the new pair is made. */
+static void count_unwanted(const struct instance *instance, const struct config *config,
+			   struct segment_shape *shape)
+{
+	const struct segment *segment = &instance->segment;
+	char text[LAYOUT_TEXT_BYTES];
+
+	for (uint32_t i = 0; i < segment->row_count; i++) {
+		if (row_state(&segment->rows[i]) != ROW_LIVE || keys_table_of(segment, i) < 0)
+			continue;
+		segment_text(segment->rows[i].text, text);
+		if (each_rule(config, text))
+			continue;
+		shape->tables++;
+		shape->bins += keyed_bins(keys_capacity(segment, i));
+	}
+}
+
+/* One rule of an [each]: whether it is new; one that changes its size goes on the list. */
+static bool plan_table(const struct instance *instance, const struct config_rule *wanted,
+		       bool smaller, struct segment_shape *shape, struct rule *out)
+{
+	const struct segment *segment = &instance->segment;
+	int64_t row = names_row_of_kind(segment, ROW_EACH, wanted->text);
+	uint64_t keys = row < 0 ? 0 : keys_capacity(segment, (uint32_t)row);
+	uint64_t changed_ns;
+
+	shape->tables++;
+	shape->bins += keyed_bins(keys > wanted->keys && !smaller ? keys : wanted->keys);
+	if (row < 0)
+		return true;
+	if (keys == wanted->keys || (keys > wanted->keys && !smaller))
+		return false;
+	*out = (struct rule){
+		.kind = ROW_EACH,
+		.text = wanted->text,
+		.keys = wanted->keys,
+		.fold = keys_fold(segment, (uint32_t)row),
+	};
+	line_read_terms(&segment->rows[row], &out->terms, &out->author, &changed_ns);
+	return false;
+}
+
+int instance_plan_tables(const struct instance *instance, const struct config *config, bool smaller,
+			 struct segment_shape *shape, struct rule **instead)
+{
+	struct rule *list = calloc(config->rule_count + 1, sizeof(*list));
+	/* relaxed: this process alone writes them */
+	uint64_t bins_used =
+		atomic_load_explicit(&instance->segment.rules->bins_used, memory_order_relaxed);
+	uint32_t tables_used =
+		atomic_load_explicit(&instance->segment.rules->tables_used, memory_order_relaxed);
+	struct segment_shape wanted = *shape;
+	size_t used = 0;
+
+	if (!list)
+		return -ENOMEM;
+	wanted.tables = 0;
+	wanted.bins = 0;
+	for (size_t i = 0; i < config->rule_count; i++) {
+		const struct config_rule *rule = &config->rules[i];
+
+		if (rule->kind != ROW_EACH)
+			continue;
+		if (plan_table(instance, rule, smaller, &wanted, &list[used])) {
+			tables_used++;
+			bins_used += keyed_bins(rule->keys);
+		}
+		used += list[used].text != NULL;
+	}
+	for (size_t i = 0; i + 1 < used; i++)
+		list[i].next = &list[i + 1];
+	count_unwanted(instance, config, &wanted);
+	*instead = used ? list : NULL;
+	if (!used)
+		free(list);
+	if (!used && tables_used <= instance->segment.table_count &&
+	    bins_used <= instance->segment.bin_count)
+		return 0;
+	*shape = wanted;
+	return 1;
 }
 
 int instance_rules(const struct instance *instance, struct running_rule **rules, size_t *count)
@@ -94,7 +196,7 @@ int instance_rules(const struct instance *instance, struct running_rule **rules,
 		return -ENOMEM;
 	for (uint32_t i = 0; i < segment->row_count; i++)
 		if (row_state(&segment->rows[i]) == ROW_LIVE)
-			read_rule(&found[used++], &segment->rows[i]);
+			read_rule(&found[used++], segment, i);
 	*rules = found;
 	*count = used;
 	return 0;
@@ -200,8 +302,9 @@ static int create(struct instance *instance)
 	int error = segment_create(&fresh, &instance->place, &shape);
 
 	if (error < 0) {
-		log_line(LOG_ERROR, "cannot make the segment in %s: %s", instance->place.dir,
-			 weir_strerror(error));
+		log_line(LOG_ERROR, "cannot make the segment of %llu KiB in %s: %s",
+			 (unsigned long long)(segment_state_bytes(&shape) / 1024),
+			 instance->place.dir, weir_strerror(error));
 		return error;
 	}
 	instance->segment = fresh;
@@ -277,11 +380,34 @@ static void log_adopted(const struct instance *instance)
 		 instance->place.name, instance_live_rows(instance), members);
 }
 
-/* Takes over the attached pair, whose clock is the wanted one. */
-static int adopt(struct instance *instance)
+/* A new start is when capacities become what the file says, smaller ones too. */
+static int adopt_capacities(struct instance *instance)
 {
 	struct segment_shape wanted = instance_wanted_shape(instance, &instance->config);
 	struct segment_shape present = instance_shape(instance);
+	struct rule *instead = NULL;
+	int tables = instance_plan_tables(instance, &instance->config, true, &wanted, &instead);
+	int error = tables < 0 ? tables : 0;
+
+	if (tables == 0) {
+		wanted.tables = present.tables;
+		wanted.bins = present.bins;
+	}
+	if (tables > 0 || (tables == 0 && !same_capacities(&wanted, &present)))
+		error = instance_succeed(instance, &wanted, instead);
+	free(instead);
+	if (error < 0)
+		log_line(LOG_WARNING,
+			 "the capacities stay: endpoints %u, names %u, members %u, permits %u, "
+			 "waiters %u (%s)",
+			 present.rows, present.names, present.members, present.permits,
+			 present.waiters, weir_strerror(error));
+	return 0;
+}
+
+/* Takes over the attached pair, whose clock is the wanted one. */
+static int adopt(struct instance *instance)
+{
 	/* relaxed: the lock says that nobody else publishes */
 	uint64_t predecessor =
 		atomic_load_explicit(&instance->segment.rules->predecessor, memory_order_relaxed);
@@ -299,16 +425,7 @@ static int adopt(struct instance *instance)
 	}
 	rules_recover(&instance->segment);
 	log_adopted(instance);
-	if (same_capacities(&wanted, &present))
-		return 0;
-	error = instance_succeed(instance, &wanted, NULL);
-	if (error < 0)
-		log_line(LOG_WARNING,
-			 "the capacities stay: endpoints %u, names %u, members %u, permits %u, "
-			 "waiters %u (%s)",
-			 present.rows, present.names, present.members, present.permits,
-			 present.waiters, weir_strerror(error));
-	return 0;
+	return adopt_capacities(instance);
 }
 
 static const char *clock_name(enum clock_kind kind)

@@ -63,6 +63,15 @@ struct segment_shape instance_wanted_shape(const struct instance *instance,
 					   const struct config *config);
 struct segment_shape instance_shape(const struct instance *instance);
 
+/*
+ * What the tables of keys of `config` need beyond the present: sets the shape's tables and bins for
+ * it, and *instead to a list of rules whose tables change their size (malloc'ed as one; NULL: none)
+ * for instance_succeed(). Without `smaller`, only those that grow. Returns 1 if that takes a new
+ * pair, 0 if not, -ENOMEM.
+ */
+int instance_plan_tables(const struct instance *instance, const struct config *config, bool smaller,
+			 struct segment_shape *shape, struct rule **instead);
+
 /* The live rows, by value; *rules is malloc'ed. Returns 0 or -ENOMEM. */
 int instance_rules(const struct instance *instance, struct running_rule **rules, size_t *count);
 uint32_t instance_live_rows(const struct instance *instance);

@@ -318,7 +318,7 @@ static int64_t row_of(const struct segment *segment, const struct state_record *
 	if (record->kind == STATE_ENDPOINT && names_is_pattern(record->text))
 		return -1;
 	row = names_find_row(segment, record->text);
-	return row >= 0 && row_kind(segment, (uint32_t)row) == ROW_PATTERN ? -1 : row;
+	return row >= 0 && names_kind_is_pattern(row_kind(segment, (uint32_t)row)) ? -1 : row;
 }
 
 /* The bucket under that row; names that find no room share one. */
@@ -508,18 +508,19 @@ static void take_replaced(struct persist *persist, const struct instance *instan
 
 /* ---- operators' rules ---- */
 
-static bool is_in_file(const struct config *config, const char *text)
+static const struct config_rule *in_file(const struct config *config, const char *text)
 {
 	/* [default] always is; its text is "*", which no other rule has */
 	for (size_t i = 0; i < config->rule_count; i++)
 		if (strcmp(config->rules[i].text, text) == 0)
-			return true;
-	return false;
+			return &config->rules[i];
+	return NULL;
 }
 
 static struct rule rule_of(const struct instance *instance, const struct state_record *record)
 {
-	return (struct rule){
+	const struct config_rule *file = in_file(&instance->config, record->text);
+	struct rule rule = {
 		.kind = strcmp(record->text, "*") == 0	 ? ROW_DEFAULT
 			: names_is_pattern(record->text) ? ROW_PATTERN
 							 : ROW_EXACT,
@@ -528,6 +529,13 @@ static struct rule rule_of(const struct instance *instance, const struct state_r
 		.terms = record->terms,
 		.author = {ORIGIN_OPERATOR, record->uid},
 	};
+
+	if (file && file->kind == ROW_EACH) {
+		rule.kind = ROW_EACH;
+		rule.keys = file->keys;
+		rule.fold = file->fold;
+	}
+	return rule;
 }
 
 static bool add_rule(struct instance *instance, const struct rule *rule)
@@ -608,7 +616,7 @@ static void restore_rules(const struct persist *persist, struct instance *instan
 	add_default(persist, instance);
 	while (state_next(&reader, &record)) {
 		struct rule rule = rule_of(instance, &record);
-		bool more = !is_in_file(config, record.text);
+		bool more = !in_file(config, record.text);
 
 		if (record.kind != STATE_OPERATOR || rule.kind == ROW_DEFAULT ||
 		    names_exact_row(&instance->segment, record.text) >= 0)

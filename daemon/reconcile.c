@@ -21,12 +21,20 @@ static bool same_kind(enum row_kind a, enum row_kind b)
 	return (a == ROW_DEFAULT) == (b == ROW_DEFAULT);
 }
 
-/* [default] is one whatever its text; an exact name and a pattern never have the same text. */
+/*
+ * [default] is one whatever its text; an exact name and a pattern never have the same text, and a
+ * pattern with one bucket becomes another rule when each of its names is to have its own.
+ */
 static int compare_sides(const struct side *a, const struct side *b)
 {
 	if (!same_kind(a->kind, b->kind))
 		return a->kind == ROW_DEFAULT ? -1 : 1;
-	return a->kind == ROW_DEFAULT ? 0 : strcmp(a->text, b->text);
+	if (a->kind == ROW_DEFAULT)
+		return 0;
+
+	int order = strcmp(a->text, b->text);
+
+	return order ? order : (a->kind == ROW_EACH) - (b->kind == ROW_EACH);
 }
 
 static int compare_for_sort(const void *a, const void *b)
@@ -61,6 +69,8 @@ static void plan_add(struct reconcile_plan *plan, const struct config_rule *rule
 	memcpy(action->text, rule->text, sizeof(action->text));
 	action->order = (uint32_t)order;
 	action->now = rule->terms;
+	action->keys = rule->keys;
+	action->fold = rule->fold;
 }
 
 static void plan_running(struct reconcile_plan *plan, enum reconcile_verb verb,
@@ -79,8 +89,9 @@ static void plan_pair(struct reconcile_plan *plan, const struct reconcile_input 
 		      const struct running_rule *rule, size_t wanted, bool keep_operator)
 {
 	const struct terms *now = &input->wanted[wanted].terms;
+	size_t before = plan->count;
 
-	if (!terms_equal(&rule->terms, now)) {
+	if (!terms_equal(&rule->terms, now) || rule->fold != input->wanted[wanted].fold) {
 		if (keep_operator && rule->origin == ORIGIN_OPERATOR)
 			plan_running(plan, RECONCILE_KEEP, rule, now, wanted);
 		else
@@ -89,6 +100,8 @@ static void plan_pair(struct reconcile_plan *plan, const struct reconcile_input 
 		/* the terms agree; from now on they are the file's */
 		plan_running(plan, RECONCILE_CHANGE, rule, now, wanted);
 	}
+	for (size_t i = before; i < plan->count; i++)
+		plan->actions[i].fold = input->wanted[wanted].fold;
 	if (rule->order != wanted)
 		plan_running(plan, RECONCILE_REORDER, rule, &rule->terms, wanted);
 }

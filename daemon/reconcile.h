@@ -22,6 +22,7 @@ struct running_rule {
 	uint32_t order;
 	struct terms terms;
 	enum row_origin origin;
+	uint64_t fold; /* ROW_EACH */
 };
 
 enum reconcile_verb {
@@ -39,6 +40,8 @@ struct reconcile_action {
 	uint32_t order;
 	struct terms was; /* but for ADD */
 	struct terms now; /* but for REMOVE */
+	uint64_t keys;	  /* ROW_EACH: of ADD */
+	uint64_t fold;	  /* ROW_EACH: of ADD and CHANGE */
 };
 
 struct reconcile_plan {

@@ -65,7 +65,9 @@ static void set_row(struct task *task, uint32_t row)
 
 	if (!control_terms(&now, task->reply, &was, task->request))
 		return;
-	wrong = row_kind(segment, row) == ROW_DEFAULT ? config_check_default(&now) : NULL;
+	wrong = row_kind(segment, row) == ROW_DEFAULT ? config_check_default(&now)
+		: row_kind(segment, row) == ROW_EACH  ? config_check_each(&now)
+						      : NULL;
 	if (wrong) {
 		control_answer(task->reply, WEIR_EVALUE, "%s", wrong);
 		return;
@@ -175,6 +177,9 @@ static void say_bucket(struct task *task, const struct resolution *where, const 
 		change_say(task->reply, LOG_WARNING, task->by,
 			   "%s: %s, with all names that found the table of names full",
 			   task->request->name, what);
+	else if (row_kind(segment, where->row) == ROW_EACH && !where->key)
+		change_say(task->reply, LOG_INFO, task->by, "%s: %s, with all its keys",
+			   row_name(segment, where->row, name), what);
 	else if (row_kind(segment, where->row) == ROW_PATTERN)
 		change_say(task->reply, LOG_INFO, task->by,
 			   "%s: %s, with all that share its bucket",
@@ -212,7 +217,10 @@ static void reset(struct task *task)
 	}
 	if (!find_bucket(task, &where))
 		return;
-	rules_reset(&task->instance->segment, where.row, where.bucket);
+	if (where.key)
+		rules_reset_key(&task->instance->segment, where.row, where.key);
+	else
+		rules_reset(&task->instance->segment, where.row, where.bucket);
 	say_bucket(task, &where, "filled");
 }
 
@@ -241,6 +249,10 @@ static void set_gate(struct task *task)
 
 		if (!find_bucket(task, &where))
 			return;
+		if (where.key) {
+			fail(task, WEIR_EKEY);
+			return;
+		}
 		bucket = &segment->buckets[where.bucket];
 		here = close ? gate_close(bucket, now,
 					  closing_tick(segment, now, task->request->duration_ns))

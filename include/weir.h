@@ -83,7 +83,8 @@ struct weir_endpoint; /* one name, resolved */
 	X(WEIR_EWAITERS, -5030, "the table of waiters is full: raise `waiters` in weir.ini")       \
 	X(WEIR_ESTRANGER, -5031, "this permit belongs to another process")                         \
 	X(WEIR_EEXPIRED, -5032, "this permit was held longer than max_hold and taken away")        \
-	X(WEIR_EHELD, -5033, "permits are held: a table can only be enlarged when none is")
+	X(WEIR_EHELD, -5033, "permits are held: a table can only be enlarged when none is")        \
+	X(WEIR_EKEY, -5034, "a rule of [each] needs a key, no other takes one, and a key no gate")
 
 enum weir_error {
 #define WEIR_ERROR_ENUM(name, code, text) name = code,
@@ -278,7 +279,9 @@ struct weir_want {
 	struct weir_endpoint *endpoint;
 	double cost;
 	const char *class_name; /* NULL: that of the handle */
-	uint64_t reserved[5];
+	const void *key;	/* of a rule of [each]: see weir_acquire_key; else NULL */
+	size_t key_bytes;
+	uint64_t reserved[3];
 };
 
 #define WEIR_WANTS_MAX 16
@@ -354,6 +357,7 @@ int weir_gate_open(struct weir_endpoint *endpoint);
 #endif
 
 #include "weir/host.h"
+#include "weir/keys.h"
 #include "weir/match.h"
 #include "weir/permits.h"
 #include "weir/turn.h"

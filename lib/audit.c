@@ -8,6 +8,7 @@
 #include "bucket.h"
 #include "class.h"
 #include "gate.h"
+#include "key_tables.h"
 #include "names.h"
 #include "permit_chain.h"
 #include "permits.h"
@@ -469,7 +470,7 @@ static void check_text(const struct spot *at, const struct rule_row *row, uint32
 		found_if(at, text[0] != '*' || text[1] != '\0', "[default] has another name",
 			 (unsigned char)text[0]);
 	else
-		found_if(at, names_is_pattern(text) != (kind == ROW_PATTERN),
+		found_if(at, names_is_pattern(text) != names_kind_is_pattern(kind),
 			 "a name that is none of its row's kind", kind);
 }
 
@@ -478,11 +479,9 @@ static void check_source(const struct spot *at, const struct rule_row *row)
 {
 	const struct segment *segment = at->audit->segment;
 	uint32_t source = LOAD(row->source);
-	uint32_t elsewhere = LOAD(row->source_elsewhere);
 	uint32_t shape = LOAD(row->source_shape);
 
-	found_if(at, elsewhere > 1, "a mark's source is neither here nor elsewhere", elsewhere);
-	if (elsewhere)
+	if (shape & SOURCE_ELSEWHERE)
 		found_if(at, source > layout_buckets(LAYOUT_MAX_ROWS, LAYOUT_MAX_NAMES),
 			 "a mark's source is beyond all buckets", source);
 	else
@@ -492,10 +491,29 @@ static void check_source(const struct spot *at, const struct rule_row *row)
 			 "a mark's source is not a bucket before it", source);
 	found_if(at,
 		 (shape & 0xff) > LINE_K_MAX || (shape >> 8 & 0xff) > 62 ||
-			 shape & ~(SOURCE_KEEP | SOURCE_GIVEN | 0xffffu),
+			 shape & ~(SOURCE_KEEP | SOURCE_GIVEN | SOURCE_ELSEWHERE | 0xffffu),
 		 "a mark's source has no such unit", shape);
 	found_if(at, LOAD(row->source_units) > V_MAX, "a mark's source has a clock out of range",
 		 LOAD(row->source_units));
+}
+
+/* The keys of a ROW_EACH; no other row has any. */
+static void check_table(const struct spot *at, const struct rule_row *row, uint32_t kind)
+{
+	const struct segment *segment = at->audit->segment;
+	uint32_t table = LOAD(row->table);
+	struct keyed keys;
+
+	if (found_if(at, (kind == ROW_EACH) != (table != 0),
+		     "a table of keys of another kind of row", table) ||
+	    table == 0)
+		return;
+	keys_of_row(segment, at->index, &keys);
+	if (found_if(at, keys.bins == NULL, "a table of keys beyond the bins", table))
+		return;
+	found_if(at, LOAD(segment->tables[table - 1].fold) >> 17,
+		 "a table of keys is folded in an unknown way",
+		 LOAD(segment->tables[table - 1].fold));
 }
 
 /* A row that is or was live. Returns whether it is the live [default]. */
@@ -512,10 +530,11 @@ static bool check_row(struct audit *audit, uint32_t index)
 
 	if (found_if(&at, state != ROW_LIVE && state != ROW_GONE,
 		     "a used row is neither live nor gone", state) ||
-	    found_if(&at, kind < ROW_EXACT || kind > ROW_DEFAULT, "a row of no known kind", kind))
+	    found_if(&at, kind < ROW_EXACT || kind > ROW_EACH, "a row of no known kind", kind))
 		return false;
 	check_text(&at, row, kind);
 	check_source(&at, row);
+	check_table(&at, row, kind);
 	if (check_line(&at, row, &raw)) {
 		check_terms(&at, &raw, (unsigned)(raw.shape & 0xffff));
 		check_mark(&at_bucket, bucket, row);

@@ -72,29 +72,33 @@ uint64_t bucket_give_back(struct bucket *bucket, uint64_t v, uint64_t burst, uin
 }
 
 /* So many pieces as the present window has, but `least` at least. */
-static uint64_t window_pieces(const struct bucket_want *want, uint64_t ahead)
+static uint64_t want_pieces(const struct bucket_want *want, uint64_t ahead)
 {
-	uint64_t room = ahead < want->limit ? (want->limit - ahead) / want->unit : 0;
+	uint64_t room;
 
+	if (want->most == want->least)
+		return want->least;
+	room = ahead < want->limit ? (want->limit - ahead) / want->unit : 0;
 	return room < want->least ? want->least : room < want->most ? room : want->most;
 }
 
-/* Where the take would end, and in which window it would pass. Whether that is good enough. */
-static bool window_weigh(const struct line *line, uint64_t now, struct stand stand,
-			 const struct bucket_want *want, struct bucket_windows *out,
-			 uint64_t *after)
+bool bucket_weigh(const struct line *line, uint64_t now, uint64_t mark,
+		  const struct bucket_want *want, struct bucket_windows *out, uint64_t *after)
 {
+	struct stand stand = line_stand(line, now, mark);
 	uint64_t units;
 
 	out->v = stand.v;
 	out->mark = stand.v + stand.ahead;
-	out->pieces = window_pieces(want, stand.ahead);
+	out->pieces = want_pieces(want, stand.ahead);
 	units = want->before + out->pieces * want->unit;
 	*after = stand.ahead + units;
 	out->excess = *after > want->limit ? *after - want->limit : 0;
 	out->count = 0;
 	if (out->excess == 0)
 		return true;
+	if (!(line->flags & LINE_WINDOW))
+		return false;
 	if (want->limit < line->burst_units) {
 		/* behind everybody who waits: until that much is there */
 		out->count = window_count(line, line->burst_units + out->excess);
@@ -116,7 +120,7 @@ enum bucket_result bucket_take_window(struct bucket *bucket, uint64_t mark, cons
 
 		if (mark == BUCKET_UNSET || mark & BUCKET_FROZEN)
 			return mark & BUCKET_FROZEN ? BUCKET_IS_FROZEN : BUCKET_IS_UNSET;
-		if (!window_weigh(line, now, window_stand(line, now, mark), want, out, &after))
+		if (!bucket_weigh(line, now, mark, want, out, &after))
 			return BUCKET_REFUSED;
 		if (want->look)
 			return BUCKET_TAKEN;
@@ -166,6 +170,15 @@ uint64_t bucket_give_back_window(struct bucket *bucket, const struct line *line,
 	return back;
 }
 
+uint64_t bucket_returnable(const struct line *line, uint64_t now, uint64_t mark, uint64_t units,
+			   uint64_t position)
+{
+	if (line->flags & LINE_WINDOW)
+		return window_returnable(line, window_stand(line, now, mark),
+					 window_stand(line, now, position), units);
+	return returnable(mark, line_value(line, now), line->burst_units, units, position);
+}
+
 /* Moves the mark to `to(mark)` unless it is unset or frozen; pairs as bucket_take() does. */
 #define BUCKET_UPDATE(bucket, to)                                                                  \
 	uint64_t mark = atomic_load_explicit(&(bucket)->mark, memory_order_acquire);               \
@@ -177,7 +190,7 @@ uint64_t bucket_give_back_window(struct bucket *bucket, const struct line *line,
 		&(bucket)->mark, &mark, to, memory_order_acq_rel, memory_order_acquire));          \
 	return BUCKET_TAKEN
 
-static uint64_t charged(const struct line *line, uint64_t now, uint64_t mark, uint64_t units)
+uint64_t bucket_charged(const struct line *line, uint64_t now, uint64_t mark, uint64_t units)
 {
 	struct stand stand = line_stand(line, now, mark);
 	uint64_t most = line->flags & LINE_WINDOW ? window_room(line) : LINE_FAR;
@@ -189,7 +202,7 @@ static uint64_t charged(const struct line *line, uint64_t now, uint64_t mark, ui
 enum bucket_result bucket_charge(struct bucket *bucket, const struct line *line, uint64_t now,
 				 uint64_t units)
 {
-	BUCKET_UPDATE(bucket, charged(line, now, mark, units));
+	BUCKET_UPDATE(bucket, bucket_charged(line, now, mark, units));
 }
 
 enum bucket_result bucket_drain(struct bucket *bucket, uint64_t at_least)

@@ -153,6 +153,13 @@ struct bucket_windows {
 };
 
 /*
+ * What a take comes to with the mark where it is, of any line: whether it passes, and then how far
+ * ahead of out->v the mark is after it. out->mark is as before; of a straight line out->count is 0.
+ */
+bool bucket_weigh(const struct line *line, uint64_t now, uint64_t mark,
+		  const struct bucket_want *want, struct bucket_windows *out, uint64_t *after);
+
+/*
  * bucket_take_from(), bucket_take_some() and bucket_see() of a line with windows. `mark` was loaded
  * before `now` was read. What passes later passes as a whole: see window_after().
  */
@@ -174,6 +181,13 @@ uint64_t bucket_give_back(struct bucket *bucket, uint64_t v, uint64_t burst, uin
  */
 uint64_t bucket_give_back_window(struct bucket *bucket, const struct line *line, uint64_t now,
 				 uint64_t units, uint64_t position);
+
+/* What either of them gives back with the mark where it is. */
+uint64_t bucket_returnable(const struct line *line, uint64_t now, uint64_t mark, uint64_t units,
+			   uint64_t position);
+
+/* The mark with a debt of `units` more, whatever the level; saturates as bucket_charge() does. */
+uint64_t bucket_charged(const struct line *line, uint64_t now, uint64_t mark, uint64_t units);
 
 /* Adds a debt of `units`, whatever the level; saturates LINE_FAR ahead of V (window_room()). */
 enum bucket_result bucket_charge(struct bucket *bucket, const struct line *line, uint64_t now,

@@ -12,7 +12,7 @@ struct origin carry_origin(const struct rule_row *row)
 	return (struct origin){
 		.bucket_plus_1 = ORIGIN_LOAD(source),
 		.unit = shape & 0x3f3f,
-		.elsewhere = ORIGIN_LOAD(source_elsewhere) != 0,
+		.elsewhere = shape & SOURCE_ELSEWHERE,
 		.given = shape & SOURCE_GIVEN,
 		.keep = (enum rules_keep)((shape & SOURCE_KEEP) >> 16),
 		.units = ORIGIN_LOAD(source_units),

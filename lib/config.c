@@ -19,6 +19,8 @@
 #include "class.h"
 #include "config_draft.h"
 #include "config_reader.h"
+#include "fold.h"
+#include "keyed.h"
 #include "names.h"
 #include "permit_chain.h"
 #include "value.h"
@@ -32,7 +34,8 @@ struct parser;
 /* Takes a value into the section at hand. Returns NULL or what would be right. */
 typedef const char *set_key(struct parser *parser, const char *key, const char *value);
 
-static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, set_term, set_match;
+static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, set_term, set_match,
+	set_keys, set_fold;
 
 #define KEYS(X)                                                                                    \
 	X("weir", "name", set_name, "the instance's name; default: default")                       \
@@ -69,7 +72,16 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("endpoint", "class", set_term, "what calls of a class must leave")                       \
 	X("endpoint", "concurrency", set_term, "calls under way at a time; default: unlimited")    \
 	X("endpoint", "max_hold", set_term, "how long each may be; default: unlimited")            \
-	X("endpoint", "match", set_match, "the name or pattern, if not the section's own name")
+	X("endpoint", "match", set_match, "the name or pattern, if not the section's own name")    \
+	X("each", "rate", set_term, "tokens per period, of each key; default: that of [default]")  \
+	X("each", "burst", set_term, "tokens that may be taken at once; default: a second's")      \
+	X("each", "max_wait", set_term, "how far ahead may be queued; default: unlimited")         \
+	X("each", "window", set_term, "what is renewed as a whole: 1h aligned, 1h first")          \
+	X("each", "shadow", set_term, "yes: count what would be refused, and admit it")            \
+	X("each", "class", set_term, "what calls of a class must leave")                           \
+	X("each", "match", set_match, "the pattern, if not the section's own name")                \
+	X("each", "keys", set_keys, "keys in debt at once that there is room for; default: 64Ki")  \
+	X("each", "fold", set_fold, "what counts as one key: ipv4/24 ipv6/64 case; default: none")
 
 #define AS_KEY(section, name, set, description) {section, name, description},
 #define AS_SETTER(section, name, set, description) set,
@@ -85,11 +97,12 @@ enum section {
 	SECTION_WEIR,
 	SECTION_DEFAULT,
 	SECTION_ENDPOINT,
+	SECTION_EACH,
 };
 
 static const char *const section_words[] = {
 	[SECTION_NONE] = "",	       [SECTION_SKIPPED] = "",		[SECTION_WEIR] = "weir",
-	[SECTION_DEFAULT] = "default", [SECTION_ENDPOINT] = "endpoint",
+	[SECTION_DEFAULT] = "default", [SECTION_ENDPOINT] = "endpoint", [SECTION_EACH] = "each",
 };
 
 struct parser {
@@ -328,7 +341,8 @@ static void set_text(struct config_draft *draft, const char *text)
 	const char *star = strrchr(text, '*');
 
 	snprintf(draft->rule.text, sizeof(draft->rule.text), "%s", text);
-	draft->rule.kind = star ? ROW_PATTERN : ROW_EXACT;
+	if (draft->rule.kind != ROW_EACH)
+		draft->rule.kind = star ? ROW_PATTERN : ROW_EXACT;
 	draft->specificity = names_specificity(text);
 	draft->tail = star ? (size_t)(star + 1 - text) : 0;
 }
@@ -343,6 +357,22 @@ static const char *set_match(struct parser *parser, const char *key, const char 
 	}
 	set_text(parser->draft, value);
 	return NULL;
+}
+
+static const char *set_keys(struct parser *parser, const char *key, const char *value)
+{
+	(void)key;
+	if (value_count(value, 1, LAYOUT_MAX_KEYS, &parser->draft->rule.keys))
+		return say(parser,
+			   "a whole number from 1 to %u, with an optional K, M, G, Ki, Mi or Gi",
+			   (unsigned)LAYOUT_MAX_KEYS);
+	return NULL;
+}
+
+static const char *set_fold(struct parser *parser, const char *key, const char *value)
+{
+	(void)key;
+	return fold_read(value, &parser->draft->rule.fold);
 }
 
 /* ---- Sections ---- */
@@ -406,7 +436,7 @@ static void begin_default(struct parser *parser, const struct config_line *line)
 	parser->draft->rule.line = line->number;
 }
 
-static void begin_endpoint(struct parser *parser, const struct config_line *line)
+static void begin_rule(struct parser *parser, const struct config_line *line)
 {
 	char label[LAYOUT_TEXT_BYTES] = "";
 	struct config_draft *draft;
@@ -427,12 +457,16 @@ static void begin_endpoint(struct parser *parser, const struct config_line *line
 		return;
 	parser->draft = draft;
 	memcpy(draft->label, label, sizeof(label));
+	if (parser->section == SECTION_EACH) {
+		draft->rule.kind = ROW_EACH;
+		draft->rule.keys = CONFIG_KEYS;
+	}
 	set_text(draft, label);
 }
 
 static enum section find_section(const struct config_line *line)
 {
-	for (enum section section = SECTION_WEIR; section <= SECTION_ENDPOINT; section++)
+	for (enum section section = SECTION_WEIR; section <= SECTION_EACH; section++)
 		if (strlen(section_words[section]) == line->word_bytes &&
 		    memcmp(section_words[section], line->word, line->word_bytes) == 0)
 			return section;
@@ -456,13 +490,14 @@ static void begin_section(struct parser *parser, const struct config_line *line)
 		begin_default(parser, line);
 		break;
 	case SECTION_ENDPOINT:
-		begin_endpoint(parser, line);
+	case SECTION_EACH:
+		begin_rule(parser, line);
 		break;
 	case SECTION_NONE:
 	case SECTION_SKIPPED:
 		config_report(&parser->report, line->number,
-			      "%s: unknown section; there are [weir], [default] and "
-			      "[endpoint NAME]",
+			      "%s: unknown section; there are [weir], [default], "
+			      "[endpoint NAME] and [each PATTERN]",
 			      parser->title);
 		break;
 	}
@@ -519,8 +554,8 @@ static bool may_hand_on(struct parser *parser, const struct config_line *line, s
 
 	if (parser->section == SECTION_NONE)
 		config_report(&parser->report, line->number,
-			      "%.*s: stands before any section; put [weir], [default] or "
-			      "[endpoint NAME] above it",
+			      "%.*s: stands before any section; put [weir], [default], "
+			      "[endpoint NAME] or [each PATTERN] above it",
 			      key_bytes, line->word);
 	else if (parser->section != SECTION_SKIPPED && line->bytes >= room)
 		config_report(&parser->report, line->number,
@@ -568,6 +603,16 @@ static char *hand_on(char *out, int room, void *context)
 
 /* ---- The whole ---- */
 
+/* What a rule with a bucket for each needs beside its terms. */
+static const char *check_each(const struct config_draft *draft)
+{
+	const char *star = strchr(draft->rule.text, '*');
+
+	if (!draft->text_faulty && (!star || strchr(star + 1, '*')))
+		return "the pattern of an [each] has one *, which stands for the key";
+	return config_check_each(&draft->rule.terms);
+}
+
 static void finish_draft(struct parser *parser, struct config_draft *draft)
 {
 	const char *why;
@@ -577,12 +622,15 @@ static void finish_draft(struct parser *parser, struct config_draft *draft)
 		return;
 	line = config_faulty_line(draft);
 	why = config_finish_draft(draft, &draft->rule.terms);
+	if (!why && draft->rule.kind == ROW_EACH)
+		why = check_each(draft);
 	if (!why)
 		return;
 	if (draft->rule.kind == ROW_DEFAULT)
 		config_report(&parser->report, line, "[default]: %s", why);
 	else
-		config_report(&parser->report, line, "[endpoint %s]: %s", draft->label, why);
+		config_report(&parser->report, line, "[%s %s]: %s", config_section(draft),
+			      draft->label, why);
 }
 
 static void finish_drafts(struct parser *parser)
@@ -610,15 +658,48 @@ static void check_capacity(struct parser *parser)
 		return;
 	if (rows > CONFIG_ENDPOINTS_MAX)
 		config_report(&parser->report, parser->drafts[CONFIG_ENDPOINTS_MAX].rule.line,
-			      "[endpoint %s] is one too many: endpoints in [weir] is at most %d "
+			      "[%s %s] is one too many: endpoints in [weir] is at most %d "
 			      "([default] takes a row too); use patterns, or let names fall under "
 			      "[default]",
+			      config_section(&parser->drafts[CONFIG_ENDPOINTS_MAX]),
 			      parser->drafts[CONFIG_ENDPOINTS_MAX].label, CONFIG_ENDPOINTS_MAX);
 	else
 		config_report(&parser->report, parser->drafts[room].rule.line,
-			      "[endpoint %s] is one too many: raise endpoints in [weir] from %zu "
+			      "[%s %s] is one too many: raise endpoints in [weir] from %zu "
 			      "to %zu or more ([default] takes a row too)",
-			      parser->drafts[room].label, room, rows);
+			      config_section(&parser->drafts[room]), parser->drafts[room].label,
+			      room, rows);
+}
+
+/* All tables together are bounded as each is. */
+static void check_keys(struct parser *parser)
+{
+	uint64_t keys = 0;
+
+	for (size_t i = 0; i < parser->draft_count; i++) {
+		const struct config_draft *draft = &parser->drafts[i];
+
+		keys += draft->rule.keys;
+		if (keys <= LAYOUT_MAX_KEYS)
+			continue;
+		config_report(&parser->report, draft->rule.line,
+			      "[%s %s]: with this one there are %llu keys; at most %u together",
+			      config_section(draft), draft->label, (unsigned long long)keys,
+			      (unsigned)LAYOUT_MAX_KEYS);
+		return;
+	}
+}
+
+void config_tables(const struct config *config, uint32_t *tables, uint64_t *bins)
+{
+	*tables = 0;
+	*bins = 0;
+	for (size_t i = 0; i < config->rule_count; i++) {
+		if (config->rules[i].kind != ROW_EACH)
+			continue;
+		++*tables;
+		*bins += keyed_bins(config->rules[i].keys);
+	}
 }
 
 /* Permits come in whole blocks. */
@@ -657,6 +738,7 @@ static int parse(struct parser *parser)
 	finish_drafts(parser);
 	check_capacity(parser);
 	check_permits(parser);
+	check_keys(parser);
 	error = config_overlap_check(&parser->report, parser->drafts + 1, parser->draft_count - 1);
 	if (error)
 		return error;

@@ -31,6 +31,8 @@ struct config_rule {
 	char text[LAYOUT_TEXT_BYTES]; /* name, pattern, or "*" for [default] */
 	struct terms terms;
 	unsigned line; /* of the section header; 0: built in */
+	uint64_t keys; /* ROW_EACH: in debt at once */
+	uint64_t fold; /* of those, what counts as one: fold.h */
 };
 
 struct config {
@@ -59,6 +61,10 @@ struct config_faults {
 };
 
 #define CONFIG_ENDPOINTS_MAX (LAYOUT_MAX_ROWS - 1)
+#define CONFIG_KEYS 65536 /* of an [each] that does not say */
+
+/* Tables of keys that a configuration needs, and bins of all of them. */
+void config_tables(const struct config *config, uint32_t *tables, uint64_t *bins);
 
 /*
  * Parses text of `bytes` bytes; `file` is how faults call it. *faults (may be NULL) is begun anew
@@ -74,7 +80,7 @@ void config_free(struct config *config);
 
 /* Every section and key with a one-line description; weir.ini(5) is held to it by a test. */
 struct config_key {
-	const char *section; /* "weir", "default", "endpoint" */
+	const char *section; /* "weir", "default", "endpoint", "each" */
 	const char *name;
 	const char *description;
 };
@@ -109,5 +115,8 @@ const char *config_finish_terms(struct terms *terms, bool burst_given, bool init
  */
 const char *config_update_terms(struct terms *terms, const struct terms *from, bool burst_given,
 				bool initial_given);
+
+/* What terms cannot have in an [each]; NULL: nothing of that. */
+const char *config_check_each(const struct terms *terms);
 
 #endif

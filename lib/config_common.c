@@ -9,6 +9,11 @@
 
 #include "class.h"
 
+const char *config_section(const struct config_draft *draft)
+{
+	return draft->rule.kind == ROW_EACH ? "each" : "endpoint";
+}
+
 unsigned *config_class_line(struct config_draft *draft, uint64_t number)
 {
 	for (unsigned i = 0; number && i < LAYOUT_CLASSES; i++)
@@ -34,9 +39,8 @@ static void inherit_class(struct config_report *report, struct config_draft *dra
 		config_report(report, draft->rule.line, "[default]: with class %s of [weir]: %s",
 			      name, why);
 	else
-		config_report(report, draft->rule.line,
-			      "[endpoint %s]: with class %s of [weir]: %s", draft->label, name,
-			      why);
+		config_report(report, draft->rule.line, "[%s %s]: with class %s of [weir]: %s",
+			      config_section(draft), draft->label, name, why);
 }
 
 void config_inherit(struct config_report *report, struct config_draft *draft,

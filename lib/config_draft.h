@@ -12,7 +12,7 @@
 #include "config.h"
 #include "names.h"
 
-/* A [default] or [endpoint] section. */
+/* A [default], [endpoint] or [each] section. */
 struct config_draft {
 	struct config_rule rule;
 	char label[LAYOUT_TEXT_BYTES]; /* the section's own name; rule.text unless `match` is */
@@ -50,6 +50,9 @@ unsigned *config_class_line(struct config_draft *draft, uint64_t number);
 /* Gives a rule what [weir] says for every rule, where the rule's own section says nothing. */
 void config_inherit(struct config_report *report, struct config_draft *draft,
 		    const struct config_draft *common);
+
+/* "each" or "endpoint": the word of a rule's section. */
+const char *config_section(const struct config_draft *draft);
 
 /* config_finish_terms() by what the draft says was given. */
 const char *config_finish_draft(const struct config_draft *draft, struct terms *terms);

@@ -65,7 +65,9 @@ static void name_homes(const char *key, char *out, size_t room)
 		if (strcmp(known->name, key) == 0 && used < room)
 			used += (size_t)snprintf(out + used, room - used, "%s[%s%s]",
 						 used ? " or " : "", known->section,
-						 strcmp(known->section, "endpoint") ? "" : " NAME");
+						 strcmp(known->section, "endpoint") == 0 ? " NAME"
+						 : strcmp(known->section, "each") == 0 ? " PATTERN"
+										       : "");
 }
 
 static void list_keys(const char *section, char *out, size_t room)

@@ -47,9 +47,10 @@ static void report_same_labels(struct config_report *report, const struct config
 			first = i;
 		else
 			config_report(report, sorted[i]->rule.line,
-				      "[endpoint %s]: the section is on line %u already; "
+				      "[%s %s]: the section is on line %u already; "
 				      "join the two",
-				      sorted[i]->label, sorted[first]->rule.line);
+				      config_section(sorted[i]), sorted[i]->label,
+				      sorted[first]->rule.line);
 	}
 }
 
@@ -65,10 +66,11 @@ static void report_same_texts(struct config_report *report, const struct config_
 			first = i;
 		else if (strcmp(sorted[first]->label, draft->label) != 0)
 			config_report(report, draft->rule.line,
-				      "[endpoint %s] overlaps with [endpoint %s] of line %u: both "
+				      "[%s %s] overlaps with [%s %s] of line %u: both "
 				      "are rules for %s; remove one",
-				      draft->label, sorted[first]->label, sorted[first]->rule.line,
-				      draft->rule.text);
+				      config_section(draft), draft->label,
+				      config_section(sorted[first]), sorted[first]->label,
+				      sorted[first]->rule.line, draft->rule.text);
 	}
 }
 
@@ -83,25 +85,27 @@ static int compare_turns(const struct config_draft *a, const struct config_draft
 static void report_covered(struct config_report *report, const struct config_draft *draft,
 			   const struct config_draft *first)
 {
+	const char *word = config_section(draft);
+	const char *word_first = config_section(first);
 	const char *label = draft->label;
 	unsigned line = first->rule.line;
 
 	if (names_covers(draft->rule.text, first->rule.text))
 		config_report(report, draft->rule.line,
-			      "[endpoint %s] overlaps with [endpoint %s] of line %u: both match "
+			      "[%s %s] overlaps with [%s %s] of line %u: both match "
 			      "the same names; remove one",
-			      label, first->label, line);
+			      word, label, word_first, first->label, line);
 	else if (names_compare(first->specificity, draft->specificity) == 0)
 		config_report(report, draft->rule.line,
-			      "[endpoint %s] can never match: [endpoint %s] of line %u covers it "
+			      "[%s %s] can never match: [%s %s] of line %u covers it "
 			      "and stands above it; move this section above that one",
-			      label, first->label, line);
+			      word, label, word_first, first->label, line);
 	else
 		config_report(report, draft->rule.line,
-			      "[endpoint %s] can never match: [endpoint %s] of line %u covers it "
+			      "[%s %s] can never match: [%s %s] of line %u covers it "
 			      "and goes first, as it has fewer *; remove one, or begin this "
 			      "pattern with more letters",
-			      label, first->label, line);
+			      word, label, word_first, first->label, line);
 }
 
 static const char *tail_of(const struct config_draft *draft)
@@ -197,9 +201,9 @@ static size_t leave_out_faulty(struct config_report *report, const struct config
 			continue;
 		if (is_everything(draft->rule.text))
 			config_report(report, draft->rule.line,
-				      "[endpoint %s]: a pattern of nothing but * stands for every "
+				      "[%s %s]: a pattern of nothing but * stands for every "
 				      "name; write it as [default]",
-				      draft->label);
+				      config_section(draft), draft->label);
 		else
 			sorted[kept++] = draft;
 	}

@@ -306,3 +306,12 @@ const char *config_update_terms(struct terms *terms, const struct terms *from, b
 		terms->initial_micro = terms->burst_micro;
 	return config_finish_terms(terms, true, true);
 }
+
+const char *config_check_each(const struct terms *terms)
+{
+	if (terms->initial_micro != terms->burst_micro)
+		return "a key begins full, as one that is full again is forgotten: no initial";
+	if (terms->beside.period_ns)
+		return "a key has one mark: no shadow limit beside the rule's own";
+	return NULL;
+}

@@ -5,6 +5,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "wide.h"
+
 /* The opening time as the word holds it: rounded up, so that nobody opens early. */
 static uint64_t until_word(uint64_t until)
 {
@@ -134,6 +136,19 @@ uint64_t gate_wait_ticks(uint64_t gate, uint64_t mark, const struct line *line, 
 	return ticks > until - now ? ticks : until - now;
 }
 
+uint64_t gate_wait_ticks_kept(uint64_t gate, uint64_t mark, const struct line *line, uint64_t now,
+			      uint64_t units, uint64_t limit)
+{
+	uint64_t until = gate & GATE_UNTIL;
+	uint64_t ticks;
+
+	if (line->flags & (LINE_UNLIMITED | LINE_WINDOW) || until == GATE_UNTIL || units > limit)
+		return gate_wait_ticks(gate, mark, line, now, units, limit);
+	ticks = line_ticks_until(line, now,
+				 bucket_base(mark, line_value(line, now)) + units - limit);
+	return ticks > until - now ? ticks : until - now;
+}
+
 void gate_inherit(struct bucket *to, uint64_t gate)
 {
 	uint64_t never = 0;
@@ -143,46 +158,6 @@ void gate_inherit(struct bucket *to, uint64_t gate)
 	if (gate)
 		atomic_compare_exchange_strong_explicit(&to->gate, &never, gate,
 							memory_order_seq_cst, memory_order_seq_cst);
-}
-
-/* Both words at once, so that no place that is taken and none that is given back hides between. */
-static bool exchange_both(struct bucket *bucket, uint64_t mark, uint64_t gate, uint64_t next_mark,
-			  uint64_t next_gate)
-{
-#if defined(__x86_64__)
-	bool done;
-
-	__asm__ volatile("lock cmpxchg16b %1"
-			 : "=@ccz"(done), "+m"(*(char(*)[16])(void *)bucket), "+a"(mark), "+d"(gate)
-			 : "b"(next_mark), "c"(next_gate)
-			 : "memory");
-	return done;
-#elif defined(__aarch64__)
-	uint64_t mark_now;
-	uint64_t gate_now;
-	uint32_t failed = 1;
-
-	/* an exclusive pair is read at once only if it is then stored; false may be a passing
-	 * interference. Release by the store, acquire by the load; the barrier makes it seq_cst
-	 * with the plain exchanges of either word. */
-	__asm__ volatile("ldaxp %[mark_now], %[gate_now], %[both]\n\t"
-			 "cmp %[mark_now], %[mark]\n\t"
-			 "ccmp %[gate_now], %[gate], #0, eq\n\t"
-			 "b.ne 1f\n\t"
-			 "stlxp %w[failed], %[next_mark], %[next_gate], %[both]\n\t"
-			 "b 2f\n"
-			 "1:\tclrex\n"
-			 "2:\tdmb ish"
-			 : [mark_now] "=&r"(mark_now), [gate_now] "=&r"(gate_now),
-			   [failed] "+&r"(failed), [both] "+Q"(*(char(*)[16])(void *)bucket)
-			 : [mark] "r"(mark), [gate] "r"(gate), [next_mark] "r"(next_mark),
-			   [next_gate] "r"(next_gate)
-			 : "cc", "memory");
-	return failed == 0;
-#else
-/* One word after the other would leave a place between the two that is charged to nobody. */
-#error "weir needs a compare-and-swap of 16 bytes: x86-64 or 64-bit ARM"
-#endif
 }
 
 enum bucket_result gate_reset(struct bucket *bucket, uint64_t now,
@@ -197,7 +172,9 @@ enum bucket_result gate_reset(struct bucket *bucket, uint64_t now,
 
 		uint64_t gate = gate_load(bucket);
 
-		if (exchange_both(bucket, mark, gate, place(mark, context), next_reset(gate, now)))
+		/* both at once, so that no place that is taken and none that is given back hides
+		 * between */
+		if (wide_exchange(bucket, mark, gate, place(mark, context), next_reset(gate, now)))
 			return BUCKET_TAKEN;
 	}
 }

@@ -84,6 +84,10 @@ bool gate_voids(uint64_t then, uint64_t gate, uint64_t position, const struct li
 uint64_t gate_wait_ticks(uint64_t gate, uint64_t mark, const struct line *line, uint64_t now,
 			 uint64_t units, uint64_t limit);
 
+/* The same of a bucket that an opening does not drain. */
+uint64_t gate_wait_ticks_kept(uint64_t gate, uint64_t mark, const struct line *line, uint64_t now,
+			      uint64_t units, uint64_t limit);
+
 /*
  * Takes over a closure from the bucket that a mark comes from, and the counts, so that a reset
  * after the move is told from one before it.

@@ -33,12 +33,21 @@ enum {
 	LAYOUT_CLASSES = 4,	     /* classes that a rule tells apart */
 	LAYOUT_SHADOW_COUNTS = 4,    /* enum shadow_count */
 	LAYOUT_BLOCK_PERMITS = 4,    /* permits of one block */
+	LAYOUT_BIN_SLOTS = 8,	     /* keys in a bin: two cache lines */
+	LAYOUT_KEY_STRIPES = 8,	     /* counters of a table of keys, by the key's hash */
+	LAYOUT_WORST_SETS = 16,	     /* sets of most refused keys */
+	LAYOUT_WORST_WAYS = 8,	     /* such keys in a set */
+	LAYOUT_WORST_BYTES = 56,     /* of such a key, as people see it */
 	LAYOUT_MAX_ROWS = 65536,     /* `endpoints` in weir.ini, at most */
 	LAYOUT_MAX_NAMES = 1048576,  /* `names` */
 	LAYOUT_MAX_MEMBERS = 65536,  /* `members` */
 	LAYOUT_MAX_PERMITS = 262144, /* `permits` */
 	LAYOUT_MAX_WAITERS = 65536,  /* `waiters` */
+	LAYOUT_MAX_KEYS = 1 << 30,   /* `keys` of all [each] sections together */
 };
+
+/* Tables of keys begin at a multiple of this in the state object: a huge page of x86. */
+#define LAYOUT_KEYS_ALIGNMENT (2ull << 20)
 
 /* How `now` is read; see time_source.h. In struct rules_header, fixed at creation. */
 enum clock_kind {
@@ -52,6 +61,7 @@ enum row_kind {
 	ROW_EXACT = 1,	 /* one name, one bucket */
 	ROW_PATTERN = 2, /* many names, one bucket */
 	ROW_DEFAULT = 3, /* every other name, a bucket each from the table of names */
+	ROW_EACH = 4,	 /* many names, a bucket each from a table of keys */
 };
 
 /* Life of a row: rows are appended and never used again, so no index changes its meaning. */
@@ -73,8 +83,9 @@ enum line_flag {
 
 /* In rule_row.source_shape: what becomes of the level on the way, beside SOURCE_KEEP's. */
 enum source_flag {
-	SOURCE_KEEP = 3u << 16,	 /* what rules.h calls keep: used, level, proportional, reset */
-	SOURCE_GIVEN = 1u << 24, /* from no bucket: source_units is the row's first mark */
+	SOURCE_KEEP = 3u << 16,	     /* what rules.h calls keep: used, level, proportional, reset */
+	SOURCE_GIVEN = 1u << 24,     /* from no bucket: source_units is the row's first mark */
+	SOURCE_ELSEWHERE = 1u << 25, /* from the pair that this one replaced */
 };
 
 /* Who last set a row's rule; a restarted daemon keeps what an operator set. */
@@ -162,9 +173,9 @@ struct rule_row {
 	_Atomic uint32_t state;			 /* enum row_state */
 	_Atomic uint32_t kind;			 /* enum row_kind; fixed while live */
 	_Atomic uint32_t order;			 /* place in the file, for patterns that tie */
-	_Atomic uint32_t source;	   /* bucket this row's mark comes from, + 1; 0: none */
-	_Atomic uint32_t source_shape;	   /* its k | radix << 8, and enum source_flag */
-	_Atomic uint32_t source_elsewhere; /* 1: in the pair that this one replaced */
+	_Atomic uint32_t source;	/* bucket this row's mark comes from, + 1; 0: none */
+	_Atomic uint32_t source_shape;	/* its k | radix << 8, and enum source_flag */
+	_Atomic uint32_t table;		/* ROW_EACH: of keys, + 1; fixed while live */
 	_Atomic uint64_t source_units;	/* its V when this row took over; SOURCE_GIVEN: the mark */
 	_Atomic uint64_t source_shadow; /* that of its shadow limit; 0: it had none */
 	_Atomic uint64_t source_burst;	/* its burst, in its units */
@@ -199,6 +210,16 @@ struct permit_span {
 	_Atomic uint32_t next; /* the block after it, + 1; 0: it is the last */
 };
 
+/* A table of keys (rules object; written by the publisher), fixed once a row has it but for fold.
+ */
+struct keyed_row {
+	alignas(64) _Atomic uint64_t first_bin; /* of all bins in the state object */
+	_Atomic uint64_t bins;			/* even: a key has one in each half */
+	_Atomic uint64_t keys;			/* for so many keys in debt at once */
+	_Atomic uint64_t fold; /* ipv4 bits | ipv6 bits << 8 | case << 16: see fold.h */
+	uint64_t reserved[4];
+};
+
 /* Head of the rules object. */
 struct rules_header {
 	alignas(64) _Atomic uint64_t magic; /* LAYOUT_RULES_MAGIC */
@@ -223,8 +244,12 @@ struct rules_header {
 	_Atomic uint64_t publisher_pid;		       /* for people */
 	uint64_t table_reserved[6];
 	struct rule_row clock; /* nanoseconds of the segment's clock, as a line over ticks */
-	_Atomic unsigned char secret[LAYOUT_SECRET_BYTES]; /* of the hash of names */
-	uint64_t reserved[7];
+	_Atomic unsigned char secret[LAYOUT_SECRET_BYTES]; /* of the hash of names and keys */
+	_Atomic uint32_t tables;			   /* capacity: of tables of keys */
+	_Atomic uint32_t tables_used;
+	_Atomic uint64_t bins; /* capacity: of bins of all tables */
+	_Atomic uint64_t bins_used;
+	uint64_t reserved[4];
 };
 
 /* Head of the state object. */
@@ -337,13 +362,56 @@ struct tally {
 	alignas(64) _Atomic uint64_t counters[LAYOUT_COUNTERS];
 };
 
+/*
+ * A key's bucket (state object; written by all), both words by one exchange. `key`: 0 free, else
+ * bits 0-61 the keyed hash, bit 62 set when its mark has moved to a newer pair, bit 63 while it is
+ * being inserted: then `mark` is a number that no other insertion of the key ever has.
+ */
+struct key_slot {
+	alignas(16) _Atomic uint64_t key;
+	_Atomic uint64_t mark;
+};
+
+/* Slots among which a key looks for its own: two cache lines side by side. */
+struct key_bin {
+	alignas(128) struct key_slot slots[LAYOUT_BIN_SLOTS];
+};
+
+/* Counts of the keys whose hash ends in the stripe's number. */
+struct key_stripe {
+	alignas(64) _Atomic uint64_t inserting; /* insertions begun: each has its own number */
+	_Atomic uint64_t evicted;		/* keys in debt that had to make room */
+	_Atomic uint64_t missed; /* refusals of keys that are not among the most refused */
+	uint64_t reserved[5];
+};
+
+/* A key as people see it. */
+struct key_name {
+	_Atomic uint64_t bytes; /* of the whole key */
+	_Atomic unsigned char text[LAYOUT_WORST_BYTES];
+};
+
+/* Some of the most refused keys, by other bits of the hash. A key is claimed by one CAS. */
+struct key_worst {
+	alignas(64) _Atomic uint64_t keys[LAYOUT_WORST_WAYS];
+	_Atomic uint64_t counts[LAYOUT_WORST_WAYS];
+	struct key_name names[LAYOUT_WORST_WAYS];
+};
+
+/* What a table of keys has beside its bins (state object; written by all). */
+struct key_head {
+	struct key_stripe stripes[LAYOUT_KEY_STRIPES];
+	struct key_worst worst[LAYOUT_WORST_SETS];
+};
+
 /* The lock of member slot i is one byte of the state object's file at this offset + i. */
 #define LAYOUT_MEMBER_LOCKS (1ll << 40)
 
 /*
- * Where the tables stand. rules: header, rows, spans. state: header, buckets (rows, names, and one
- * for the names that found no room), tallies (lane by lane), members, blocks of permits, their
- * lines, waiters, names.
+ * Where the tables stand. rules: header, rows, spans, tables of keys. state: header, buckets (rows,
+ * names, and one for the names that found no room), tallies (lane by lane), members, blocks of
+ * permits, their lines, waiters, names; and if there are tables of keys, from the next multiple of
+ * LAYOUT_KEYS_ALIGNMENT on, all bins, then all heads.
  */
 static inline uint32_t layout_buckets(uint32_t rows, uint32_t names)
 {
@@ -394,7 +462,7 @@ LAYOUT_AT(struct rule_row, kind, 12);
 LAYOUT_AT(struct rule_row, order, 16);
 LAYOUT_AT(struct rule_row, source, 20);
 LAYOUT_AT(struct rule_row, source_shape, 24);
-LAYOUT_AT(struct rule_row, source_elsewhere, 28);
+LAYOUT_AT(struct rule_row, table, 28);
 LAYOUT_AT(struct rule_row, source_units, 32);
 LAYOUT_AT(struct rule_row, source_shadow, 40);
 LAYOUT_AT(struct rule_row, source_burst, 48);
@@ -428,6 +496,26 @@ LAYOUT_AT(struct rules_header, table_generation, 128);
 LAYOUT_AT(struct rules_header, publisher_pid, 136);
 LAYOUT_AT(struct rules_header, clock, 192);
 LAYOUT_AT(struct rules_header, secret, 960);
+LAYOUT_AT(struct rules_header, tables, 1096);
+LAYOUT_AT(struct rules_header, tables_used, 1100);
+LAYOUT_AT(struct rules_header, bins, 1104);
+LAYOUT_AT(struct rules_header, bins_used, 1112);
+LAYOUT_AT(struct keyed_row, first_bin, 0);
+LAYOUT_AT(struct keyed_row, bins, 8);
+LAYOUT_AT(struct keyed_row, keys, 16);
+LAYOUT_AT(struct keyed_row, fold, 24);
+LAYOUT_AT(struct key_slot, key, 0);
+LAYOUT_AT(struct key_slot, mark, 8);
+LAYOUT_AT(struct key_stripe, inserting, 0);
+LAYOUT_AT(struct key_stripe, evicted, 8);
+LAYOUT_AT(struct key_stripe, missed, 16);
+LAYOUT_AT(struct key_name, bytes, 0);
+LAYOUT_AT(struct key_name, text, 8);
+LAYOUT_AT(struct key_worst, keys, 0);
+LAYOUT_AT(struct key_worst, counts, 64);
+LAYOUT_AT(struct key_worst, names, 128);
+LAYOUT_AT(struct key_head, stripes, 0);
+LAYOUT_AT(struct key_head, worst, 512);
 LAYOUT_AT(struct state_header, magic, 0);
 LAYOUT_AT(struct state_header, pair, 32);
 LAYOUT_AT(struct state_header, names_refused, 40);
@@ -467,6 +555,11 @@ _Static_assert(sizeof(struct permit_block) == 64, "a block is a cache line");
 _Static_assert(sizeof(struct permit_line) == 16, "lines keep their stride");
 _Static_assert(sizeof(struct waiter_row) == 32, "waiters keep their stride");
 _Static_assert(sizeof(struct tally) == 64, "a tally owns its cache line");
+_Static_assert(sizeof(struct keyed_row) == 64, "tables of keys keep their stride");
+_Static_assert(sizeof(struct key_slot) == 16, "a slot is exchanged at once");
+_Static_assert(sizeof(struct key_bin) == 128, "a bin is two cache lines");
+_Static_assert(sizeof(struct key_worst) == 640, "a set of most refused keys keeps its stride");
+_Static_assert(sizeof(struct key_head) == 10752, "heads keep their stride");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free between processes");
 
 /* A fingerprint of the sizes above: equal for builds that agree on every byte. */
@@ -493,6 +586,9 @@ static inline uint64_t layout_signature(void)
 		LAYOUT_CLASSES,
 		LAYOUT_SHADOW_COUNTS,
 		LAYOUT_BLOCK_PERMITS,
+		sizeof(struct keyed_row),
+		sizeof(struct key_bin),
+		sizeof(struct key_head),
 		offsetof(struct rules_header, clock),
 		offsetof(struct line_terms, window_ns),
 	};

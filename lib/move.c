@@ -10,6 +10,7 @@
 #include "carry.h"
 #include "fault.h"
 #include "gate.h"
+#include "key_tables.h"
 #include "permit_line.h"
 #include "shadow.h"
 #include "token_clock.h"
@@ -143,6 +144,20 @@ static uint32_t rows_used(const struct segment *segment)
 	return used < segment->row_count ? used : segment->row_count;
 }
 
+/* What a row's rule is to be in the successor. */
+static void prepare_rule(struct rule *rule, const struct rule *instead)
+{
+	while (instead && (instead->kind != rule->kind || strcmp(instead->text, rule->text) != 0))
+		instead = instead->next;
+	if (!instead)
+		return;
+	rule->terms = instead->terms;
+	rule->author = instead->author;
+	rule->keep = instead->keep;
+	rule->keys = instead->keys;
+	rule->fold = instead->fold;
+}
+
 static int64_t prepare_row(const struct segment *segment, struct segment *successor, uint32_t row,
 			   const struct rule *instead)
 {
@@ -159,14 +174,12 @@ static int64_t prepare_row(const struct segment *segment, struct segment *succes
 	struct rules_source source =
 		rules_source_of(&line, now, rule.kind == ROW_DEFAULT ? 0 : row + 1);
 
-	source.elsewhere = 1;
+	source.elsewhere = true;
 	segment_text(at->text, text);
 	line_read_terms(at, &rule.terms, &rule.author, &changed_ns);
-	if (instead && instead->kind == rule.kind && strcmp(instead->text, text) == 0) {
-		rule.terms = instead->terms;
-		rule.author = instead->author;
-		rule.keep = instead->keep;
-	}
+	rule.keys = keys_capacity(segment, row);
+	rule.fold = keys_fold(segment, row);
+	prepare_rule(&rule, instead);
 	return rules_append(successor, &rule, &source);
 }
 
@@ -203,6 +216,7 @@ int move_prepare(const struct segment *segment, struct segment *successor,
 		&successor->state->manual_ns,
 		atomic_load_explicit(&segment->state->manual_ns, memory_order_relaxed),
 		memory_order_relaxed);
+	segment_keep_secret(successor, segment);
 	for (uint32_t i = 0; i < rows_used(segment); i++) {
 		if (atomic_load_explicit(&segment->rows[i].state, memory_order_acquire) != ROW_LIVE)
 			continue;
@@ -222,8 +236,8 @@ int move_prepare(const struct segment *segment, struct segment *successor,
 
 void move_retire(const struct segment *segment)
 {
-	/* release: pairs with the acquire in segment_is_retired() */
-	atomic_store_explicit(&segment->state->retired, 1, memory_order_release);
+	/* seq_cst: pairs with the acquire in segment_is_retired(), and with who inserts a key */
+	atomic_store_explicit(&segment->state->retired, 1, memory_order_seq_cst);
 	FAULT_POINT(retire_stored);
 	for (uint32_t i = 0; i < rows_used(segment); i++)
 		syscall(SYS_futex, &segment->rows[i].generation, FUTEX_WAKE, INT32_MAX, NULL, NULL,
@@ -262,6 +276,8 @@ int move_finish(struct segment *successor, const struct segment *old)
 	}
 	if (old && fallback >= 0)
 		finish_names(successor, old, (uint32_t)fallback);
+	if (old)
+		keys_finish(successor, old);
 	FAULT_POINT(finish_installed);
 	/* release: pairs with the acquire in move_install() */
 	atomic_store_explicit(&successor->publisher->predecessor, 0, memory_order_release);

@@ -35,9 +35,9 @@ uint64_t move_position(const struct segment *from, uint32_t bucket, const struct
 /*
  * Publisher: fills `successor` (created, not yet revealed, no rows) with the live rows of
  * `segment`, each with the bucket it continues as its source, and with the names in use. The row
- * of the kind and text of `instead` (NULL: none) gets the terms of `instead`, and its marks what
- * `instead->keep` makes of them: how a [default] changes its unit. Returns 0, WEIR_EROWS,
- * WEIR_EVALUE.
+ * of the kind and text of `instead` (NULL: none), or of one behind it, gets the terms of that, and
+ * its marks what its `keep` makes of them, and room for its `keys`: how a [default] changes its
+ * unit, and a table of keys its size. Returns 0, WEIR_EROWS, WEIR_EVALUE.
  */
 int move_prepare(const struct segment *segment, struct segment *successor,
 		 const struct rule *instead);

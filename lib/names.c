@@ -6,6 +6,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "key_tables.h"
 #include "weir.h"
 
 /* How often a name is looked up anew because the rules changed meanwhile. */
@@ -124,6 +125,16 @@ int64_t names_exact_row(const struct segment *segment, const char *text)
 	return -1;
 }
 
+int64_t names_row_of_kind(const struct segment *segment, enum row_kind kind, const char *text)
+{
+	uint32_t used = rows_used(segment);
+
+	for (uint32_t i = 0; i < used; i++)
+		if (row_is(&segment->rows[i], kind) && text_equals(&segment->rows[i], text))
+			return i;
+	return -1;
+}
+
 int64_t names_default_row(const struct segment *segment)
 {
 	uint32_t used = rows_used(segment);
@@ -177,7 +188,7 @@ int names_find_row(const struct segment *segment, const char *name)
 
 		if (row_is(row, ROW_EXACT) && text_equals(row, name))
 			return (int)i;
-		if (row_is(row, ROW_PATTERN))
+		if (row_is(row, ROW_PATTERN) || row_is(row, ROW_EACH))
 			consider_pattern(segment, i, name, &best);
 		else if (row_is(row, ROW_DEFAULT))
 			fallback = i;
@@ -191,13 +202,8 @@ int names_find_row(const struct segment *segment, const char *name)
 
 static uint64_t name_hash(const struct segment *segment, const char *name)
 {
-	unsigned char secret[LAYOUT_SECRET_BYTES];
-
-	for (size_t i = 0; i < sizeof(secret); i++)
-		/* relaxed: fixed before the object was ready */
-		secret[i] = atomic_load_explicit(&segment->rules->secret[i], memory_order_relaxed);
-
-	uint64_t hash = XXH3_64bits_withSecret(name, strlen(name), secret, sizeof(secret));
+	uint64_t hash = XXH3_64bits_withSecret(name, strlen(name), segment->secret,
+					       sizeof(segment->secret));
 
 	return hash ? hash : 1;
 }
@@ -300,6 +306,16 @@ static int find_row_in_one_table(const struct segment *segment, const char *name
 	return row;
 }
 
+static uint64_t key_of_name(const struct segment *segment, uint32_t row, const char *name)
+{
+	const char *key;
+	size_t bytes;
+
+	if (!keys_in_name(segment, row, name, &key, &bytes))
+		return 0;
+	return keys_hash(segment, keys_fold(segment, row), key, bytes);
+}
+
 int names_resolve(const struct segment *segment, const char *name, bool claim,
 		  struct resolution *out)
 {
@@ -310,8 +326,13 @@ int names_resolve(const struct segment *segment, const char *name, bool claim,
 	if (row < 0)
 		return row;
 	found.row = found.bucket = (uint32_t)row;
-	if (atomic_load_explicit(&segment->rows[row].kind, memory_order_relaxed) == ROW_DEFAULT)
+
+	uint32_t kind = atomic_load_explicit(&segment->rows[row].kind, memory_order_relaxed);
+
+	if (kind == ROW_DEFAULT)
 		status = resolve_default(segment, name, claim, &found);
+	else if (kind == ROW_EACH)
+		found.key = key_of_name(segment, found.row, name);
 	if (status == 0)
 		*out = found;
 	return status;

@@ -21,6 +21,7 @@ struct resolution {
 	uint32_t bucket;
 	uint64_t table_generation; /* the table of rules this was read from */
 	bool overflow;		   /* the table of names was full: a bucket shared by such names */
+	uint64_t key; /* ROW_EACH: of the table of keys; 0: the name means the rule, as else */
 };
 
 /* 1 to WEIR_NAME_MAX bytes, no control characters, no blank at either end. */
@@ -58,6 +59,15 @@ int names_find_row(const struct segment *segment, const char *name);
 
 /* The live row whose text is exactly this; -1 if none. */
 int64_t names_exact_row(const struct segment *segment, const char *text);
+
+/* A pattern row, of one bucket or of one for each. */
+static inline bool names_kind_is_pattern(uint32_t kind)
+{
+	return kind == ROW_PATTERN || kind == ROW_EACH;
+}
+
+/* The same, of that kind: while a rule changes its kind there are two. */
+int64_t names_row_of_kind(const struct segment *segment, enum row_kind kind, const char *text);
 
 /* The live [default] row; -1 if none (a damaged segment). */
 int64_t names_default_row(const struct segment *segment);

@@ -7,6 +7,7 @@
 #include "carry.h"
 #include "fault.h"
 #include "gate.h"
+#include "key_tables.h"
 #include "move.h"
 #include "names.h"
 #include "permit_chain.h"
@@ -102,18 +103,23 @@ static int line_next(const struct segment *segment, uint32_t row, const struct t
 static void row_write_source(struct rule_row *row, const struct rules_source *source,
 			     enum rules_keep keep)
 {
-	uint32_t shape = source->unit | (uint32_t)keep << 16 | (source->given ? SOURCE_GIVEN : 0);
+	uint32_t shape = source->unit | (uint32_t)keep << 16 | (source->given ? SOURCE_GIVEN : 0) |
+			 (source->elsewhere ? SOURCE_ELSEWHERE : 0);
 
 /* relaxed: as the rest of a row that is not live yet */
 #define SOURCE_STORE(word, value) atomic_store_explicit(&row->word, value, memory_order_relaxed)
 	SOURCE_STORE(source, source->bucket_plus_1);
 	SOURCE_STORE(source_shape, shape);
-	SOURCE_STORE(source_elsewhere, source->elsewhere);
 	SOURCE_STORE(source_units, source->units);
 	SOURCE_STORE(source_shadow, source->shadow_units);
 	SOURCE_STORE(source_burst, source->burst_units);
 	SOURCE_STORE(source_ticks, source->step_ticks);
 #undef SOURCE_STORE
+}
+
+static unsigned unit_of(const struct rule *rule)
+{
+	return rule->kind == ROW_EACH ? line_each_unit(&rule->terms) : line_best_unit(&rule->terms);
 }
 
 int64_t rules_append(struct segment *segment, const struct rule *rule,
@@ -122,8 +128,8 @@ int64_t rules_append(struct segment *segment, const struct rule *rule,
 	uint32_t index = rows_used(segment);
 	struct wall_time wall = align_now(&segment->time);
 	struct line line;
-	int status = line_from_terms(&line, &rule->terms, line_best_unit(&rule->terms),
-				     segment_hz(segment));
+	int status = line_from_terms(&line, &rule->terms, unit_of(rule), segment_hz(segment));
+	int64_t table = 0;
 
 	if (status < 0)
 		return status;
@@ -132,6 +138,10 @@ int64_t rules_append(struct segment *segment, const struct rule *rule,
 		return WEIR_EVALUE;
 	if (index >= segment->row_count)
 		return WEIR_EROWS;
+	if (rule->kind == ROW_EACH)
+		table = keys_give(segment, rule->keys, rule->fold);
+	if (table < 0)
+		return table;
 
 	struct rule_row *row = row_writable(segment, index);
 
@@ -140,6 +150,7 @@ int64_t rules_append(struct segment *segment, const struct rule *rule,
 	 * left some of it here, and nobody has seen it */
 	atomic_store_explicit(&row->kind, rule->kind, memory_order_relaxed);
 	atomic_store_explicit(&row->order, rule->order, memory_order_relaxed);
+	atomic_store_explicit(&row->table, (uint32_t)table, memory_order_relaxed);
 	row_write_source(row, source, rule->keep);
 	row_write_text(row, rule->text);
 	line_begin(row, &segment->time, &line, &rule->terms, &rule->author);
@@ -194,6 +205,22 @@ static uint64_t meet_opening(const struct segment *segment, uint32_t row, struct
 	return now;
 }
 
+/* What a name under a pattern has spoken for: in the bucket of all, or in its key's own. */
+static uint64_t mark_under_pattern(const struct segment *segment, uint32_t row, const char *name)
+{
+	struct resolution found;
+	struct key_seen seen;
+	struct keyed table;
+
+	keys_of_row(segment, row, &table);
+	if (!table.bins)
+		return bucket_look(&segment->buckets[row]);
+	if (names_resolve(segment, name, false, &found) < 0 || found.row != row || !found.key)
+		return BUCKET_UNSET;
+	keyed_find(&table, found.key, &seen);
+	return seen.slot ? seen.mark : BUCKET_UNSET;
+}
+
 /*
  * A pattern's bucket goes on with its other names: what it has spoken for is the first mark of the
  * one that leaves it, as long as somebody has used it at all.
@@ -202,7 +229,7 @@ static struct rules_source source_of_shared(const struct segment *segment, uint3
 					    const struct rule *rule)
 {
 	struct rules_source source = source_of(segment, row, row);
-	uint64_t mark = bucket_look(&segment->buckets[row]);
+	uint64_t mark = mark_under_pattern(segment, row, rule->text);
 	struct line line;
 
 	if (mark == BUCKET_UNSET ||
@@ -230,7 +257,7 @@ static struct rules_source source_of_name(const struct segment *segment, const s
 	int64_t row = rule->kind == ROW_EXACT ? names_find_row(segment, rule->text) : -1;
 	int64_t slot = names_find_slot(segment, rule->text);
 
-	bool is_shared = row >= 0 && row_kind(segment, (uint32_t)row) == ROW_PATTERN;
+	bool is_shared = row >= 0 && names_kind_is_pattern(row_kind(segment, (uint32_t)row));
 	uint32_t bucket = is_shared ? (uint32_t)row : segment->row_count + (uint32_t)slot;
 
 	if (row < 0 || (!is_shared && (row != fallback || slot < 0)))
@@ -300,9 +327,13 @@ static void keep_apply(const struct keep_context *context)
 {
 	struct bucket *first;
 	uint32_t count = buckets_of(context->segment, context->row, &first);
+	struct keyed table;
 
 	if (context->keep == RULES_KEEP_USED)
 		return;
+	keys_of_row(context->segment, context->row, &table);
+	if (table.bins)
+		keyed_set_all(&table, keep_place, context);
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t now = meet_opening(context->segment, context->row, &first[i]);
 
@@ -343,6 +374,11 @@ void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket)
 		.keep = RULES_KEEP_RESET,
 	};
 
+	struct keyed table;
+
+	keys_of_row(segment, row, &table);
+	if (table.bins)
+		keyed_set_all(&table, keep_place, &context);
 	/* what nobody has used has its initial level, which need not be full */
 	if (bucket_look(&segment->buckets[bucket]) == BUCKET_UNSET)
 		move_install(segment, NULL, row, bucket);
@@ -350,6 +386,17 @@ void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket)
 	shadow_reset(&segment->buckets[bucket]);
 	FAULT_POINT(reset_done);
 	rules_wake(segment, row);
+}
+
+void rules_reset_key(const struct segment *segment, uint32_t row, uint64_t key)
+{
+	struct keyed table;
+	struct line line;
+	uint64_t now = line_read(&segment->rows[row], &segment->time, &line);
+
+	keys_of_row(segment, row, &table);
+	if (table.bins)
+		keyed_set(&table, key, line_mark(&line, now, line_stand(&line, now, BUCKET_UNSET)));
 }
 
 /* ---- changing ---- */
@@ -405,7 +452,7 @@ static int64_t change_by_moving(struct segment *segment, uint32_t row, const str
 	};
 	struct rules_source source = source_of(segment, row, row);
 
-	if (rule.kind == ROW_DEFAULT)
+	if (rule.kind == ROW_DEFAULT || rule.kind == ROW_EACH)
 		return WEIR_EROWS;
 	segment_text(segment->rows[row].text, text);
 
@@ -580,7 +627,7 @@ static void finish_move(struct segment *segment, uint32_t row)
 	const struct rule_row *at = &segment->rows[row];
 
 	if (row_is_live(at) && atomic_load_explicit(&at->source, memory_order_relaxed) &&
-	    !atomic_load_explicit(&at->source_elsewhere, memory_order_relaxed) &&
+	    !(atomic_load_explicit(&at->source_shape, memory_order_relaxed) & SOURCE_ELSEWHERE) &&
 	    bucket_look(&segment->buckets[row]) == BUCKET_UNSET)
 		move_install(segment, NULL, row, row);
 }

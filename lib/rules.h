@@ -32,6 +32,9 @@ struct rule {
 	struct terms terms;
 	struct terms_author author;
 	enum rules_keep keep; /* what becomes of the level that its name had under another rule */
+	uint64_t keys;	      /* ROW_EACH: in debt at once */
+	uint64_t fold;	      /* of those, what counts as one: fold.h */
+	const struct rule *next; /* move_prepare(): another one */
 };
 
 /*
@@ -46,7 +49,7 @@ int64_t rules_add(struct segment *segment, const struct rule *rule);
 /*
  * Changes a row's terms live. Where the new rate or burst does not fit the row's unit, the rule
  * moves to a new row and its mark follows. Returns the row that holds the rule now, WEIR_EROWS
- * (also for a [default] that must change its unit), WEIR_EPERMITS, WEIR_EVALUE.
+ * (also for a [default] or ROW_EACH that must change its unit), WEIR_EPERMITS, WEIR_EVALUE.
  */
 int64_t rules_change(struct segment *segment, uint32_t row, const struct terms *terms,
 		     const struct terms_author *author, enum rules_keep keep);
@@ -57,8 +60,11 @@ void rules_set_order(struct segment *segment, uint32_t row, uint32_t order);
 /* Removes a row: its names resolve to another rule at their next call. */
 void rules_remove(struct segment *segment, uint32_t row);
 
-/* Fills one bucket and voids the places in its line. */
+/* Fills one bucket and voids the places in its line; of a ROW_EACH those of all its keys. */
 void rules_reset(struct segment *segment, uint32_t row, uint32_t bucket);
+
+/* Fills the bucket of one key. Who waits in its line keeps the place. */
+void rules_reset_key(const struct segment *segment, uint32_t row, uint64_t key);
 
 /*
  * Publishes a new calibration: every line anew at `hz`, V lifted by what `slept_ns` would have
@@ -87,7 +93,7 @@ void rules_recover(struct segment *segment);
 struct rules_source {
 	uint32_t bucket_plus_1; /* 0: from none (but the rest holds for the names under it) */
 	uint32_t unit;		/* line_unit() */
-	uint32_t elsewhere;	/* 1: in the pair that this one replaces */
+	bool elsewhere;		/* in the pair that this one replaces */
 	bool given;	       /* `units` is the first mark; only a closure comes from the bucket */
 	uint64_t units;	       /* V there at this moment */
 	uint64_t shadow_units; /* that of the shadow limit; 0: there is none */

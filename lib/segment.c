@@ -17,6 +17,7 @@
 #define CALIBRATION_NS 20000000u
 #define RULES_MODE 0640
 #define STATE_MODE 0660
+#define BINS_MAX (LAYOUT_MAX_KEYS / 4ull) /* far more than the keys at most can have */
 
 /* ---- sizes and tables ---- */
 
@@ -33,26 +34,45 @@ struct capacities {
 	uint32_t cpu_lanes;
 	uint32_t blocks;
 	uint32_t waiters;
+	uint32_t tables;
+	uint64_t bins;
 };
+
+/* Up to the next cache line, where the tables of keys begin. */
+static uint64_t spans_bytes(uint32_t blocks)
+{
+	return (blocks * (uint64_t)sizeof(struct permit_span) + LAYOUT_LINE_BYTES - 1) &
+	       ~(uint64_t)(LAYOUT_LINE_BYTES - 1);
+}
 
 static uint64_t rules_bytes(const struct capacities *of)
 {
 	return whole_pages(sizeof(struct rules_header) +
-			   (uint64_t)of->rows * sizeof(struct rule_row) +
-			   (uint64_t)of->blocks * sizeof(struct permit_span));
+			   (uint64_t)of->rows * sizeof(struct rule_row) + spans_bytes(of->blocks) +
+			   (uint64_t)of->tables * sizeof(struct keyed_row));
 }
 
-static uint64_t state_bytes(const struct capacities *of)
+/* Where the bins begin, if there are any. */
+static uint64_t bins_offset(const struct capacities *of)
 {
 	uint64_t buckets = layout_buckets(of->rows, of->names);
-
-	return whole_pages(
+	uint64_t bytes =
 		sizeof(struct state_header) + buckets * sizeof(struct bucket) +
 		layout_lanes(of->cpu_lanes) * buckets * sizeof(struct tally) +
 		(uint64_t)of->members * sizeof(struct member_row) +
 		of->blocks * (uint64_t)(sizeof(struct permit_block) + sizeof(struct permit_line)) +
 		(uint64_t)of->waiters * sizeof(struct waiter_row) +
-		(uint64_t)of->names * sizeof(struct name_row));
+		(uint64_t)of->names * sizeof(struct name_row);
+
+	if (of->bins == 0)
+		return bytes;
+	return (bytes + LAYOUT_KEYS_ALIGNMENT - 1) & ~(LAYOUT_KEYS_ALIGNMENT - 1);
+}
+
+static uint64_t state_bytes(const struct capacities *of)
+{
+	return whole_pages(bins_offset(of) + of->bins * sizeof(struct key_bin) +
+			   (uint64_t)of->tables * sizeof(struct key_head));
 }
 
 static uint32_t cpu_lanes_here(void)
@@ -71,6 +91,8 @@ static struct capacities capacities_of(const struct segment_shape *shape)
 		.cpu_lanes = cpu_lanes_here(),
 		.blocks = (shape->permits + LAYOUT_BLOCK_PERMITS - 1) / LAYOUT_BLOCK_PERMITS,
 		.waiters = shape->waiters,
+		.tables = shape->tables,
+		.bins = shape->bins,
 	};
 }
 
@@ -86,6 +108,37 @@ uint64_t segment_state_bytes(const struct segment_shape *shape)
 	const struct capacities capacities = capacities_of(shape);
 
 	return state_bytes(&capacities);
+}
+
+static void copy_secret(struct segment *segment)
+{
+	for (size_t i = 0; i < LAYOUT_SECRET_BYTES; i++)
+		/* relaxed: fixed before the object was ready */
+		segment->secret[i] =
+			atomic_load_explicit(&segment->rules->secret[i], memory_order_relaxed);
+}
+
+/* Behind everything else, on a boundary of its own. */
+static void point_at_keys(struct segment *segment, uint32_t cpu_lanes)
+{
+	const struct capacities capacities = {
+		.rows = segment->row_count,
+		.names = segment->name_count,
+		.members = segment->member_count,
+		.cpu_lanes = cpu_lanes,
+		.blocks = segment->block_count,
+		.waiters = segment->waiter_count,
+		.bins = segment->bin_count,
+	};
+	unsigned char *at = (unsigned char *)segment->state + bins_offset(&capacities);
+
+	segment->tables =
+		(const struct keyed_row *)(const void *)((const unsigned char *)segment->spans +
+							 spans_bytes(segment->block_count));
+	if (segment->bin_count == 0)
+		return;
+	segment->bins = (struct key_bin *)(void *)at;
+	segment->heads = (struct key_head *)(void *)(segment->bins + segment->bin_count);
 }
 
 /* Where the tables stand, from capacities that were checked; see the end of layout.h. */
@@ -115,6 +168,8 @@ static void segment_point(struct segment *segment, uint32_t cpu_lanes)
 	segment->waiters = (struct waiter_row *)(void *)at;
 	at += segment->waiter_count * sizeof(struct waiter_row);
 	segment->names = (struct name_row *)(void *)at;
+	point_at_keys(segment, cpu_lanes);
+	copy_secret(segment);
 	segment->time = (struct time_source){
 		.kind = (enum clock_kind)atomic_load_explicit(&segment->rules->clock_kind,
 							      memory_order_relaxed),
@@ -159,14 +214,56 @@ static int object_reserve(int fd, uint64_t bytes)
 	return error == ENOSPC || error == EDQUOT ? WEIR_ESPACE : -error;
 }
 
+/* An address for so many bytes that begins where a huge page may; NULL: any will do. */
+static void *huge_address(uint64_t bytes)
+{
+	uintptr_t address;
+	void *room;
+
+	if (bytes < 2 * LAYOUT_KEYS_ALIGNMENT)
+		return NULL;
+	room = mmap(NULL, bytes + LAYOUT_KEYS_ALIGNMENT, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (room == MAP_FAILED)
+		return NULL;
+	address = ((uintptr_t)room + LAYOUT_KEYS_ALIGNMENT - 1) & ~(LAYOUT_KEYS_ALIGNMENT - 1);
+	munmap(room, bytes + LAYOUT_KEYS_ALIGNMENT);
+	return (void *)address;
+}
+
 static int object_map(int fd, uint64_t bytes, bool writable, void **out)
 {
-	void *at = mmap(NULL, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+	/* a hint: what another thread maps there meanwhile stays */
+	void *at = mmap(huge_address(bytes), bytes, PROT_READ | (writable ? PROT_WRITE : 0),
+			MAP_SHARED, fd, 0);
 
 	if (at == MAP_FAILED)
 		return -errno;
+	if (bytes >= 2 * LAYOUT_KEYS_ALIGNMENT)
+		madvise(at, bytes, MADV_HUGEPAGE); /* where it is not offered, it is not missed */
 	*out = at;
 	return 0;
+}
+
+/*
+ * The bins of a fresh object, by huge pages if the kernel offers them to whom asks: it asks nobody
+ * who reserves without a mapping. What fails here is reserved, or reported, by object_reserve().
+ */
+static void object_offer_huge(int fd, uint64_t from, uint64_t bytes)
+{
+#ifdef MADV_POPULATE_WRITE
+	uint64_t end = bytes & ~(LAYOUT_KEYS_ALIGNMENT - 1);
+	void *at = NULL;
+
+	if (from >= end || ftruncate(fd, (off_t)bytes) < 0 || object_map(fd, bytes, true, &at) < 0)
+		return;
+	madvise((unsigned char *)at + from, end - from, MADV_POPULATE_WRITE);
+	munmap(at, bytes);
+#else
+	(void)fd;
+	(void)from;
+	(void)bytes;
+#endif
 }
 
 /*
@@ -189,7 +286,7 @@ static int descriptor_apart(int fd)
 
 /* A new object under a temporary name; what a dead creator of ours left there is removed. */
 static int object_create(const struct place *place, const char *suffix, mode_t mode, gid_t group,
-			 uint64_t bytes)
+			 uint64_t bytes, uint64_t huge_from)
 {
 	char path[PLACE_PATH_BYTES];
 	struct stat found;
@@ -212,8 +309,10 @@ static int object_create(const struct place *place, const char *suffix, mode_t m
 
 	if (status == 0 && group != (gid_t)-1 && fchown(fd, (uid_t)-1, group) < 0)
 		status = -errno;
-	if (status == 0)
+	if (status == 0) {
+		object_offer_huge(fd, huge_from, bytes);
 		status = object_reserve(fd, bytes);
+	}
 	if (status < 0) {
 		close(fd);
 		unlink(path);
@@ -254,6 +353,8 @@ static int rules_fill(struct rules_header *rules, const struct segment_shape *sh
 	STORE(rules->cpu_lanes, capacities->cpu_lanes);
 	STORE(rules->permits, capacities->blocks * LAYOUT_BLOCK_PERMITS);
 	STORE(rules->waiters, capacities->waiters);
+	STORE(rules->tables, capacities->tables);
+	STORE(rules->bins, capacities->bins);
 	STORE(rules->table_generation, 1);
 	STORE(rules->publisher_pid, (uint64_t)getpid());
 	for (size_t i = 0; i < LAYOUT_SECRET_BYTES; i++)
@@ -323,6 +424,8 @@ static int pair_make(struct segment *out, int rules_fd, int state_fd,
 		.member_count = shape->members,
 		.block_count = capacities.blocks,
 		.waiter_count = capacities.waiters,
+		.table_count = capacities.tables,
+		.bin_count = capacities.bins,
 		.rules_bytes = segment_rules_bytes(shape),
 		.state_bytes = segment_state_bytes(shape),
 		.rules_fd = rules_fd,
@@ -347,17 +450,26 @@ static int pair_make(struct segment *out, int rules_fd, int state_fd,
 	return 0;
 }
 
+/* Where huge pages are of use in the state object. */
+static uint64_t huge_from(const struct segment_shape *shape)
+{
+	const struct capacities capacities = capacities_of(shape);
+
+	return shape->bins ? bins_offset(&capacities) : UINT64_MAX;
+}
+
 int segment_create(struct segment *out, const struct place *place,
 		   const struct segment_shape *shape)
 {
+	uint64_t state_length = segment_state_bytes(shape);
 	int rules_fd = object_create(place, "rules.new", RULES_MODE, shape->group,
-				     segment_rules_bytes(shape));
+				     segment_rules_bytes(shape), UINT64_MAX);
 
 	if (rules_fd < 0)
 		return rules_fd;
 
-	int state_fd = object_create(place, "state.new", STATE_MODE, shape->group,
-				     segment_state_bytes(shape));
+	int state_fd = object_create(place, "state.new", STATE_MODE, shape->group, state_length,
+				     huge_from(shape));
 
 	if (state_fd < 0) {
 		char path[PLACE_PATH_BYTES];
@@ -370,12 +482,14 @@ int segment_create(struct segment *out, const struct place *place,
 	return pair_make(out, rules_fd, state_fd, shape);
 }
 
-static int private_object(const char *name, uint64_t bytes)
+static int private_object(const char *name, uint64_t bytes, uint64_t from)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return -errno;
+
+	object_offer_huge(fd, from, bytes);
 
 	int status = object_reserve(fd, bytes);
 
@@ -390,12 +504,12 @@ static int private_object(const char *name, uint64_t bytes)
 
 int segment_create_private(struct segment *out, const struct segment_shape *shape)
 {
-	int rules_fd = private_object("weir.rules", segment_rules_bytes(shape));
+	int rules_fd = private_object("weir.rules", segment_rules_bytes(shape), UINT64_MAX);
 
 	if (rules_fd < 0)
 		return rules_fd;
 
-	int state_fd = private_object("weir.state", segment_state_bytes(shape));
+	int state_fd = private_object("weir.state", segment_state_bytes(shape), huge_from(shape));
 
 	if (state_fd < 0) {
 		close(rules_fd);
@@ -665,12 +779,16 @@ static int capacities_check(struct segment *segment, uint32_t *cpu_lanes)
 		.cpu_lanes = LOAD(rules->cpu_lanes),
 		.blocks = layout_blocks(LOAD(rules->permits)),
 		.waiters = LOAD(rules->waiters),
+		.tables = LOAD(rules->tables),
+		.bins = LOAD(rules->bins),
 	};
 
 	if (!within(found.rows, LAYOUT_MAX_ROWS) || !within(found.names, LAYOUT_MAX_NAMES) ||
 	    !within(found.members, LAYOUT_MAX_MEMBERS) || found.cpu_lanes > LAYOUT_CPU_LANES_MAX ||
 	    LOAD(rules->permits) % LAYOUT_BLOCK_PERMITS ||
-	    found.blocks > layout_blocks(LAYOUT_MAX_PERMITS) || found.waiters > LAYOUT_MAX_WAITERS)
+	    found.blocks > layout_blocks(LAYOUT_MAX_PERMITS) ||
+	    found.waiters > LAYOUT_MAX_WAITERS || found.tables > LAYOUT_MAX_ROWS ||
+	    found.bins > BINS_MAX)
 		return WEIR_EDAMAGED;
 	if (LOAD(rules->bytes) != rules_bytes(&found) ||
 	    LOAD(segment->state->bytes) != state_bytes(&found))
@@ -680,6 +798,8 @@ static int capacities_check(struct segment *segment, uint32_t *cpu_lanes)
 	segment->member_count = found.members;
 	segment->block_count = found.blocks;
 	segment->waiter_count = found.waiters;
+	segment->table_count = found.tables;
+	segment->bin_count = found.bins;
 	*cpu_lanes = found.cpu_lanes;
 	return 0;
 }
@@ -802,6 +922,13 @@ void segment_detach(struct segment *segment)
 	*segment = (struct segment){.rules_fd = -1, .state_fd = -1};
 }
 
+void segment_keep_secret(struct segment *successor, const struct segment *segment)
+{
+	for (size_t i = 0; i < LAYOUT_SECRET_BYTES; i++)
+		STORE(successor->publisher->secret[i], segment->secret[i]);
+	copy_secret(successor);
+}
+
 void segment_demote(struct segment *segment)
 {
 	if (!segment->publisher)
@@ -811,6 +938,34 @@ void segment_demote(struct segment *segment)
 }
 
 /* ---- small readings ---- */
+
+/* Whether a line of /proc/self/smaps begins the mapping that the address lies in. */
+static bool begins_mapping(const char *line, uintptr_t address, bool *inside)
+{
+	char *end;
+	uintptr_t from = strtoul(line, &end, 16);
+
+	if (*end != '-' || end == line)
+		return false;
+	*inside = address >= from && address < strtoul(end + 1, NULL, 16);
+	return true;
+}
+
+uint64_t segment_huge_bytes(const struct segment *segment)
+{
+	FILE *file = segment->bins ? fopen("/proc/self/smaps", "re") : NULL;
+	uint64_t kilobytes = 0;
+	bool inside = false;
+	char line[256];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (!begins_mapping(line, (uintptr_t)segment->bins, &inside) && inside &&
+		    strncmp(line, "ShmemPmdMapped:", 15) == 0)
+			kilobytes = strtoull(line + 15, NULL, 10);
+	if (file)
+		fclose(file);
+	return kilobytes * 1024;
+}
 
 void segment_clock(const struct segment *segment, struct line *out)
 {

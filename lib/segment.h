@@ -29,6 +29,8 @@ struct segment_shape {
 	gid_t group;	  /* (gid_t)-1: leave */
 	uint32_t permits; /* rounded up to whole blocks */
 	uint32_t waiters;
+	uint32_t tables; /* of keys */
+	uint64_t bins;	 /* of all of them together */
 };
 
 enum segment_mode {
@@ -50,6 +52,9 @@ struct segment {
 	struct permit_block *blocks;
 	struct permit_line *lines;
 	struct waiter_row *waiters;
+	const struct keyed_row *tables;
+	struct key_bin *bins; /* NULL: there are no tables of keys */
+	struct key_head *heads;
 	struct tallies tallies;
 	struct time_source time;
 	uint32_t row_count; /* capacities */
@@ -58,11 +63,14 @@ struct segment {
 	uint32_t bucket_count;
 	uint32_t block_count; /* of permits, and so of spans and lines */
 	uint32_t waiter_count;
+	uint32_t table_count;
+	uint64_t bin_count;
 	uint64_t rules_bytes;
 	uint64_t state_bytes;
 	uint64_t pair;
-	int rules_fd; /* kept for a private pair only, else -1 */
-	int state_fd; /* member locks are taken through it; CLOEXEC */
+	int rules_fd;				   /* kept for a private pair only, else -1 */
+	int state_fd;				   /* member locks are taken through it; CLOEXEC */
+	unsigned char secret[LAYOUT_SECRET_BYTES]; /* of hashes: a copy */
 };
 
 /* Length of the two objects for a shape. */
@@ -105,6 +113,15 @@ int segment_attach(struct segment *out, const struct place *place, enum segment_
 /* Attaches to the pair kept under the `.old` names, if it is the one with this random number. */
 int segment_attach_old(struct segment *out, const struct place *place, enum segment_mode mode,
 		       uid_t trusted, uint64_t pair);
+
+/*
+ * Publisher: a successor that nobody has seen yet hashes as the pair that it replaces, so that keys
+ * can move without being known.
+ */
+void segment_keep_secret(struct segment *successor, const struct segment *segment);
+
+/* How much of the tables of keys this process sees through huge pages, in bytes. For people. */
+uint64_t segment_huge_bytes(const struct segment *segment);
 
 /* The child of a host: publishes no more, and maps the rules read-only. */
 void segment_demote(struct segment *segment);

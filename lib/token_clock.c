@@ -13,6 +13,7 @@
 #define TEN_YEARS_S 315576000ull
 #define NS_PER_S 1000000000ull
 #define COARSER_MAX 24
+#define COARSER_EACH 8
 #define ROOM (1ull << 62) /* V stays below it, so that the signed differences stay right */
 
 /*
@@ -121,6 +122,15 @@ bool line_k_fits(const struct terms *terms, unsigned k, uint64_t v)
 unsigned line_best_unit(const struct terms *terms)
 {
 	return terms->window.kind == WINDOW_FIRST ? window_best_unit(terms) : line_best_k(terms);
+}
+
+unsigned line_each_unit(const struct terms *terms)
+{
+	unsigned best = line_best_unit(terms);
+
+	if (terms->window.kind == WINDOW_FIRST)
+		return best;
+	return best > COARSER_EACH ? best - COARSER_EACH : 0;
 }
 
 bool line_unit_fits(const struct terms *terms, unsigned unit, uint64_t v)

@@ -294,6 +294,12 @@ unsigned line_best_unit(const struct terms *terms);
 bool line_unit_fits(const struct terms *terms, unsigned unit, uint64_t v);
 
 /*
+ * The unit of a row whose marks are many: coarser than need be, so that a change of the rate by a
+ * factor of thousands, up or down, fits it as well. At 20/s it is 1/32768 token.
+ */
+unsigned line_each_unit(const struct terms *terms);
+
+/*
  * The slope has 60 bits below the unit: over ten years of nanoseconds its rounding adds less than
  * a unit to V, whatever the rate, and 64 times the rate a unit was chosen for stays below the 16
  * units a tick that fit above them.

@@ -108,7 +108,9 @@ static void test_misuse(void **state)
 	MISUSE("list: unknown option --for", "list", "--for", "5s");
 	MISUSE("list: `api` is too much", "list", "api");
 	MISUSE("show: something is missing: weirctl show NAME", "show");
-	MISUSE("show: `b` is too much", "show", "a", "b");
+	MISUSE("show: `c` is too much", "show", "a/*", "b", "c");
+	MISUSE("show: `a`: before a key stands the pattern", "show", "a", "b");
+	MISUSE("keys: something is missing", "keys");
 	MISUSE("reset: something is missing", "reset");
 	MISUSE("close: something is missing", "close", "--for", "5s");
 	MISUSE("open: something is missing", "open");

@@ -68,7 +68,8 @@ static void keep(void)
 
 static void prepare(void)
 {
-	static const struct segment_shape shape = {6, 4, 4, CLOCK_KIND_MANUAL, (gid_t)-1, 16, 8};
+	static const struct segment_shape shape = {6, 4, 4, CLOCK_KIND_MANUAL, (gid_t)-1, 16,
+						   8, 0, 0};
 	char folder[] = "/dev/shm/weir-fuzz-XXXXXX";
 
 	FUZZ_CHECK(mkdtemp(folder));

@@ -126,7 +126,7 @@ rule_rooms()
 # libc, and the two that are compiled into the core: inih in config*.c, xxhash.
 rule_lib_needs_libc_only()
 {
-	libc='cpuid|ctype|dirent|endian|errno|fcntl|inttypes|limits|math|poll|pthread|sched|signal'
+	libc='arpa/inet|cpuid|ctype|dirent|endian|errno|fcntl|inttypes|limits|math|poll|pthread|sched|signal'
 	libc="$libc|std[a-z]+|string|time|unistd|x86intrin|sys/[a-z]+|linux/[a-z]+"
 	# shellcheck disable=SC2046
 	includes $(sources lib) | grep '<' | grep -vE "<($libc|ini|xxhash)\.h>"

@@ -20,7 +20,7 @@
 
 #define PAGE WEIR_SOURCE_DIR "/doc/man/weir-segment.5"
 #define HEADER WEIR_SOURCE_DIR "/lib/layout.h"
-#define SIGNATURE_OF_VERSION_3 0xbefd426ff502cfe8ull
+#define SIGNATURE_OF_VERSION_3 0xe189c47ecfe999b8ull
 
 /* ---- what the compiler says ---- */
 
@@ -38,6 +38,8 @@ static const struct shape shapes[] = {
 	SHAPE(line_terms),   SHAPE(bucket),	  SHAPE(tally),	      SHAPE(state_header),
 	SHAPE(member_row),   SHAPE(name_row),	  SHAPE(line_shadow), SHAPE(line_class),
 	SHAPE(permit_span),  SHAPE(permit_block), SHAPE(permit_line), SHAPE(waiter_row),
+	SHAPE(keyed_row),    SHAPE(key_slot),	  SHAPE(key_bin),     SHAPE(key_stripe),
+	SHAPE(key_name),     SHAPE(key_worst),	  SHAPE(key_head),
 };
 
 struct field {
@@ -76,6 +78,10 @@ static const struct field fields[] = {
 	FIELD(rules_header, table_reserved),
 	FIELD(rules_header, clock),
 	FIELD(rules_header, secret),
+	FIELD(rules_header, tables),
+	FIELD(rules_header, tables_used),
+	FIELD(rules_header, bins),
+	FIELD(rules_header, bins_used),
 	FIELD(rules_header, reserved),
 	FIELD(rule_row, generation),
 	FIELD(rule_row, state),
@@ -83,7 +89,7 @@ static const struct field fields[] = {
 	FIELD(rule_row, order),
 	FIELD(rule_row, source),
 	FIELD(rule_row, source_shape),
-	FIELD(rule_row, source_elsewhere),
+	FIELD(rule_row, table),
 	FIELD(rule_row, source_units),
 	FIELD(rule_row, source_shadow),
 	FIELD(rule_row, source_burst),
@@ -164,6 +170,25 @@ static const struct field fields[] = {
 	FIELD(name_row, hash),
 	FIELD(name_row, source),
 	FIELD(name_row, text),
+	FIELD(keyed_row, first_bin),
+	FIELD(keyed_row, bins),
+	FIELD(keyed_row, keys),
+	FIELD(keyed_row, fold),
+	FIELD(keyed_row, reserved),
+	FIELD(key_slot, key),
+	FIELD(key_slot, mark),
+	FIELD(key_bin, slots),
+	FIELD(key_stripe, inserting),
+	FIELD(key_stripe, evicted),
+	FIELD(key_stripe, missed),
+	FIELD(key_stripe, reserved),
+	FIELD(key_name, bytes),
+	FIELD(key_name, text),
+	FIELD(key_worst, keys),
+	FIELD(key_worst, counts),
+	FIELD(key_worst, names),
+	FIELD(key_head, stripes),
+	FIELD(key_head, worst),
 };
 
 struct constant {
@@ -189,11 +214,18 @@ static const struct constant constants[] = {
 	CONSTANT(LAYOUT_CLASSES),
 	CONSTANT(LAYOUT_SHADOW_COUNTS),
 	CONSTANT(LAYOUT_BLOCK_PERMITS),
+	CONSTANT(LAYOUT_BIN_SLOTS),
+	CONSTANT(LAYOUT_KEY_STRIPES),
+	CONSTANT(LAYOUT_WORST_SETS),
+	CONSTANT(LAYOUT_WORST_WAYS),
+	CONSTANT(LAYOUT_WORST_BYTES),
 	CONSTANT(LAYOUT_MAX_ROWS),
 	CONSTANT(LAYOUT_MAX_NAMES),
 	CONSTANT(LAYOUT_MAX_MEMBERS),
 	CONSTANT(LAYOUT_MAX_PERMITS),
 	CONSTANT(LAYOUT_MAX_WAITERS),
+	CONSTANT(LAYOUT_MAX_KEYS),
+	CONSTANT(LAYOUT_KEYS_ALIGNMENT),
 	CONSTANT(LAYOUT_MEMBER_LOCKS),
 	CONSTANT(CLOCK_KIND_TSC),
 	CONSTANT(CLOCK_KIND_MONOTONIC),
@@ -201,6 +233,7 @@ static const struct constant constants[] = {
 	CONSTANT(ROW_EXACT),
 	CONSTANT(ROW_PATTERN),
 	CONSTANT(ROW_DEFAULT),
+	CONSTANT(ROW_EACH),
 	CONSTANT(ROW_EMPTY),
 	CONSTANT(ROW_LIVE),
 	CONSTANT(ROW_GONE),
@@ -210,6 +243,7 @@ static const struct constant constants[] = {
 	CONSTANT(LINE_FIRST),
 	CONSTANT(SOURCE_KEEP),
 	CONSTANT(SOURCE_GIVEN),
+	CONSTANT(SOURCE_ELSEWHERE),
 	CONSTANT(LINE_SHADOW),
 	CONSTANT(LINE_BESIDE),
 	CONSTANT(ORIGIN_FILE),
@@ -239,7 +273,7 @@ static const struct constant constants[] = {
 
 /* ---- what the page and the header's text say ---- */
 
-#define ROWS_MAX 200
+#define ROWS_MAX 240
 
 struct row {
 	char type[32]; /* struct or group of constants */

@@ -86,7 +86,7 @@ static unsigned char *copy_of(const void *from, uint64_t bytes)
 static int setup(void **state)
 {
 	static const struct segment_shape shape = {
-		ROWS, 1, CLIENTS + 1, CLOCK_KIND_MANUAL, (gid_t)-1, 0, 0};
+		ROWS, 1, CLIENTS + 1, CLOCK_KIND_MANUAL, (gid_t)-1, 0, 0, 0, 0};
 	struct place_hints hints = {.name = "calls"};
 	struct weir_options options = WEIR_OPTIONS_INIT;
 

@@ -107,8 +107,8 @@ static void fill(struct bench *bench)
 
 static int setup(void **state)
 {
-	const struct segment_shape shape = {ROWS,      NAMES, MEMBERS, CLOCK_KIND_MANUAL,
-					    (gid_t)-1, 64,    32};
+	const struct segment_shape shape = {ROWS, NAMES, MEMBERS, CLOCK_KIND_MANUAL, (gid_t)-1, 64,
+					    32,	  0,	 0};
 	struct bench *bench = calloc(1, sizeof(*bench));
 	struct place_hints hints = {.name = "audit"};
 
@@ -489,7 +489,9 @@ static void test_rows(void **state)
 		SPOIL(rows[exact].state, 3, "row", exact, "neither live nor gone"),
 		SPOIL(rows[gone].state, UINT32_MAX, "row", gone, "neither live nor gone"),
 		SPOIL(rows[exact].kind, 0, "row", exact, "no known kind"),
-		SPOIL(rows[exact].kind, 4, "row", exact, "no known kind"),
+		SPOIL(rows[exact].kind, 5, "row", exact, "no known kind"),
+		SPOIL(rows[exact].kind, ROW_EACH, "row", exact, "none of its row's kind"),
+		SPOIL(rows[exact].table, 1, "row", exact, "of another kind of row"),
 		SPOIL(rows[exact].kind, ROW_PATTERN, "row", exact, "none of its row's kind"),
 		SPOIL(rows[exact].kind, ROW_DEFAULT, "row", exact, "another name"),
 		SPOIL(rows[0].kind, ROW_PATTERN, "row", 0, "one live [default]"),
@@ -497,7 +499,6 @@ static void test_rows(void **state)
 		SPOIL(rows[moved].source, moved + 1, "row", moved, "not a bucket before it"),
 		SPOIL(rows[moved].source, ROWS, "row", moved, "not a bucket before it"),
 		SPOIL(rows[moved].source, ROWS + NAMES + 2, "row", moved, "not a bucket before"),
-		SPOIL(rows[moved].source_elsewhere, 2, "row", moved, "neither here nor elsewhere"),
 		SPOIL(rows[moved].source_shape, LINE_K_MAX + 1, "row", moved, "no such unit"),
 		SPOIL(rows[moved].source_units, 1ull << 63, "row", moved, "clock out of range"),
 		SPOIL(rows[ROWS - 1].state, ROW_LIVE, "row", ROWS - 1, "beyond those"),
@@ -511,14 +512,14 @@ static void test_rows(void **state)
 	RUN(bench, spoils);
 
 	/* a source in another pair may be any bucket that any pair can have */
-	_Atomic uint32_t *elsewhere = (_Atomic uint32_t *)(uintptr_t)&rows[moved].source_elsewhere;
+	_Atomic uint32_t *shape = (_Atomic uint32_t *)(uintptr_t)&rows[moved].source_shape;
 	const struct spoil far[] = {
 		SPOIL(rows[moved].source, beyond, "row", moved, "beyond all buckets"),
 	};
 
-	atomic_store(elsewhere, 1);
+	atomic_fetch_or(shape, SOURCE_ELSEWHERE);
 	RUN(bench, far);
-	atomic_store(elsewhere, 0);
+	atomic_fetch_and(shape, ~SOURCE_ELSEWHERE);
 }
 
 static void test_clock(void **state)

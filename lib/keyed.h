@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * keyed.h - one rule, millions of keys: a table of marks of fixed size. Knows no names.
+ *
+ * A key is its keyed hash. A slot is {key, mark}, and one exchange of both is a whole transaction,
+ * so no take can charge another key. A bucket whose mark is behind V is full and says nothing: its
+ * slot is free for the taking. A key has two bins of eight slots, one in each half of the table;
+ * a new one goes to the emptier bin, to the left one if they are alike. So 22 bytes a key suffice
+ * for a table in which every key is in debt (with four slots in either bin it would be 36).
+ *
+ * Two who insert the same key may pick different slots, and a key must never have two buckets. So
+ * who inserts first announces: the key goes into a slot with a bit that grants nothing and with a
+ * number that no other announcement of the key ever has. Then the key's slots are looked through:
+ * all of its other announcements are taken back by exchange, a bucket that is there is used
+ * instead, and else the announcement in the first slot becomes the bucket by the exchange that is
+ * the first take as well. It may be anybody's announcement, as long as it was seen before the look
+ * began. Why no key has two: of two announcements that both became buckets one was made after
+ * the other's look had passed its slot, else that look had taken it back; then its own look came
+ * later still, and found the other one there, or the bucket that it had become.
+ *
+ * Who writes: everybody. Killed anywhere: an announcement may be left over; it holds nobody up,
+ * and its slot is free for whoever finds no other. Lock-free.
+ */
+#ifndef WEIR_KEYED_H
+#define WEIR_KEYED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bucket.h"
+#include "layout.h"
+#include "token_clock.h"
+
+#define KEY_INSERTING (1ull << 63)
+#define KEY_MOVED (1ull << 62)
+#define KEY_HASH (KEY_MOVED - 1)
+
+/* A table as one process sees it; in memory that is aligned as its bins are. */
+struct keyed {
+	struct key_bin *bins; /* NULL: there is none */
+	struct key_head *head;
+	uint64_t half; /* bins in either half, 1 or more */
+	/* set: nothing may be inserted here any more, see keyed_freeze(); NULL: never */
+	const _Atomic uint32_t *retired;
+};
+
+/* Bins for so many keys in debt at once: even, 11 slots for 8 keys. */
+uint64_t keyed_bins(uint64_t keys);
+
+/* Where a key was found, or that it was not. */
+struct key_seen {
+	struct key_slot *slot; /* NULL: nowhere */
+	uint64_t key;	       /* with KEY_MOVED where its mark has moved */
+	uint64_t mark;
+};
+
+/* Which bins are a key's; by 31 bits of it each, and a multiplication in place of a division. */
+static inline uint64_t keyed_left(const struct keyed *table, uint64_t key)
+{
+	return ((key & 0x7fffffff) * table->half) >> 31;
+}
+
+static inline uint64_t keyed_right(const struct keyed *table, uint64_t key)
+{
+	return table->half + (((key >> 31 & 0x7fffffff) * table->half) >> 31);
+}
+
+/* Brings both bins of a key nearer. */
+static inline void keyed_prefetch(const struct keyed *table, uint64_t key)
+{
+	const struct key_bin *left = &table->bins[keyed_left(table, key)];
+	const struct key_bin *right = &table->bins[keyed_right(table, key)];
+
+	__builtin_prefetch(&left->slots[0]);
+	__builtin_prefetch(&left->slots[LAYOUT_BIN_SLOTS / 2]);
+	__builtin_prefetch(&right->slots[0]);
+	__builtin_prefetch(&right->slots[LAYOUT_BIN_SLOTS / 2]);
+}
+
+/*
+ * Looks for a key. Before the time is read: a refusal by this mark was then true at that time (see
+ * bucket_take_from()).
+ */
+void keyed_find(const struct keyed *table, uint64_t key, struct key_seen *out);
+
+/* What is wanted of a key's bucket; `want` as of a bucket with windows, whatever the line is. */
+struct keyed_want {
+	struct bucket_want want;
+	uint64_t first; /* mark of a key that is not there; BUCKET_UNSET: it is full */
+	/* where to read the time again before an insertion; NULL: `now` stands still meanwhile */
+	const struct rule_row *row;
+	const struct time_source *time;
+};
+
+/*
+ * Takes, or with want.look says what would come of it. `seen` is what keyed_find() found before
+ * `now` was read, and is kept up to date. Everything else is as in bucket_take_window(); of a
+ * straight line out->count is 0. Not for LINE_UNLIMITED. BUCKET_IS_FROZEN: the mark has moved to a
+ * newer pair, or what is not here belongs there.
+ */
+enum bucket_result keyed_take(const struct keyed *table, uint64_t key, struct key_seen *seen,
+			      const struct line *line, uint64_t now, const struct keyed_want *want,
+			      struct bucket_windows *out);
+
+/* As bucket_give_back(), of any line; `position` 0: of no place in line. */
+uint64_t keyed_give_back(const struct keyed *table, uint64_t key, const struct line *line,
+			 uint64_t now, uint64_t units, uint64_t position);
+
+/*
+ * As bucket_charge(), of any line. Of `want` only what keyed_take() needs for a key that is not
+ * there counts.
+ */
+enum bucket_result keyed_charge(const struct keyed *table, uint64_t key, const struct line *line,
+				uint64_t now, uint64_t units, const struct keyed_want *want);
+
+/* Sets the mark of a key that is there; false: it is not, or it has moved. */
+bool keyed_set(const struct keyed *table, uint64_t key, uint64_t mark);
+
+/* Sets every mark that is there to what `place` makes of it. */
+void keyed_set_all(const struct keyed *table, uint64_t (*place)(uint64_t mark, const void *context),
+		   const void *context);
+
+/*
+ * Freezes a key's mark for good, and whatever is being inserted of it. *table->retired must have
+ * been set before; what is inserted after that takes itself back. false: the key is not there.
+ */
+bool keyed_freeze(const struct keyed *table, uint64_t key, uint64_t *mark);
+
+/* ---- for people ---- */
+
+struct keyed_census {
+	uint64_t slots;
+	uint64_t used;	    /* by keys in debt, and by such as are full again */
+	uint64_t debts;	    /* keys in debt */
+	uint64_t waiting;   /* of them, those with places in line */
+	uint64_t inserting; /* announced now, or left over by the killed */
+	uint64_t inserted;  /* since the table was made */
+	uint64_t evicted;   /* keys in debt that had to make room */
+};
+
+/* Walks through the whole table. */
+void keyed_count(const struct keyed *table, const struct line *line, uint64_t now,
+		 struct keyed_census *out);
+
+#endif
