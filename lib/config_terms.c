@@ -313,5 +313,7 @@ const char *config_check_each(const struct terms *terms)
 		return "a key begins full, as one that is full again is forgotten: no initial";
 	if (terms->beside.period_ns)
 		return "a key has one mark: no shadow limit beside the rule's own";
+	if (terms->concurrency != TERMS_NO_LIMIT)
+		return "the calls of a key that are under way are not counted: no concurrency";
 	return NULL;
 }

@@ -648,6 +648,8 @@ static void test_rule_of_its_own(void **state)
 			 WEIR_EVALUE);
 	assert_int_equal(weir_configure(weir, "c/*", "shadow_rate = 1/s", WEIR_KEEP_USED, NULL, 0),
 			 WEIR_EVALUE);
+	assert_int_equal(weir_configure(weir, "c/*", "concurrency = 3", WEIR_KEEP_USED, NULL, 0),
+			 WEIR_EVALUE);
 	weir_endpoint_close(name);
 	weir_close(weir);
 }
