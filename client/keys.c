@@ -288,7 +288,8 @@ static int decide_call(struct weir_endpoint *rule, struct weir_key_call *call)
 {
 	struct weir_answer answer;
 
-	call->verdict = acquire_cold(rule, call->key, call->key_bytes, call->cost, &answer);
+	call->verdict =
+		(int32_t)acquire_cold(rule, call->key, call->key_bytes, call->cost, &answer);
 	call->reason = answer.reason;
 	call->wait_ns = answer.wait_ns;
 	return answer.fault;
