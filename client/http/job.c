@@ -37,7 +37,7 @@ static void done(struct job *job, enum weir_http_outcome outcome)
 	waited(job);
 	tell_breaker(job, BREAKER_NOTHING);
 	bill_cancel(&job->bill);
-	job->result.outcome = outcome;
+	job->result.outcome = (int32_t)outcome;
 	job->phase = JOB_DONE;
 }
 
