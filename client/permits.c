@@ -184,7 +184,7 @@ static bool look_for_dead(struct weir_endpoint *endpoint, const struct binding *
 
 static double free_now(const struct binding *binding)
 {
-	struct permit_sum sum;
+	struct permit_sum sum = {0};
 
 	if (permits_look(&binding->attachment->segment, binding->row, &sum, NULL, NULL) < 0)
 		return 0;
