@@ -103,7 +103,7 @@ static int run_beside(char **command, bool keep_running)
 	int told[2], error = 0, status;
 
 	if (pipe2(told, O_CLOEXEC) < 0)
-		return ctl_complain("%s", weir_strerror(-errno));
+		return (int)ctl_complain("%s", weir_strerror(-errno));
 	signals_to_wait_for(&signals);
 	sigprocmask(SIG_BLOCK, &signals, &before);
 	fflush(NULL);
@@ -113,11 +113,11 @@ static int run_beside(char **command, bool keep_running)
 	close(told[1]);
 	if (child < 0) {
 		close(told[0]);
-		return ctl_complain("%s", weir_strerror(-errno));
+		return (int)ctl_complain("%s", weir_strerror(-errno));
 	}
 	status = wait_for(child, &signals);
 	if (read(told[0], &error, sizeof(error)) == sizeof(error))
-		status = no_command(command[0], error);
+		status = (int)no_command(command[0], error);
 	close(told[0]);
 	return status;
 }
@@ -175,11 +175,11 @@ static int run_with_permit(struct ctl *ctl)
 	int ended;
 
 	if (status == CTL_CANNOT)
-		return status;
+		return (int)status;
 	if (status == CTL_REFUSED) {
 		complain_refused(&draw, command[0]);
 		draw_close(&draw);
-		return status;
+		return (int)status;
 	}
 	ended = run_beside(command, ctl->args.values[OPTION_KEEP_RUNNING] != NULL);
 	if (weir_permit_release(draw.endpoint, &permit) == WEIR_EEXPIRED)
