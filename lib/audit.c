@@ -166,8 +166,8 @@ struct raw_line {
 	uint64_t initial_units;
 	struct shadow_line shadow;
 	struct terms terms;
-	uint64_t origin;
 	uint64_t origin_fraction;
+	uint32_t follow;
 };
 
 static void raw_load(struct raw_line *out, const struct line_copy *copy)
@@ -185,7 +185,7 @@ static void raw_load(struct raw_line *out, const struct line_copy *copy)
 	out->terms.burst_micro = LOAD(copy->terms.burst_micro);
 	out->terms.initial_micro = LOAD(copy->terms.initial_micro);
 	out->terms.max_wait_ns = LOAD(copy->terms.max_wait_ns);
-	out->origin = out->shape >> 48;
+	out->follow = (uint32_t)(out->shape >> 49);
 	line_read_shadow(&copy->shadow, &out->shadow);
 	out->terms.beside =
 		(struct shadow_terms){LOAD(copy->shadow.rate_micro), LOAD(copy->shadow.period_ns),
@@ -197,6 +197,20 @@ static void raw_load(struct raw_line *out, const struct line_copy *copy)
 	out->terms.window = window_load(copy);
 }
 
+/* How the rule follows its upstream, where it stands in the table of those. */
+static void follow_load(struct raw_line *out, const struct segment *segment, uint64_t generation)
+{
+	out->terms.learned = (struct learned_terms){0};
+	out->terms.adapt = (struct adapt_terms){0};
+	if (out->follow == 0 || out->follow > segment->follow_count)
+		return;
+
+	const struct line_follow *from = &segment->follows[out->follow - 1].sides[generation & 1];
+
+	line_read_learned(&from->learned, &out->terms.learned);
+	line_read_adapt(&from->adapt, &out->terms.adapt);
+}
+
 /* As line_read() does. false: published too often meanwhile, which is no fault of the row. */
 static bool raw_read(struct raw_line *out, const struct segment *segment,
 		     const struct rule_row *row)
@@ -206,6 +220,7 @@ static bool raw_read(struct raw_line *out, const struct segment *segment,
 
 		out->now = segment_now(segment);
 		raw_load(out, &row->copies[generation & 1]);
+		follow_load(out, segment, generation);
 		/* relaxed: the acquire loads above keep it after them */
 		if (atomic_load_explicit(&row->generation, memory_order_relaxed) == generation)
 			return true;
@@ -250,6 +265,25 @@ static void check_extras(const struct spot *at, const struct raw_line *raw,
 	}
 }
 
+/* How the rule follows its upstream, and what it has learned. */
+static void check_follow(const struct spot *at, const struct raw_line *raw)
+{
+	const struct adapt_terms *adapt = &raw->terms.adapt;
+	const struct learned_terms *learned = &raw->terms.learned;
+
+	found_if(at, raw->follow > at->audit->segment->follow_count,
+		 "a place beyond the table of rules that follow an upstream", raw->follow);
+	found_if(at, adapt->mode > ADAPT_AIMD, "a rule that adapts in no known way", adapt->mode);
+	found_if(at, adapt->safety_micro > TERMS_MICRO, "a safety above 1", adapt->safety_micro);
+	found_if(at, adapt->min_rate_micro && adapt->min_period_ns == 0,
+		 "a least rate without a period", adapt->min_rate_micro);
+	found_if(at, learned->period_ns && learned->burst_micro < TERMS_MICRO,
+		 "a learned burst below one token", learned->burst_micro);
+	found_if(at, learned->period_ns && learned->rate_micro == 0, "a learned rate of 0", 0);
+	found_if(at, learned->period_ns && adapt->mode == ADAPT_OFF,
+		 "something learned by a rule that does not adapt", learned->rate_micro);
+}
+
 /* Windows as they can be written. Returns whether they are. */
 static bool check_window_terms(const struct spot *at, const struct raw_line *raw)
 {
@@ -281,8 +315,6 @@ static void check_terms(const struct spot *at, const struct raw_line *raw, unsig
 	const struct terms *terms = &raw->terms;
 	struct line expected;
 
-	found_if(at, raw->origin > ORIGIN_OPERATOR, "a rule's origin is neither file nor operator",
-		 raw->origin);
 	if (found_if(at, terms->period_ns == 0, "a rate without a period", 0) ||
 	    found_if(at, terms->burst_micro < TERMS_MICRO, "a burst below one token",
 		     terms->burst_micro) ||
@@ -303,6 +335,7 @@ static void check_terms(const struct spot *at, const struct raw_line *raw, unsig
 	found_if(at, !slopes_agree(raw->slope, expected.slope),
 		 "a line's speed is not that of its terms", raw->slope);
 	check_extras(at, raw, &expected);
+	check_follow(at, raw);
 	if (expected.flags & LINE_WINDOW) {
 		check_window_line(at, raw, &expected);
 		return;

@@ -205,6 +205,20 @@ enum bucket_result bucket_charge(struct bucket *bucket, const struct line *line,
 	BUCKET_UPDATE(bucket, bucket_charged(line, now, mark, units));
 }
 
+static uint64_t lowered(const struct line *line, uint64_t now, uint64_t mark, uint64_t units)
+{
+	struct stand stand = line_stand(line, now, mark);
+	uint64_t ahead = units < line->burst_units ? line->burst_units - units : 0;
+
+	return stand.ahead < ahead ? stand.v + ahead : mark;
+}
+
+enum bucket_result bucket_lower(struct bucket *bucket, const struct line *line, uint64_t now,
+				uint64_t units)
+{
+	BUCKET_UPDATE(bucket, lowered(line, now, mark, units));
+}
+
 enum bucket_result bucket_drain(struct bucket *bucket, uint64_t at_least)
 {
 	BUCKET_UPDATE(bucket, bucket_base(mark, at_least));

@@ -193,6 +193,13 @@ uint64_t bucket_charged(const struct line *line, uint64_t now, uint64_t mark, ui
 enum bucket_result bucket_charge(struct bucket *bucket, const struct line *line, uint64_t now,
 				 uint64_t units);
 
+/*
+ * Lowers the level to `units`, if more is left: what somebody else counts says so. It is never
+ * raised; with windows it is the present one's.
+ */
+enum bucket_result bucket_lower(struct bucket *bucket, const struct line *line, uint64_t now,
+				uint64_t units);
+
 /* Raises the mark to `at_least`, if it is behind: an endpoint that was closed opens empty. */
 enum bucket_result bucket_drain(struct bucket *bucket, uint64_t at_least);
 

@@ -16,6 +16,7 @@
 
 #include <ini.h>
 
+#include "adapt.h"
 #include "class.h"
 #include "config_draft.h"
 #include "config_reader.h"
@@ -61,6 +62,9 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("default", "shadow_rate", set_term, "of a limit that only counts; default: none")        \
 	X("default", "shadow_burst", set_term, "its burst; default: a second's")                   \
 	X("default", "class", set_term, "what calls of a class must leave")                        \
+	X("default", "max_close", set_term, "how long a response may close; default: 1h")          \
+	X("default", "profile", set_term, "whose responses they are; default: told by itself")     \
+	X("default", "field", set_term, "field.MEANING: what a field of responses means")          \
 	X("endpoint", "rate", set_term, "tokens per period; default: the rate of [default]")       \
 	X("endpoint", "burst", set_term, "tokens that may be taken at once; default: a second's")  \
 	X("endpoint", "initial", set_term, "tokens in the bucket at first; default: the burst")    \
@@ -72,6 +76,13 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("endpoint", "class", set_term, "what calls of a class must leave")                       \
 	X("endpoint", "concurrency", set_term, "calls under way at a time; default: unlimited")    \
 	X("endpoint", "max_hold", set_term, "how long each may be; default: unlimited")            \
+	X("endpoint", "adaptive", set_term, "off, headers or aimd: follow the upstream")           \
+	X("endpoint", "min_rate", set_term, "never slower; default: a hundredth of the rate")      \
+	X("endpoint", "safety", set_term, "the share of what the upstream allows; default: 0.9")   \
+	X("endpoint", "max_close", set_term, "how long a response may close; default: 1h")         \
+	X("endpoint", "profile", set_term, "whose responses they are; default: told by itself")    \
+	X("endpoint", "field", set_term, "field.MEANING: what a field of responses means")         \
+	X("endpoint", "budget", set_term, "budget.RESOURCE: the endpoint that a limit belongs to") \
 	X("endpoint", "match", set_match, "the name or pattern, if not the section's own name")    \
 	X("each", "rate", set_term, "tokens per period, of each key; default: that of [default]")  \
 	X("each", "burst", set_term, "tokens that may be taken at once; default: a second's")      \
@@ -122,7 +133,7 @@ struct parser {
 	unsigned key_lines[KEY_COUNT];		/* of the section's keys so far */
 	unsigned line;				/* that inih is handed */
 
-	char sentence[200];
+	char sentence[400];
 	int error;
 };
 
@@ -315,6 +326,8 @@ static void note_line(struct config_draft *draft, const char *key, unsigned line
 		draft->shadow_line = line;
 	else if (strncmp(key, "shadow_", 7) == 0)
 		draft->beside_line = line;
+	else if (strcmp(key, "adaptive") == 0 || strcmp(key, "min_rate") == 0)
+		draft->adapt_line = line;
 }
 
 static const char *set_term(struct parser *parser, const char *key, const char *value)
@@ -328,6 +341,8 @@ static const char *set_term(struct parser *parser, const char *key, const char *
 
 	if (before)
 		return say(parser, "given on line %u already; keep one of them", *before);
+	if (adapt_is_set(&draft->rule.terms.adapt, key))
+		return "given already; keep one of them";
 	why = config_set_term(&draft->rule.terms, key, value);
 	if (why)
 		draft->terms_faulty = true;
@@ -505,11 +520,21 @@ static void begin_section(struct parser *parser, const struct config_line *line)
 
 /* ---- Lines ---- */
 
-/* A class's key has the name of the class behind it. */
+/* The key of a class has its name behind it, and those of fields and budgets theirs. */
 static bool key_is(const char *known, const char *key)
 {
-	return strcmp(known, key) == 0 ||
-	       (strcmp(known, CONFIG_CLASS) == 0 && config_class_name(key));
+	size_t bytes = strlen(known);
+
+	if (strcmp(known, key) == 0 || (strcmp(known, CONFIG_CLASS) == 0 && config_class_name(key)))
+		return true;
+	return (strcmp(known, ADAPT_FIELD) == 0 || strcmp(known, ADAPT_BUDGET) == 0) &&
+	       strncmp(key, known, bytes) == 0 && key[bytes] == '.';
+}
+
+/* Whether a section may have a key of the table more than once. */
+static bool may_repeat(const char *key)
+{
+	return config_class_name(key) || strchr(key, '.');
 }
 
 /* What inih makes of a line: called for every setting that hand_on() let pass. */
@@ -531,7 +556,7 @@ static int take_setting(void *context, const char *section, const char *key, con
 			      parser->sentence);
 		return 1;
 	}
-	if (parser->key_lines[index] != 0 && !config_class_name(key)) {
+	if (parser->key_lines[index] != 0 && !may_repeat(key)) {
 		config_report(&parser->report, parser->line,
 			      "%s %s: given on line %u already; keep one of them", parser->title,
 			      key, parser->key_lines[index]);

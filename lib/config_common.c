@@ -66,6 +66,7 @@ unsigned config_faulty_line(const struct config_draft *draft)
 	memset(terms.classes, 0, sizeof(terms.classes));
 	terms.beside = (struct shadow_terms){0};
 	terms.max_hold_ns = 0;
+	terms.adapt = (struct adapt_terms){0};
 	if (config_finish_draft(draft, &terms))
 		return draft->initial_line  ? draft->initial_line
 		       : draft->burst_line  ? draft->burst_line
@@ -83,5 +84,5 @@ unsigned config_faulty_line(const struct config_draft *draft)
 		if (config_finish_draft(draft, &terms))
 			return draft->class_lines[i];
 	}
-	return draft->rule.line;
+	return draft->adapt_line ? draft->adapt_line : draft->rule.line;
 }

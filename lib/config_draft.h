@@ -24,6 +24,7 @@ struct config_draft {
 	unsigned concurrency_line;
 	unsigned hold_line;
 	unsigned beside_line;		      /* of shadow_rate or shadow_burst, the last of them */
+	unsigned adapt_line;		      /* of adaptive or min_rate, the last of them */
 	unsigned class_lines[LAYOUT_CLASSES]; /* of rule.terms.classes */
 	struct specificity specificity;	      /* of rule.text, as every pair is compared */
 	size_t tail;	  /* where it begins, behind the last '*' of rule.text */

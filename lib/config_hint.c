@@ -84,7 +84,7 @@ static void list_keys(const char *section, char *out, size_t room)
 void config_hint(const char *section, const char *key, char *out, size_t room)
 {
 	const char *nearest = nearest_key(section, key);
-	char others[160];
+	char others[320];
 
 	name_homes(key, others, sizeof(others));
 	if (others[0]) {

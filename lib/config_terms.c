@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "adapt.h"
 #include "class.h"
 #include "value.h"
 #include "window.h"
@@ -15,6 +16,9 @@
 /* Under [default] a name has a bucket, and no row that could say which permits are its own. */
 const char *config_check_default(const struct terms *terms)
 {
+	if (terms->adapt.mode != ADAPT_OFF)
+		return "names under [default] have one speed and many upstreams: give the name a "
+		       "rule of its own, which can be adaptive";
 	return terms->concurrency == TERMS_NO_LIMIT
 		       ? NULL
 		       : "names under [default] have no permits: give the name a rule of its own "
@@ -162,8 +166,11 @@ const char *config_set_term(struct terms *terms, const char *key, const char *va
 		return set_concurrency(terms, value);
 	if (strcmp(key, "max_hold") == 0)
 		return set_max_hold(terms, value);
+	if (adapt_has_key(key))
+		return adapt_set(&terms->adapt, key, value);
 	return "the terms of a rule are rate, burst, initial, max_wait, window, shadow, "
-	       "shadow_rate, shadow_burst, concurrency, max_hold and class NAME";
+	       "shadow_rate, shadow_burst, concurrency, max_hold, class NAME, adaptive, min_rate, "
+	       "safety, max_close, profile, field.MEANING and budget.RESOURCE";
 }
 
 /* Whether windows bring anything: not without a bound, nor at rate 0. */
@@ -283,6 +290,8 @@ const char *config_finish_terms(struct terms *terms, bool burst_given, bool init
 	why = class_finish(&whole);
 	if (!why)
 		why = check_window(&whole);
+	if (!why)
+		why = adapt_check(&whole);
 	if (why)
 		return why;
 	if (line_from_terms(&line, &whole, line_best_unit(&whole), NS_PER_S) < 0)
@@ -315,5 +324,7 @@ const char *config_check_each(const struct terms *terms)
 		return "a key has one mark: no shadow limit beside the rule's own";
 	if (terms->concurrency != TERMS_NO_LIMIT)
 		return "the calls of a key that are under way are not counted: no concurrency";
+	if (terms->adapt.mode != ADAPT_OFF)
+		return "keys have one speed and many upstreams: not adaptive";
 	return NULL;
 }

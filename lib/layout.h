@@ -38,7 +38,9 @@ enum {
 	LAYOUT_WORST_SETS = 16,	     /* sets of most refused keys */
 	LAYOUT_WORST_WAYS = 8,	     /* such keys in a set */
 	LAYOUT_WORST_BYTES = 56,     /* of such a key, as people see it */
+	LAYOUT_ADAPT_BYTES = 208,    /* how responses are read, with its closing NUL */
 	LAYOUT_MAX_ROWS = 65536,     /* `endpoints` in weir.ini, at most */
+	LAYOUT_MAX_FOLLOWS = 32767,  /* rules that follow an upstream */
 	LAYOUT_MAX_NAMES = 1048576,  /* `names` */
 	LAYOUT_MAX_MEMBERS = 65536,  /* `members` */
 	LAYOUT_MAX_PERMITS = 262144, /* `permits` */
@@ -116,10 +118,13 @@ struct line_words {
 
 /*
  * shape = k | radix << 8 | enum line_flag << 16 | minutes << 32 | enum row_origin << 48
+ *	   | follow << 49
  *
  * k and radix, the row's unit, never change in a row: no mark ever needs scaling in place. `radix`
  * is 0 but with LINE_FIRST: so many of a mark's last bits count what its window has used. `minutes`
  * is for people, as the origin is: with LINE_ALIGNED how far east of UTC, in two's complement.
+ * `follow` is the struct follow_row of a rule that follows an upstream, + 1; 0: it has none. Once
+ *it has one, it keeps it, and no other row has the same.
  */
 
 /* The same rule as people write it, published with the line it belongs to; one cache line. */
@@ -160,11 +165,76 @@ struct line_class {
 	_Atomic uint64_t leave;
 };
 
+/*
+ * How the rule follows its upstream, as people write it: by whom its responses are read, and how
+ * the daemon may answer. `text` has a line `KEY VALUE` for each profile, field.* and budget.* of
+ * weir.ini(5).
+ */
+struct line_adapt {
+	_Atomic uint64_t mode;		 /* enum adapt_mode */
+	_Atomic uint64_t min_rate_micro; /* millionths of a token per period */
+	_Atomic uint64_t min_period_ns;	 /* 0: no floor is given */
+	_Atomic uint64_t safety_micro;	 /* millionths of what the upstream allows */
+	_Atomic uint64_t max_close_ns;	 /* of a closure by a response */
+	_Atomic uint64_t reserved;
+	_Atomic unsigned char text[LAYOUT_ADAPT_BYTES];
+};
+
+/*
+ * What was learned of the upstream: in force in place of the rate and burst of the terms where it
+ * is lower. Times are nanoseconds of the segment's clock.
+ */
+struct line_learned {
+	_Atomic uint64_t rate_micro; /* millionths of a token per period */
+	_Atomic uint64_t period_ns;  /* 0: nothing is learned */
+	_Atomic uint64_t burst_micro;
+	_Atomic uint64_t until_ns;	  /* then the terms hold again; all ones: it stays */
+	_Atomic uint64_t from_ns;	  /* when the response came that it rests on; 0: none */
+	_Atomic uint64_t limit_micro;	  /* of the upstream; all ones: not said */
+	_Atomic uint64_t remaining_micro; /* at from_ns; all ones: not said */
+	_Atomic uint64_t cause;		  /* enum learned_cause and enum learned_flag */
+};
+
+/* Why a learned speed is what it is: line_learned.cause, below bit 16. */
+enum learned_cause {
+	LEARNED_NOTHING = 0,
+	LEARNED_QUOTA = 1,    /* what is left, spread until it is renewed */
+	LEARNED_SPENT = 2,    /* nothing is left until then */
+	LEARNED_REFILL = 3,   /* as fast as the upstream's quota comes back */
+	LEARNED_SHARED = 4,   /* as the first, less what others draw */
+	LEARNED_REFUSED = 5,  /* slower after a refusal */
+	LEARNED_RECOVERY = 6, /* faster again since the last one */
+};
+
+/* Flags of line_learned.cause. */
+enum learned_flag {
+	LEARNED_FROZEN = 1u << 16,    /* an operator keeps it as it is */
+	LEARNED_DISTRUSTS = 1u << 17, /* what the upstream says was contradicted by what it did */
+};
+
+/* From what the daemon finds the speed. */
+enum adapt_mode {
+	ADAPT_OFF = 0,	   /* the configured rate, whatever is observed */
+	ADAPT_HEADERS = 1, /* what responses say, and their status where they say nothing */
+	ADAPT_AIMD = 2,	   /* their status alone */
+};
+
 struct line_copy {
 	alignas(64) struct line_words words;
 	struct line_terms terms;
 	struct line_shadow shadow;
 	struct line_class classes[LAYOUT_CLASSES];
+};
+
+/* What belongs to a line, and no draw needs (rules object; written by the publisher). */
+struct line_follow {
+	alignas(64) struct line_learned learned;
+	struct line_adapt adapt;
+};
+
+/* The two copies of a row, as its line has two: sides[generation & 1] of that row counts. */
+struct follow_row {
+	struct line_follow sides[2];
 };
 
 /* A rule and its line (rules object; written by the publisher). copies[generation & 1] counts. */
@@ -240,6 +310,8 @@ struct rules_header {
 	_Atomic uint32_t rows_used; /* rows that are or were live */
 	_Atomic uint32_t permits;   /* capacity, whole blocks */
 	_Atomic uint32_t waiters;   /* capacity */
+	_Atomic uint32_t follows;   /* capacity: of rules that follow an upstream */
+	_Atomic uint32_t follows_used;
 	alignas(64) _Atomic uint64_t table_generation; /* bumped when names may resolve anew */
 	_Atomic uint64_t publisher_pid;		       /* for people */
 	uint64_t table_reserved[6];
@@ -260,7 +332,10 @@ struct state_header {
 	_Atomic uint64_t signature;
 	_Atomic uint64_t bytes;
 	_Atomic uint64_t pair;
-	_Atomic uint64_t names_refused;	      /* resolutions that found the table of names full */
+	_Atomic uint64_t names_refused;	       /* resolutions that found the table of names full */
+	_Atomic uint64_t observations_dropped; /* of which the daemon could not be told */
+	_Atomic uint64_t
+		observations_refused; /* that the daemon did not take: no rights, no message */
 	alignas(64) _Atomic uint32_t retired; /* 1: a newer pair has this name; follow it */
 	uint32_t retired_reserved[15];
 	alignas(64) _Atomic uint64_t manual_ns; /* the manual clock */
@@ -408,10 +483,10 @@ struct key_head {
 #define LAYOUT_MEMBER_LOCKS (1ll << 40)
 
 /*
- * Where the tables stand. rules: header, rows, spans, tables of keys. state: header, buckets (rows,
- * names, and one for the names that found no room), tallies (lane by lane), members, blocks of
- * permits, their lines, waiters, names; and if there are tables of keys, from the next multiple of
- * LAYOUT_KEYS_ALIGNMENT on, all bins, then all heads.
+ * Where the tables stand. rules: header, rows, follow rows, spans, tables of keys. state: header,
+ * buckets (rows, names, and one for the names that found no room), tallies (lane by lane), members,
+ * blocks of permits, their lines, waiters, names; and if there are tables of keys, from the next
+ * multiple of LAYOUT_KEYS_ALIGNMENT on, all bins, then all heads.
  */
 static inline uint32_t layout_buckets(uint32_t rows, uint32_t names)
 {
@@ -446,6 +521,8 @@ LAYOUT_AT(struct line_terms, window_wall_ns, 56);
 LAYOUT_AT(struct line_copy, terms, 64);
 LAYOUT_AT(struct line_copy, shadow, 128);
 LAYOUT_AT(struct line_copy, classes, 192);
+LAYOUT_AT(struct line_follow, learned, 0);
+LAYOUT_AT(struct line_follow, adapt, 64);
 LAYOUT_AT(struct line_shadow, origin_ticks, 0);
 LAYOUT_AT(struct line_shadow, origin_units, 8);
 LAYOUT_AT(struct line_shadow, origin_fraction, 16);
@@ -456,6 +533,20 @@ LAYOUT_AT(struct line_shadow, period_ns, 48);
 LAYOUT_AT(struct line_shadow, burst_micro, 56);
 LAYOUT_AT(struct line_class, name, 0);
 LAYOUT_AT(struct line_class, leave, 8);
+LAYOUT_AT(struct line_learned, rate_micro, 0);
+LAYOUT_AT(struct line_learned, period_ns, 8);
+LAYOUT_AT(struct line_learned, burst_micro, 16);
+LAYOUT_AT(struct line_learned, until_ns, 24);
+LAYOUT_AT(struct line_learned, from_ns, 32);
+LAYOUT_AT(struct line_learned, limit_micro, 40);
+LAYOUT_AT(struct line_learned, remaining_micro, 48);
+LAYOUT_AT(struct line_learned, cause, 56);
+LAYOUT_AT(struct line_adapt, mode, 0);
+LAYOUT_AT(struct line_adapt, min_rate_micro, 8);
+LAYOUT_AT(struct line_adapt, min_period_ns, 16);
+LAYOUT_AT(struct line_adapt, safety_micro, 24);
+LAYOUT_AT(struct line_adapt, max_close_ns, 32);
+LAYOUT_AT(struct line_adapt, text, 48);
 LAYOUT_AT(struct rule_row, generation, 0);
 LAYOUT_AT(struct rule_row, state, 8);
 LAYOUT_AT(struct rule_row, kind, 12);
@@ -492,6 +583,8 @@ LAYOUT_AT(struct rules_header, cpu_lanes, 96);
 LAYOUT_AT(struct rules_header, rows_used, 100);
 LAYOUT_AT(struct rules_header, permits, 104);
 LAYOUT_AT(struct rules_header, waiters, 108);
+LAYOUT_AT(struct rules_header, follows, 112);
+LAYOUT_AT(struct rules_header, follows_used, 116);
 LAYOUT_AT(struct rules_header, table_generation, 128);
 LAYOUT_AT(struct rules_header, publisher_pid, 136);
 LAYOUT_AT(struct rules_header, clock, 192);
@@ -519,6 +612,8 @@ LAYOUT_AT(struct key_head, worst, 512);
 LAYOUT_AT(struct state_header, magic, 0);
 LAYOUT_AT(struct state_header, pair, 32);
 LAYOUT_AT(struct state_header, names_refused, 40);
+LAYOUT_AT(struct state_header, observations_dropped, 48);
+LAYOUT_AT(struct state_header, observations_refused, 56);
 LAYOUT_AT(struct state_header, retired, 64);
 LAYOUT_AT(struct state_header, manual_ns, 128);
 LAYOUT_AT(struct state_header, manual_moves, 136);
@@ -545,6 +640,7 @@ LAYOUT_AT(struct waiter_row, wake, 16);
 LAYOUT_AT(struct waiter_row, rings, 20);
 
 _Static_assert(sizeof(struct line_copy) == 256, "a copy is four cache lines");
+_Static_assert(sizeof(struct follow_row) == 640, "what follows keeps its stride");
 _Static_assert(sizeof(struct rule_row) == 768, "rows keep their stride");
 _Static_assert(sizeof(struct rules_header) == 1152, "the rows follow the header");
 _Static_assert(sizeof(struct state_header) == 192, "the buckets follow the header");
@@ -570,6 +666,7 @@ static inline uint64_t layout_signature(void)
 		sizeof(struct rules_header),
 		sizeof(struct rule_row),
 		sizeof(struct line_copy),
+		sizeof(struct follow_row),
 		sizeof(struct state_header),
 		sizeof(struct bucket),
 		sizeof(struct name_row),
@@ -589,6 +686,7 @@ static inline uint64_t layout_signature(void)
 		sizeof(struct keyed_row),
 		sizeof(struct key_bin),
 		sizeof(struct key_head),
+		LAYOUT_ADAPT_BYTES,
 		offsetof(struct rules_header, clock),
 		offsetof(struct line_terms, window_ns),
 	};

@@ -176,7 +176,7 @@ static int64_t prepare_row(const struct segment *segment, struct segment *succes
 
 	source.elsewhere = true;
 	segment_text(at->text, text);
-	line_read_terms(at, &rule.terms, &rule.author, &changed_ns);
+	segment_terms(segment, row, &rule.terms, &rule.author, &changed_ns);
 	rule.keys = keys_capacity(segment, row);
 	rule.fold = keys_fold(segment, row);
 	prepare_rule(&rule, instead);

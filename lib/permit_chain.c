@@ -96,7 +96,10 @@ static struct rule_row *row_writable(struct segment *segment, uint32_t row)
 
 static struct permit_span *span_writable(struct segment *segment, uint32_t block)
 {
-	return (struct permit_span *)(void *)row_writable(segment, segment->row_count) + block;
+	struct follow_row *follows =
+		(struct follow_row *)(void *)row_writable(segment, segment->row_count);
+
+	return (struct permit_span *)(void *)(follows + segment->follow_count) + block;
 }
 
 /* relaxed, all three: this thread alone writes them */

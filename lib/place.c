@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "weir.h"
@@ -25,6 +26,17 @@ static bool name_is_valid(const char *name)
 void place_path(const struct place *place, const char *suffix, char out[PLACE_PATH_BYTES])
 {
 	snprintf(out, PLACE_PATH_BYTES, "%s/weir.%s.%s", place->dir, place->name, suffix);
+}
+
+void place_observe(const struct place *place, char out[PLACE_PATH_BYTES])
+{
+	size_t bytes = strlen(place->socket);
+	bool plain = bytes > 5 && strcmp(place->socket + bytes - 5, ".sock") == 0;
+	int length = snprintf(out, PLACE_PATH_BYTES, "%.*s.observe",
+			      (int)(plain ? bytes - 5 : bytes), place->socket);
+
+	if (bytes == 0 || length >= (int)sizeof(((struct sockaddr_un *)NULL)->sun_path))
+		out[0] = '\0';
 }
 
 /* The user's own folder: RUNTIME/weir; false if the user has no RUNTIME. */

@@ -44,6 +44,12 @@ enum place_for {
  */
 int place_resolve(struct place *out, const struct place_hints *hints, enum place_for purpose);
 
+/*
+ * Where the daemon hears of responses: the control socket's path with `.observe` in place of
+ * `.sock`, or behind it. "" if no socket's address is that long.
+ */
+void place_observe(const struct place *place, char out[PLACE_PATH_BYTES]);
+
 /* DIR/weir.NAME.SUFFIX */
 void place_path(const struct place *place, const char *suffix, char out[PLACE_PATH_BYTES]);
 

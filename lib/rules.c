@@ -56,6 +56,56 @@ static void row_write_text(struct rule_row *row, const char *text)
 				      memory_order_relaxed);
 }
 
+/* ---- where a rule keeps how it follows its upstream ---- */
+
+bool rules_follows(const struct terms *terms)
+{
+	const struct adapt_terms *adapt = &terms->adapt;
+
+	return adapt->mode || adapt->min_period_ns || adapt->safety_micro || adapt->max_close_ns ||
+	       adapt->text[0] || terms->learned.period_ns || terms->learned.cause;
+}
+
+static void follow_at(const struct segment *segment, uint32_t follow, struct line *line)
+{
+	unsigned char *rows = (unsigned char *)(segment->publisher + 1);
+	struct follow_row *first =
+		(struct follow_row *)(void *)(rows + segment->row_count * sizeof(struct rule_row));
+
+	line->follow = follow;
+	line->follow_row = follow ? &first[follow - 1] : NULL;
+}
+
+/*
+ * Gives a line the place that its row has, or a new one if its terms need it. Killed before the
+ * line is published, a new place is lost until there is another pair. WEIR_EROWS: none is left.
+ */
+static int follow_take(const struct segment *segment, uint32_t present, const struct terms *terms,
+		       struct line *line)
+{
+	/* relaxed: this thread is the only one that writes it, and nobody else reads it */
+	uint32_t used =
+		atomic_load_explicit(&segment->publisher->follows_used, memory_order_relaxed);
+
+	if (present == 0 && rules_follows(terms)) {
+		if (used >= segment->follow_count)
+			return WEIR_EROWS;
+		present = used + 1;
+		atomic_store_explicit(&segment->publisher->follows_used, present,
+				      memory_order_relaxed);
+	}
+	follow_at(segment, present <= segment->follow_count ? present : 0, line);
+	return 0;
+}
+
+/* That of a row that is there. */
+static uint32_t follow_present(const struct segment *segment, uint32_t row)
+{
+	const struct rule_row *at = &segment->rows[row];
+
+	return line_follow_index(at, atomic_load_explicit(&at->generation, memory_order_relaxed));
+}
+
 /* Windows by the calendar begin where the wall clock says; `old` is the same rule's line so far. */
 static void line_lay(const struct segment *segment, struct line *line, const struct terms *terms,
 		     const struct wall_time *wall, const struct line *old)
@@ -76,7 +126,8 @@ static void row_read(const struct segment *segment, uint32_t row, struct line *l
 
 	line_read(&segment->rows[row], &segment->time, line);
 	line->origin_wall_ns = line_read_wall(&segment->rows[row]);
-	line_read_terms(&segment->rows[row], terms, author, &changed_ns);
+	segment_terms(segment, row, terms, author, &changed_ns);
+	follow_at(segment, follow_present(segment, row), line);
 }
 
 /*
@@ -95,6 +146,8 @@ static int line_next(const struct segment *segment, uint32_t row, const struct t
 	bool goes_on =
 		old.flags & LINE_ALIGNED && window_terms_equal(&before.window, &terms->window);
 
+	if (status == 0)
+		status = follow_take(segment, follow_present(segment, row), terms, out);
 	if (status == 0)
 		line_lay(segment, out, terms, wall, goes_on ? &old : NULL);
 	return status;
@@ -138,6 +191,9 @@ int64_t rules_append(struct segment *segment, const struct rule *rule,
 		return WEIR_EVALUE;
 	if (index >= segment->row_count)
 		return WEIR_EROWS;
+	status = follow_take(segment, 0, &rule->terms, &line);
+	if (status < 0)
+		return status;
 	if (rule->kind == ROW_EACH)
 		table = keys_give(segment, rule->keys, rule->fold);
 	if (table < 0)
@@ -466,17 +522,103 @@ static int64_t change_by_moving(struct segment *segment, uint32_t row, const str
 	return moved;
 }
 
+/* ---- what is learned ---- */
+
+/*
+ * A burst that shrinks takes V along, and one that grows the mark: so the level stays, and with
+ * the first so does the turn of everybody in line. Killed in between: the bucket has so much less.
+ */
+static uint64_t keep_level(struct segment *segment, uint32_t row, const struct line *before,
+			   const struct line *line)
+{
+	struct bucket *first;
+	uint32_t count = buckets_of(segment, row, &first);
+
+	if (line->burst_units <= before->burst_units)
+		return before->burst_units - line->burst_units;
+	for (uint32_t i = 0; i < count; i++)
+		bucket_charge(&first[i], before, segment_now(segment),
+			      line->burst_units - before->burst_units);
+	return 0;
+}
+
+int rules_learn(struct segment *segment, uint32_t row, const struct learned_terms *learned)
+{
+	struct wall_time wall = align_now(&segment->time);
+	struct terms_author author;
+	struct terms terms, force;
+	struct line before, line;
+	uint64_t now, lift;
+	int status;
+
+	row_read(segment, row, &before, &terms, &author);
+	now = segment_now(segment);
+	terms.learned = *learned;
+	force = terms_in_force(&terms);
+	if (!line_rate_fits(&force, before.k, line_value(&before, now)))
+		return WEIR_EVALUE;
+	status = line_next(segment, row, &terms, segment_hz(segment), &wall, &line);
+	if (status < 0)
+		return status;
+	lift = line.flags & (LINE_WINDOW | LINE_UNLIMITED) || before.flags & LINE_UNLIMITED
+		       ? 0
+		       : keep_level(segment, row, &before, &line);
+	FAULT_POINT(learn_kept);
+	line_publish(row_writable(segment, row), &segment->time, &line, &terms, &author, lift);
+	return 0;
+}
+
+/* The terms alone, if anything else is in force. */
+static void unlearn(struct segment *segment, uint32_t row, uint64_t cause)
+{
+	const struct learned_terms nothing = {.cause = cause};
+	struct terms_author author;
+	struct terms terms;
+	struct line line;
+
+	row_read(segment, row, &line, &terms, &author);
+	if (terms.learned.period_ns)
+		rules_learn(segment, row, &nothing);
+}
+
+/* What was learned goes with the terms that it is held against; not into a rule that learns no
+ * more, nor under what an operator set while it was frozen. */
+static struct terms with_learned(const struct segment *segment, uint32_t row,
+				 const struct terms *terms)
+{
+	struct terms whole = *terms;
+	struct terms_author author;
+	struct terms before;
+	struct line line;
+
+	row_read(segment, row, &line, &before, &author);
+	whole.learned = before.learned;
+	if (whole.adapt.mode == ADAPT_OFF)
+		whole.learned = (struct learned_terms){0};
+	if (before.learned.cause & LEARNED_FROZEN &&
+	    (before.rate_micro != terms->rate_micro || before.period_ns != terms->period_ns))
+		whole.learned =
+			(struct learned_terms){.cause = whole.learned.cause & LEARNED_FROZEN};
+	return whole;
+}
+
 int64_t rules_change(struct segment *segment, uint32_t row, const struct terms *terms,
 		     const struct terms_author *author, enum rules_keep keep)
 {
+	struct terms whole = with_learned(segment, row, terms);
 	struct line before;
+
+	/* the burst comes back without what it could hold */
+	if (whole.learned.period_ns == 0)
+		unlearn(segment, row, whole.learned.cause);
+
 	uint64_t now = line_read(&segment->rows[row], &segment->time, &before);
 
 	if (row_kind(segment, row) == ROW_DEFAULT && terms->concurrency)
 		return WEIR_EVALUE;
-	if (line_unit_fits(terms, line_unit(&before), line_value(&before, now)))
-		return change_in_place(segment, row, &before, terms, author, keep);
-	return change_by_moving(segment, row, terms, author, keep);
+	if (line_unit_fits(&whole, line_unit(&before), line_value(&before, now)))
+		return change_in_place(segment, row, &before, &whole, author, keep);
+	return change_by_moving(segment, row, &whole, author, keep);
 }
 
 void rules_set_order(struct segment *segment, uint32_t row, uint32_t order)

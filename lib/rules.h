@@ -47,12 +47,24 @@ struct rule {
 int64_t rules_add(struct segment *segment, const struct rule *rule);
 
 /*
- * Changes a row's terms live. Where the new rate or burst does not fit the row's unit, the rule
+ * Changes a row's terms live; what was learned stays in force, unless the rule is no longer
+ * adaptive. Where the new rate or burst does not fit the row's unit, the rule
  * moves to a new row and its mark follows. Returns the row that holds the rule now, WEIR_EROWS
  * (also for a [default] or ROW_EACH that must change its unit), WEIR_EPERMITS, WEIR_EVALUE.
  */
 int64_t rules_change(struct segment *segment, uint32_t row, const struct terms *terms,
 		     const struct terms_author *author, enum rules_keep keep);
+
+/*
+ * Puts what was learned of the upstream in force, or (learned->period_ns 0) the terms again. The
+ * level stays, as far as the burst in force allows; who waits keeps his place. The row's own terms
+ * and author stay as they are. WEIR_EVALUE: faster than the row's unit can count; nothing changed.
+ */
+int rules_learn(struct segment *segment, uint32_t row, const struct learned_terms *learned);
+
+/* Whether a rule of those terms takes one of the segment's places for rules that follow an
+ * upstream. */
+bool rules_follows(const struct terms *terms);
 
 /* Only the place in the file. */
 void rules_set_order(struct segment *segment, uint32_t row, uint32_t order);

@@ -21,9 +21,21 @@
 
 /* ---- sizes and tables ---- */
 
+#define FOLLOWS_LEAST 8
+
 static uint64_t whole_pages(uint64_t bytes)
 {
 	return (bytes + 4095) & ~4095ull;
+}
+
+static uint32_t follows_of(const struct segment_shape *shape)
+{
+	uint32_t few = (shape->rows + 31) / 32;
+	uint32_t wanted = shape->follows	? shape->follows
+			  : few > FOLLOWS_LEAST ? few
+						: FOLLOWS_LEAST;
+
+	return wanted < LAYOUT_MAX_FOLLOWS ? wanted : LAYOUT_MAX_FOLLOWS;
 }
 
 /* Capacities of a segment: what an object's length follows from. */
@@ -36,6 +48,7 @@ struct capacities {
 	uint32_t waiters;
 	uint32_t tables;
 	uint64_t bins;
+	uint32_t follows;
 };
 
 /* Up to the next cache line, where the tables of keys begin. */
@@ -49,6 +62,7 @@ static uint64_t rules_bytes(const struct capacities *of)
 {
 	return whole_pages(sizeof(struct rules_header) +
 			   (uint64_t)of->rows * sizeof(struct rule_row) + spans_bytes(of->blocks) +
+			   (uint64_t)of->follows * sizeof(struct follow_row) +
 			   (uint64_t)of->tables * sizeof(struct keyed_row));
 }
 
@@ -93,6 +107,7 @@ static struct capacities capacities_of(const struct segment_shape *shape)
 		.waiters = shape->waiters,
 		.tables = shape->tables,
 		.bins = shape->bins,
+		.follows = follows_of(shape),
 	};
 }
 
@@ -147,8 +162,10 @@ static void segment_point(struct segment *segment, uint32_t cpu_lanes)
 	unsigned char *at = (unsigned char *)(segment->state + 1);
 
 	segment->rows = (const struct rule_row *)(const void *)(segment->rules + 1);
-	segment->spans =
-		(const struct permit_span *)(const void *)(segment->rows + segment->row_count);
+	segment->follows =
+		(const struct follow_row *)(const void *)(segment->rows + segment->row_count);
+	segment->spans = (const struct permit_span *)(const void *)(segment->follows +
+								    segment->follow_count);
 	segment->bucket_count = layout_buckets(segment->row_count, segment->name_count);
 	segment->buckets = (struct bucket *)(void *)at;
 	at += segment->bucket_count * sizeof(struct bucket);
@@ -348,6 +365,7 @@ static int rules_fill(struct rules_header *rules, const struct segment_shape *sh
 	STORE(rules->created_ns, time_source_kernel_ns(CLOCK_REALTIME));
 	STORE(rules->clock_kind, shape->clock);
 	STORE(rules->rows, shape->rows);
+	STORE(rules->follows, capacities->follows);
 	STORE(rules->names, shape->names);
 	STORE(rules->members, shape->members);
 	STORE(rules->cpu_lanes, capacities->cpu_lanes);
@@ -420,6 +438,7 @@ static int pair_make(struct segment *out, int rules_fd, int state_fd,
 	const struct capacities capacities = capacities_of(shape);
 	struct segment segment = {
 		.row_count = shape->rows,
+		.follow_count = capacities.follows,
 		.name_count = shape->names,
 		.member_count = shape->members,
 		.block_count = capacities.blocks,
@@ -781,6 +800,7 @@ static int capacities_check(struct segment *segment, uint32_t *cpu_lanes)
 		.waiters = LOAD(rules->waiters),
 		.tables = LOAD(rules->tables),
 		.bins = LOAD(rules->bins),
+		.follows = LOAD(rules->follows),
 	};
 
 	if (!within(found.rows, LAYOUT_MAX_ROWS) || !within(found.names, LAYOUT_MAX_NAMES) ||
@@ -788,7 +808,7 @@ static int capacities_check(struct segment *segment, uint32_t *cpu_lanes)
 	    LOAD(rules->permits) % LAYOUT_BLOCK_PERMITS ||
 	    found.blocks > layout_blocks(LAYOUT_MAX_PERMITS) ||
 	    found.waiters > LAYOUT_MAX_WAITERS || found.tables > LAYOUT_MAX_ROWS ||
-	    found.bins > BINS_MAX)
+	    found.bins > BINS_MAX || found.follows > LAYOUT_MAX_FOLLOWS)
 		return WEIR_EDAMAGED;
 	if (LOAD(rules->bytes) != rules_bytes(&found) ||
 	    LOAD(segment->state->bytes) != state_bytes(&found))
@@ -800,6 +820,7 @@ static int capacities_check(struct segment *segment, uint32_t *cpu_lanes)
 	segment->waiter_count = found.waiters;
 	segment->table_count = found.tables;
 	segment->bin_count = found.bins;
+	segment->follow_count = found.follows;
 	*cpu_lanes = found.cpu_lanes;
 	return 0;
 }
@@ -990,6 +1011,53 @@ uint64_t segment_hz(const struct segment *segment)
 		return 1000000000u;
 	line_read_terms(&segment->rules->clock, &terms, &author, &changed_ns);
 	return terms.rate_micro;
+}
+
+/* The side that belongs to a generation of a row; NULL: it has none. */
+static const struct line_follow *follow_of(const struct segment *segment,
+					   const struct rule_row *row, uint64_t generation)
+{
+	uint32_t index = line_follow_index(row, generation);
+
+	return index == 0 || index > segment->follow_count
+		       ? NULL
+		       : &segment->follows[index - 1].sides[generation & 1];
+}
+
+void segment_terms(const struct segment *segment, uint32_t row, struct terms *terms,
+		   struct terms_author *author, uint64_t *changed_ns)
+{
+	const struct rule_row *at = &segment->rows[row];
+	uint64_t generation;
+
+	do { /* as line_read() does, and pairs with the same stores */
+		generation = atomic_load_explicit(&at->generation, memory_order_acquire);
+		line_read_terms(at, terms, author, changed_ns);
+
+		const struct line_follow *follow = follow_of(segment, at, generation);
+
+		if (!follow)
+			continue;
+		line_read_learned(&follow->learned, &terms->learned);
+		line_read_adapt(&follow->adapt, &terms->adapt);
+	} while (atomic_load_explicit(&at->generation, memory_order_relaxed) != generation);
+}
+
+void segment_adapt(const struct segment *segment, uint32_t row, struct adapt_terms *adapt)
+{
+	const struct rule_row *at = &segment->rows[row];
+	uint64_t generation;
+
+	do { /* likewise */
+		generation = atomic_load_explicit(&at->generation, memory_order_acquire);
+
+		const struct line_follow *follow = follow_of(segment, at, generation);
+
+		if (follow)
+			line_read_adapt(&follow->adapt, adapt);
+		else
+			*adapt = (struct adapt_terms){0};
+	} while (atomic_load_explicit(&at->generation, memory_order_relaxed) != generation);
 }
 
 void segment_text(const _Atomic unsigned char *text, char out[LAYOUT_TEXT_BYTES])

@@ -29,8 +29,9 @@ struct segment_shape {
 	gid_t group;	  /* (gid_t)-1: leave */
 	uint32_t permits; /* rounded up to whole blocks */
 	uint32_t waiters;
-	uint32_t tables; /* of keys */
-	uint64_t bins;	 /* of all of them together */
+	uint32_t tables;  /* of keys */
+	uint64_t bins;	  /* of all of them together */
+	uint32_t follows; /* rules that follow an upstream; 0: one in 32, and 8 at least */
 };
 
 enum segment_mode {
@@ -43,6 +44,7 @@ enum segment_mode {
 struct segment {
 	const struct rules_header *rules;
 	const struct rule_row *rows;
+	const struct follow_row *follows;
 	struct rules_header *publisher; /* the same pages, writable; NULL but for the publisher */
 	struct state_header *state;
 	struct bucket *buckets;
@@ -58,6 +60,7 @@ struct segment {
 	struct tallies tallies;
 	struct time_source time;
 	uint32_t row_count; /* capacities */
+	uint32_t follow_count;
 	uint32_t name_count;
 	uint32_t member_count;
 	uint32_t bucket_count;
@@ -146,6 +149,13 @@ static inline uint64_t segment_now(const struct segment *segment)
 {
 	return time_source_ticks(&segment->time);
 }
+
+/* The whole terms of a row's line, who set them and when; for people, the daemon and the tools. */
+void segment_terms(const struct segment *segment, uint32_t row, struct terms *terms,
+		   struct terms_author *author, uint64_t *changed_ns);
+
+/* What is needed of them to read a response. */
+void segment_adapt(const struct segment *segment, uint32_t row, struct adapt_terms *adapt);
 
 /* Nanoseconds of the segment's clock. */
 uint64_t segment_now_ns(const struct segment *segment);

@@ -2,6 +2,7 @@
 #include "token_clock.h"
 
 #include <linux/futex.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -119,6 +120,12 @@ bool line_k_fits(const struct terms *terms, unsigned k, uint64_t v)
 	       line_best_k(terms) <= k + COARSER_MAX;
 }
 
+bool line_rate_fits(const struct terms *terms, unsigned k, uint64_t v)
+{
+	return terms->rate_micro == TERMS_UNLIMITED ||
+	       (ten_years_fit(terms, k, 1, v) && line_units(terms->burst_micro, k) < 1ull << 60);
+}
+
 unsigned line_best_unit(const struct terms *terms)
 {
 	return terms->window.kind == WINDOW_FIRST ? window_best_unit(terms) : line_best_k(terms);
@@ -153,7 +160,28 @@ static uint64_t reach_units(const struct terms *terms, const struct line *line, 
 	return reach > LINE_FAR ? LINE_FAR : (uint64_t)reach;
 }
 
-int line_from_terms(struct line *out, const struct terms *terms, unsigned unit, uint64_t hz)
+struct terms terms_in_force(const struct terms *terms)
+{
+	const struct learned_terms *learned = &terms->learned;
+	struct terms force = *terms;
+	bool bounded = terms->rate_micro != TERMS_UNLIMITED;
+
+	force.learned = (struct learned_terms){0};
+	if (learned->period_ns == 0)
+		return force;
+	if (!bounded || (line_wide)learned->rate_micro * terms->period_ns <
+				(line_wide)terms->rate_micro * learned->period_ns) {
+		force.rate_micro = learned->rate_micro;
+		force.period_ns = learned->period_ns;
+	}
+	if (!bounded || learned->burst_micro < terms->burst_micro)
+		force.burst_micro = learned->burst_micro;
+	if (force.initial_micro > force.burst_micro)
+		force.initial_micro = force.burst_micro;
+	return force;
+}
+
+static int line_from_force(struct line *out, const struct terms *terms, unsigned unit, uint64_t hz)
 {
 	unsigned k = unit & 63;
 	struct line line = {
@@ -182,6 +210,16 @@ int line_from_terms(struct line *out, const struct terms *terms, unsigned unit, 
 	line.reach_units = reach_units(terms, &line, hz);
 	*out = line;
 	return 0;
+}
+
+int line_from_terms(struct line *out, const struct terms *terms, unsigned unit, uint64_t hz)
+{
+	struct terms force;
+
+	if (terms->learned.period_ns == 0)
+		return line_from_force(out, terms, unit, hz);
+	force = terms_in_force(terms);
+	return line_from_force(out, &force, unit, hz);
 }
 
 uint64_t line_ticks_until(const struct line *line, uint64_t now, uint64_t value)
@@ -246,6 +284,41 @@ uint64_t line_read_wall(const struct rule_row *row)
 	return wall;
 }
 
+/* Each word pairs with its release store in follow_fill(). */
+void line_read_adapt(const struct line_adapt *from, struct adapt_terms *out)
+{
+#define ADAPT_LOAD(word) atomic_load_explicit(&from->word, memory_order_acquire)
+	out->mode = ADAPT_LOAD(mode);
+	out->min_rate_micro = ADAPT_LOAD(min_rate_micro);
+	out->min_period_ns = ADAPT_LOAD(min_period_ns);
+	out->safety_micro = ADAPT_LOAD(safety_micro);
+	out->max_close_ns = ADAPT_LOAD(max_close_ns);
+	/* up to the NUL: what is behind it is of an earlier text */
+	memset(out->text, 0, sizeof(out->text));
+	for (size_t i = 0; i < sizeof(out->text) - 1; i++) {
+		out->text[i] = (char)ADAPT_LOAD(text[i]);
+		if (out->text[i] == '\0')
+			break;
+	}
+#undef ADAPT_LOAD
+}
+
+void line_read_learned(const struct line_learned *from, struct learned_terms *out)
+{
+#define LEARNED_LOAD(word) atomic_load_explicit(&from->word, memory_order_acquire)
+	*out = (struct learned_terms){
+		.rate_micro = LEARNED_LOAD(rate_micro),
+		.period_ns = LEARNED_LOAD(period_ns),
+		.burst_micro = LEARNED_LOAD(burst_micro),
+		.until_ns = LEARNED_LOAD(until_ns),
+		.from_ns = LEARNED_LOAD(from_ns),
+		.limit_micro = LEARNED_LOAD(limit_micro),
+		.remaining_micro = LEARNED_LOAD(remaining_micro),
+		.cause = LEARNED_LOAD(cause),
+	};
+#undef LEARNED_LOAD
+}
+
 void line_read_terms(const struct rule_row *row, struct terms *terms, struct terms_author *author,
 		     uint64_t *changed_ns)
 {
@@ -275,8 +348,7 @@ void line_read_terms(const struct rule_row *row, struct terms *terms, struct ter
 			terms->classes[i] = (struct class_leave){TERMS_LOAD(classes[i].name),
 								 TERMS_LOAD(classes[i].leave)};
 		*author = (struct terms_author){
-			.origin = TERMS_LOAD(words.shape) >> 48 == ORIGIN_OPERATOR ? ORIGIN_OPERATOR
-										   : ORIGIN_FILE,
+			.origin = TERMS_LOAD(words.shape) >> 48 & 1 ? ORIGIN_OPERATOR : ORIGIN_FILE,
 			.uid = TERMS_LOAD(terms.changed) & UINT32_MAX,
 		};
 		*changed_ns = (TERMS_LOAD(terms.changed) >> 32) * NS_PER_S;
@@ -285,10 +357,38 @@ void line_read_terms(const struct rule_row *row, struct terms *terms, struct ter
 	} while (atomic_load_explicit(&row->generation, memory_order_relaxed) != generation);
 }
 
-/* Fills one copy; every store pairs with the acquire load of the same word in a reader. */
-static void copy_fill(struct line_copy *copy, const struct line *line, const struct terms *terms,
-		      const struct terms_author *author)
+/* Every store pairs with the acquire load of the same word in a reader. */
+static void follow_fill(struct line_follow *follow, const struct terms *terms)
 {
+	const struct learned_terms *learned = &terms->learned;
+	const struct adapt_terms *adapt = &terms->adapt;
+	size_t length = strnlen(adapt->text, sizeof(adapt->text) - 1);
+
+#define ADAPT_STORE(to, value) atomic_store_explicit(&follow->to, value, memory_order_release)
+	ADAPT_STORE(learned.rate_micro, learned->rate_micro);
+	ADAPT_STORE(learned.period_ns, learned->period_ns);
+	ADAPT_STORE(learned.burst_micro, learned->burst_micro);
+	ADAPT_STORE(learned.until_ns, learned->until_ns);
+	ADAPT_STORE(learned.from_ns, learned->from_ns);
+	ADAPT_STORE(learned.limit_micro, learned->limit_micro);
+	ADAPT_STORE(learned.remaining_micro, learned->remaining_micro);
+	ADAPT_STORE(learned.cause, learned->cause);
+	ADAPT_STORE(adapt.mode, adapt->mode);
+	ADAPT_STORE(adapt.min_rate_micro, adapt->min_rate_micro);
+	ADAPT_STORE(adapt.min_period_ns, adapt->min_period_ns);
+	ADAPT_STORE(adapt.safety_micro, adapt->safety_micro);
+	ADAPT_STORE(adapt.max_close_ns, adapt->max_close_ns);
+	for (size_t i = 0; i <= length; i++)
+		ADAPT_STORE(adapt.text[i], i < length ? (unsigned char)adapt->text[i] : 0);
+#undef ADAPT_STORE
+}
+
+/* Fills one copy; every store pairs with the acquire load of the same word in a reader. */
+static void copy_fill(struct rule_row *row, unsigned index, const struct line *line,
+		      const struct terms *terms, const struct terms_author *author)
+{
+	struct line_copy *copy = &row->copies[index];
+
 #define COPY_STORE(to, value) atomic_store_explicit(&copy->to, value, memory_order_release)
 	COPY_STORE(words.origin_ticks, line->origin_ticks);
 	COPY_STORE(words.origin_units, line->origin_units);
@@ -296,7 +396,8 @@ static void copy_fill(struct line_copy *copy, const struct line *line, const str
 	COPY_STORE(words.slope, line->slope);
 	COPY_STORE(words.shape, line_unit(line) | (uint64_t)line->flags << 16 |
 					(uint64_t)(uint16_t)terms->window.minutes << 32 |
-					(uint64_t)author->origin << 48);
+					(uint64_t)author->origin << 48 |
+					(uint64_t)line->follow << 49);
 	COPY_STORE(words.burst_units, line->burst_units);
 	COPY_STORE(words.reach_units, line->reach_units);
 	COPY_STORE(words.initial_units, line->initial_units);
@@ -323,6 +424,8 @@ static void copy_fill(struct line_copy *copy, const struct line *line, const str
 		COPY_STORE(classes[i].leave, terms->classes[i].leave);
 	}
 #undef COPY_STORE
+	if (line->follow_row)
+		follow_fill(&line->follow_row->sides[index], terms);
 }
 
 static void generation_advance(struct rule_row *row, uint64_t generation)
@@ -416,7 +519,7 @@ uint64_t line_publish(struct rule_row *row, const struct time_source *time, cons
 			origin = time_source_ticks(time) + publish_margin(time);
 			line = *next;
 			line_go_on(&line, &old, terms, origin, lift);
-			copy_fill(&row->copies[(generation + 1) & 1], &line, terms, author);
+			copy_fill(row, (generation + 1) & 1, &line, terms, author);
 		} while (time_source_ticks(time) > origin && ++attempts < 100);
 		generation_advance(row, generation);
 		/* held up beyond the margin: readers may have seen the old line go further */
@@ -437,6 +540,6 @@ void line_begin(struct rule_row *row, const struct time_source *time, const stru
 
 	line_set_origin(&line, terms, origin, (line_wide)birth << 64);
 	line_set_shadow_origin(&line, origin, 0);
-	copy_fill(&row->copies[1], &line, terms, author);
+	copy_fill(row, 1, &line, terms, author);
 	generation_advance(row, 0);
 }

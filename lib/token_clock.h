@@ -52,6 +52,31 @@ struct window_terms {
 	int32_t minutes; /* WINDOW_ALIGNED: east of UTC */
 };
 
+#define ADAPT_SAFETY_MICRO 900000ull
+#define ADAPT_MAX_CLOSE_NS 3600000000000ull
+
+/* How a rule follows its upstream, as people write it (adapt.h). */
+struct adapt_terms {
+	uint64_t mode; /* enum adapt_mode */
+	uint64_t min_rate_micro;
+	uint64_t min_period_ns; /* 0: a hundredth of the rule's own rate */
+	uint64_t safety_micro;	/* 0: ADAPT_SAFETY_MICRO */
+	uint64_t max_close_ns;	/* 0: ADAPT_MAX_CLOSE_NS */
+	char text[LAYOUT_ADAPT_BYTES];
+};
+
+/* What was learned, in the form of struct line_learned. */
+struct learned_terms {
+	uint64_t rate_micro;
+	uint64_t period_ns; /* 0: nothing is */
+	uint64_t burst_micro;
+	uint64_t until_ns;
+	uint64_t from_ns;
+	uint64_t limit_micro;
+	uint64_t remaining_micro;
+	uint64_t cause;
+};
+
 /* A rule as people write it. */
 struct terms {
 	uint64_t rate_micro;	/* millionths of a token per period, 0, or TERMS_UNLIMITED */
@@ -66,6 +91,8 @@ struct terms {
 	uint64_t concurrency; /* permits, + 1; 0: no limit. They are a row's, not a line's:
 				 permits.h */
 	uint64_t max_hold_ns; /* 0: for ever */
+	struct adapt_terms adapt;
+	struct learned_terms learned; /* no part of what people write, and of no comparison */
 };
 
 #define TERMS_NO_LIMIT 0ull
@@ -108,7 +135,9 @@ struct line {
 	unsigned k;
 	unsigned radix;
 	unsigned flags;
-	struct shadow_line shadow; /* if flags & LINE_BESIDE */
+	struct shadow_line shadow;     /* if flags & LINE_BESIDE */
+	unsigned follow;	       /* to be published: as in the shape */
+	struct follow_row *follow_row; /* to be published: where that is; NULL: nowhere */
 };
 
 #define LINE_WINDOW (LINE_ALIGNED | LINE_FIRST)
@@ -255,9 +284,31 @@ static inline uint64_t line_read_short(const struct rule_row *row, const struct 
 /* The wall clock at the line's origin, in ns since 1970; 0 but for LINE_ALIGNED. */
 uint64_t line_read_wall(const struct rule_row *row);
 
-/* The terms that belong to the line in force; for people, the daemon and the tools. */
+/*
+ * The terms that belong to the line in force; for people, the daemon and the tools. Not how the
+ * upstream is followed and what was learned: segment_terms() reads those, too.
+ */
 void line_read_terms(const struct rule_row *row, struct terms *terms, struct terms_author *author,
 		     uint64_t *changed_ns);
+
+/* Where the row of that generation has the rest of its terms, + 1; 0: nowhere. Not bounded. */
+static inline uint32_t line_follow_index(const struct rule_row *row, uint64_t generation)
+{
+	/* acquire: as in line_read() */
+	return (uint32_t)(atomic_load_explicit(&row->copies[generation & 1].words.shape,
+					       memory_order_acquire) >>
+			  49);
+}
+
+/* What stands there; whoever calls it checks the row's generation afterwards. */
+void line_read_learned(const struct line_learned *from, struct learned_terms *out);
+void line_read_adapt(const struct line_adapt *from, struct adapt_terms *out);
+
+/*
+ * The terms whose rate and burst are in force: what was learned where it is lower. Only what is
+ * to be computed with; what people wrote is lost in it.
+ */
+struct terms terms_in_force(const struct terms *terms);
 
 /*
  * Ticks from `now` until V has advanced by `ahead` units from its value at `now`: the smallest
@@ -285,6 +336,9 @@ unsigned line_best_k(const struct terms *terms);
  * still fine enough.
  */
 bool line_k_fits(const struct terms *terms, unsigned k, uint64_t v);
+
+/* Whether ten years at the terms' own rate alone still fit, from V on, and the burst. */
+bool line_rate_fits(const struct terms *terms, unsigned k, uint64_t v);
 
 /* Whether a unit of 2^-k token suits the terms' shadow limit, at so many times its rate. */
 bool line_beside_fits(const struct terms *terms, unsigned k, unsigned times);

@@ -129,7 +129,7 @@ int64_t wire_length(const unsigned char *in, size_t bytes)
 
 static bool kind_is_known(uint64_t kind)
 {
-	return (kind >= WIRE_PING && kind <= WIRE_RELOAD) || kind == WIRE_REPLY;
+	return (kind >= WIRE_PING && kind <= WIRE_ADAPT) || kind == WIRE_REPLY;
 }
 
 /* A field that was cut out of the message, within its bounds. */

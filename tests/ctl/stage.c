@@ -114,7 +114,7 @@ void stage_set(struct stage *stage, const char *text, const char *key, const cha
 	uint64_t changed_ns;
 
 	assert_true(row >= 0);
-	line_read_terms(&stage->segment.rows[row], &terms, &author, &changed_ns);
+	segment_terms(&stage->segment, (uint32_t)row, &terms, &author, &changed_ns);
 	assert_null(config_set_term(&terms, key, value));
 	assert_null(config_finish_terms(&terms, true, true));
 	assert_true(rules_change(&stage->segment, (uint32_t)row, &terms, &author,

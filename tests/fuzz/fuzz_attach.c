@@ -68,8 +68,13 @@ static void keep(void)
 
 static void prepare(void)
 {
-	static const struct segment_shape shape = {6, 4, 4, CLOCK_KIND_MANUAL, (gid_t)-1, 16,
-						   8, 0, 0};
+	static const struct segment_shape shape = {.rows = 6,
+						   .names = 4,
+						   .members = 4,
+						   .clock = CLOCK_KIND_MANUAL,
+						   .group = (gid_t)-1,
+						   .permits = 16,
+						   .waiters = 8};
 	char folder[] = "/dev/shm/weir-fuzz-XXXXXX";
 
 	FUZZ_CHECK(mkdtemp(folder));

@@ -24,7 +24,7 @@
 #define GOLDEN WEIR_SOURCE_DIR "/tests/layout/golden"
 
 static const struct segment_shape golden_shape = {
-	.rows = 9,
+	.rows = 10,
 	.names = 8,
 	.members = 4,
 	.clock = CLOCK_KIND_MANUAL,
@@ -56,6 +56,17 @@ static void dump(const char *folder, const char *object, const void *bytes, size
 	}
 	assert_int_equal(fclose(file), 0);
 }
+
+static const struct learned_terms golden_learned = {
+	.rate_micro = 500000,
+	.period_ns = SCENE_SECOND,
+	.burst_micro = 40 * TERMS_MICRO,
+	.until_ns = 3600 * SCENE_SECOND,
+	.from_ns = SCENE_SECOND,
+	.limit_micro = 500 * TERMS_MICRO,
+	.remaining_micro = 20 * TERMS_MICRO,
+	.cause = LEARNED_QUOTA | LEARNED_DISTRUSTS,
+};
 
 /* The contents that the tests below look for. */
 static void fill(struct scene *scene)
@@ -98,6 +109,15 @@ static void fill(struct scene *scene)
 	permits.terms.concurrency = 6 + 1;
 	permits.terms.max_hold_ns = 60 * SCENE_SECOND;
 	assert_int_equal(rules_add(segment, &permits), 7);
+	by_the_hour.text = "api.openai.com";
+	assert_null(config_set_term(&by_the_hour.terms, "adaptive", "headers"));
+	assert_null(config_set_term(&by_the_hour.terms, "min_rate", "60/h"));
+	assert_null(config_set_term(&by_the_hour.terms, "safety", "0.8"));
+	assert_null(config_set_term(&by_the_hour.terms, "max_close", "10min"));
+	assert_null(config_set_term(&by_the_hour.terms, "profile", "openai"));
+	assert_null(config_set_term(&by_the_hour.terms, "budget.tokens", "llm tokens"));
+	assert_int_equal(rules_add(segment, &by_the_hour), 8);
+	assert_int_equal(rules_learn(segment, 8, &golden_learned), 0);
 	assert_int_equal(segment_reveal(segment, &scene->place), 0);
 }
 
@@ -222,12 +242,12 @@ static void test_header(void **state)
 
 	(void)state;
 	golden_begin(&scene);
-	assert_int_equal(scene.segment.row_count, 9);
+	assert_int_equal(scene.segment.row_count, 10);
 	assert_int_equal(scene.segment.name_count, 8);
 	assert_int_equal(scene.segment.member_count, 4);
 	assert_int_equal(scene.segment.time.kind, CLOCK_KIND_MANUAL);
 	assert_int_equal(segment_now_ns(&scene.segment), 2 * SCENE_SECOND);
-	assert_int_equal(atomic_load(&scene.segment.rules->rows_used), 8);
+	assert_int_equal(atomic_load(&scene.segment.rules->rows_used), 9);
 	scene_end(&scene);
 }
 
@@ -247,12 +267,12 @@ static void test_rules(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		assert_int_equal(names_find_row(&scene.segment, rows[i].name), rows[i].row);
 	assert_int_equal(atomic_load(&scene.segment.rows[3].state), ROW_GONE);
-	line_read_terms(&scene.segment.rows[1], &terms, &author, &changed_ns);
+	segment_terms(&scene.segment, 1, &terms, &author, &changed_ns);
 	assert_int_equal(terms.rate_micro, 5000 * TERMS_MICRO);
 	assert_int_equal(terms.period_ns, 3600 * SCENE_SECOND);
 	assert_int_equal(terms.burst_micro, 100 * TERMS_MICRO);
 	assert_int_equal(author.origin, ORIGIN_FILE);
-	line_read_terms(&scene.segment.rows[2], &terms, &author, &changed_ns);
+	segment_terms(&scene.segment, 2, &terms, &author, &changed_ns);
 	assert_int_equal(terms.rate_micro, 40 * TERMS_MICRO);
 	assert_int_equal(author.origin, ORIGIN_OPERATOR);
 	assert_int_equal(author.uid, 1000);
@@ -264,9 +284,35 @@ static void test_rules(void **state)
 	assert_int_equal(terms.classes[0].leave, 20 * CLASS_PERCENT | CLASS_SHARE);
 	assert_int_equal(terms.classes[1].name, class_number("batch"));
 	assert_int_equal(terms.classes[1].leave, 2500000);
-	line_read_terms(&scene.segment.rows[6], &terms, &author, &changed_ns);
+	segment_terms(&scene.segment, 6, &terms, &author, &changed_ns);
 	assert_int_equal(terms.window.kind, WINDOW_FIRST);
 	assert_int_equal(terms.window.length_ns, 3600 * SCENE_SECOND);
+	scene_end(&scene);
+}
+
+/* How an upstream is followed and what was learned, beside the terms, which are all there. */
+static void test_follow(void **state)
+{
+	struct scene scene;
+	struct terms_author author;
+	struct terms terms;
+	uint64_t changed_ns;
+	struct line line;
+
+	(void)state;
+	golden_begin(&scene);
+	segment_terms(&scene.segment, 8, &terms, &author, &changed_ns);
+	assert_int_equal(terms.rate_micro, 5000 * TERMS_MICRO);
+	assert_int_equal(terms.burst_micro, 100 * TERMS_MICRO);
+	assert_int_equal(terms.adapt.mode, ADAPT_HEADERS);
+	assert_int_equal(terms.adapt.min_rate_micro, 60 * TERMS_MICRO);
+	assert_int_equal(terms.adapt.min_period_ns, 3600 * SCENE_SECOND);
+	assert_int_equal(terms.adapt.safety_micro, 800000);
+	assert_int_equal(terms.adapt.max_close_ns, 600 * SCENE_SECOND);
+	assert_string_equal(terms.adapt.text, "profile openai\nbudget.tokens llm tokens\n");
+	assert_memory_equal(&terms.learned, &golden_learned, sizeof(golden_learned));
+	line_read(&scene.segment.rows[8], &scene.segment.time, &line);
+	assert_int_equal(line.burst_units, 40ull << line.k);
 	scene_end(&scene);
 }
 
@@ -426,7 +472,7 @@ static void test_names(void **state)
 	(void)state;
 	golden_begin(&scene);
 	assert_int_equal(names_resolve(&scene.segment, "other", false, &found), 0);
-	segment_text(scene.segment.names[found.bucket - 9].text, text);
+	segment_text(scene.segment.names[found.bucket - 10].text, text);
 	assert_string_equal(text, "other");
 	assert_int_equal(names_resolve(&scene.segment, "never used", false, &found), WEIR_ENORULE);
 	scene_end(&scene);
@@ -472,7 +518,7 @@ static void test_adopted(void **state)
 	(void)state;
 	golden_begin(&scene);
 	rules_recover(&scene.segment);
-	assert_int_equal(rules_change(&scene.segment, 1, &terms, &author, RULES_KEEP_USED), 8);
+	assert_int_equal(rules_change(&scene.segment, 1, &terms, &author, RULES_KEEP_USED), 9);
 	assert_int_equal(segment_create(&next, &scene.place, &golden_shape), 0);
 	assert_int_equal(move_prepare(&scene.segment, &next, NULL), 0);
 	assert_int_equal(segment_reveal(&next, &scene.place), 0);
@@ -497,10 +543,11 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_header),	cmocka_unit_test(test_rules),
-		cmocka_unit_test(test_levels),	cmocka_unit_test(test_gate),
-		cmocka_unit_test(test_members), cmocka_unit_test(test_names),
-		cmocka_unit_test(test_shadows), cmocka_unit_test(test_windows),
-		cmocka_unit_test(test_adopted), cmocka_unit_test(test_permits),
+		cmocka_unit_test(test_follow),	cmocka_unit_test(test_levels),
+		cmocka_unit_test(test_gate),	cmocka_unit_test(test_members),
+		cmocka_unit_test(test_names),	cmocka_unit_test(test_shadows),
+		cmocka_unit_test(test_windows), cmocka_unit_test(test_adopted),
+		cmocka_unit_test(test_permits),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "write") == 0)

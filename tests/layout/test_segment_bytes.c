@@ -20,7 +20,7 @@
 
 #define PAGE WEIR_SOURCE_DIR "/doc/man/weir-segment.5"
 #define HEADER WEIR_SOURCE_DIR "/lib/layout.h"
-#define SIGNATURE_OF_VERSION_3 0xe189c47ecfe999b8ull
+#define SIGNATURE_OF_VERSION_3 0x3448c0863f24650cull
 
 /* ---- what the compiler says ---- */
 
@@ -39,7 +39,8 @@ static const struct shape shapes[] = {
 	SHAPE(member_row),   SHAPE(name_row),	  SHAPE(line_shadow), SHAPE(line_class),
 	SHAPE(permit_span),  SHAPE(permit_block), SHAPE(permit_line), SHAPE(waiter_row),
 	SHAPE(keyed_row),    SHAPE(key_slot),	  SHAPE(key_bin),     SHAPE(key_stripe),
-	SHAPE(key_name),     SHAPE(key_worst),	  SHAPE(key_head),
+	SHAPE(key_name),     SHAPE(key_worst),	  SHAPE(key_head),    SHAPE(follow_row),
+	SHAPE(line_follow),  SHAPE(line_learned), SHAPE(line_adapt),
 };
 
 struct field {
@@ -73,6 +74,8 @@ static const struct field fields[] = {
 	FIELD(rules_header, rows_used),
 	FIELD(rules_header, permits),
 	FIELD(rules_header, waiters),
+	FIELD(rules_header, follows),
+	FIELD(rules_header, follows_used),
 	FIELD(rules_header, table_generation),
 	FIELD(rules_header, publisher_pid),
 	FIELD(rules_header, table_reserved),
@@ -132,6 +135,24 @@ static const struct field fields[] = {
 	FIELD(line_shadow, burst_micro),
 	FIELD(line_class, name),
 	FIELD(line_class, leave),
+	FIELD(follow_row, sides),
+	FIELD(line_follow, learned),
+	FIELD(line_follow, adapt),
+	FIELD(line_learned, rate_micro),
+	FIELD(line_learned, period_ns),
+	FIELD(line_learned, burst_micro),
+	FIELD(line_learned, until_ns),
+	FIELD(line_learned, from_ns),
+	FIELD(line_learned, limit_micro),
+	FIELD(line_learned, remaining_micro),
+	FIELD(line_learned, cause),
+	FIELD(line_adapt, mode),
+	FIELD(line_adapt, min_rate_micro),
+	FIELD(line_adapt, min_period_ns),
+	FIELD(line_adapt, safety_micro),
+	FIELD(line_adapt, max_close_ns),
+	FIELD(line_adapt, reserved),
+	FIELD(line_adapt, text),
 	FIELD(state_header, magic),
 	FIELD(state_header, version),
 	FIELD(state_header, ready),
@@ -139,6 +160,8 @@ static const struct field fields[] = {
 	FIELD(state_header, bytes),
 	FIELD(state_header, pair),
 	FIELD(state_header, names_refused),
+	FIELD(state_header, observations_dropped),
+	FIELD(state_header, observations_refused),
 	FIELD(state_header, retired),
 	FIELD(state_header, retired_reserved),
 	FIELD(state_header, manual_ns),
@@ -219,7 +242,9 @@ static const struct constant constants[] = {
 	CONSTANT(LAYOUT_WORST_SETS),
 	CONSTANT(LAYOUT_WORST_WAYS),
 	CONSTANT(LAYOUT_WORST_BYTES),
+	CONSTANT(LAYOUT_ADAPT_BYTES),
 	CONSTANT(LAYOUT_MAX_ROWS),
+	CONSTANT(LAYOUT_MAX_FOLLOWS),
 	CONSTANT(LAYOUT_MAX_NAMES),
 	CONSTANT(LAYOUT_MAX_MEMBERS),
 	CONSTANT(LAYOUT_MAX_PERMITS),
@@ -246,6 +271,18 @@ static const struct constant constants[] = {
 	CONSTANT(SOURCE_ELSEWHERE),
 	CONSTANT(LINE_SHADOW),
 	CONSTANT(LINE_BESIDE),
+	CONSTANT(ADAPT_OFF),
+	CONSTANT(ADAPT_HEADERS),
+	CONSTANT(ADAPT_AIMD),
+	CONSTANT(LEARNED_NOTHING),
+	CONSTANT(LEARNED_QUOTA),
+	CONSTANT(LEARNED_SPENT),
+	CONSTANT(LEARNED_REFILL),
+	CONSTANT(LEARNED_SHARED),
+	CONSTANT(LEARNED_REFUSED),
+	CONSTANT(LEARNED_RECOVERY),
+	CONSTANT(LEARNED_FROZEN),
+	CONSTANT(LEARNED_DISTRUSTS),
 	CONSTANT(ORIGIN_FILE),
 	CONSTANT(ORIGIN_OPERATOR),
 	CONSTANT(PERMIT_LIMIT),

@@ -85,8 +85,11 @@ static unsigned char *copy_of(const void *from, uint64_t bytes)
 
 static int setup(void **state)
 {
-	static const struct segment_shape shape = {
-		ROWS, 1, CLIENTS + 1, CLOCK_KIND_MANUAL, (gid_t)-1, 0, 0, 0, 0};
+	static const struct segment_shape shape = {.rows = ROWS,
+						   .names = 1,
+						   .members = CLIENTS + 1,
+						   .clock = CLOCK_KIND_MANUAL,
+						   .group = (gid_t)-1};
 	struct place_hints hints = {.name = "calls"};
 	struct weir_options options = WEIR_OPTIONS_INIT;
 

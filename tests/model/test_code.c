@@ -101,7 +101,8 @@ static int open_client(struct client *client)
 	return weir_open(&client->weir, &options);
 }
 
-static const struct segment_shape shape = {6, 4, 4, CLOCK_KIND_MANUAL, (gid_t)-1, 0, 0, 0, 0};
+static const struct segment_shape shape = {
+	.rows = 6, .names = 4, .members = 4, .clock = CLOCK_KIND_MANUAL, .group = (gid_t)-1};
 
 /* A pair with [default] and a row, and clients that are attached to it. */
 static int make_pair(void)

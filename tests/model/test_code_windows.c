@@ -96,7 +96,11 @@ static int64_t add(enum row_kind kind, const char *text, const struct terms *ter
 /* A pair with [default] and a rule of these windows, and clients that are attached to it. */
 static int setup(enum row_kind row_kind, enum window_kind kind)
 {
-	const struct segment_shape shape = {6, 4, 4, CLOCK_KIND_MANUAL, (gid_t)-1, 0, 0, 0, 0};
+	const struct segment_shape shape = {.rows = 6,
+					    .names = 4,
+					    .members = 4,
+					    .clock = CLOCK_KIND_MANUAL,
+					    .group = (gid_t)-1};
 	const struct terms terms = terms_of(kind, QUOTA);
 	struct place_hints hints = {.name = "code"};
 

@@ -107,8 +107,13 @@ static void fill(struct bench *bench)
 
 static int setup(void **state)
 {
-	const struct segment_shape shape = {ROWS, NAMES, MEMBERS, CLOCK_KIND_MANUAL, (gid_t)-1, 64,
-					    32,	  0,	 0};
+	const struct segment_shape shape = {.rows = ROWS,
+					    .names = NAMES,
+					    .members = MEMBERS,
+					    .clock = CLOCK_KIND_MANUAL,
+					    .group = (gid_t)-1,
+					    .permits = 64,
+					    .waiters = 32};
 	struct bench *bench = calloc(1, sizeof(*bench));
 	struct place_hints hints = {.name = "audit"};
 
@@ -363,7 +368,7 @@ static void test_terms(void **state)
 		SPOIL(terms->initial_micro, 21 * TERMS_MICRO, "row", row, "initial level above"),
 		SPOIL(terms->initial_micro, 0, "row", row, "initial level is not that"),
 		SPOIL(terms->max_wait_ns, 0, "row", row, "reach is not that"),
-		SPOIL(words->shape, shape | 2ull << 48, "row", row, "neither file nor operator"),
+		SPOIL(words->shape, shape | 0x7fffull << 49, "row", row, "a place beyond"),
 		SPOIL(words->reach_units, burst - 1, "row", row, "reach is not that"),
 	};
 

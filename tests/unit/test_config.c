@@ -379,9 +379,10 @@ static const struct fault_case faults[] = {
 	{"[default]\nRate = 5\n", 2, "[default] Rate", "did you mean rate?"},
 	{"[default]\nmatch = a*\n", 2, "[default] match", "belongs in [endpoint NAME]"},
 	{"[weir]\nrate = 5/s\n", 2, "[weir] rate", "belongs in [default] or [endpoint NAME]"},
-	{"[endpoint a]\nprofile = github\n", 2, "[endpoint a] profile",
+	{"[endpoint a]\nweight = 5\n", 2, "[endpoint a] weight",
 	 "has rate, burst, initial, max_wait, window, shadow, shadow_rate, shadow_burst, class, "
-	 "concurrency, max_hold, match"},
+	 "concurrency, max_hold, adaptive, min_rate, safety, max_close, profile, field, budget, "
+	 "match"},
 	{"[default]\nconcurrency = 5\n", 2, "[default] concurrency", "belongs in [endpoint NAME]"},
 	{"[endpoint a]\nconcurrency = -1\n", 2, "[endpoint a] concurrency = -1",
 	 "from 0 to 262144, or unlimited"},

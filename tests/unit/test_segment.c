@@ -1147,7 +1147,7 @@ static void look_anyway(const struct place *place)
 
 		segment_text(segment.rows[i].text, text);
 		assert_true(strlen(text) < LAYOUT_TEXT_BYTES);
-		line_read_terms(&segment.rows[i], &terms, &author, &changed);
+		segment_terms(&segment, i, &terms, &author, &changed);
 		move_tally(&segment, i, i, &sum);
 	}
 	for (uint32_t i = 0; i < segment.member_count; i++) {

@@ -265,7 +265,7 @@ static void test_malformed(void **state)
 	(void)state;
 	ASSERT_REFUSED(8, 0, 0, 0, 2, 0, 1, 0);				 /* another version */
 	ASSERT_REFUSED(8, 0, 0, 0, 1, 0, 0, 0);				 /* no kind */
-	ASSERT_REFUSED(8, 0, 0, 0, 1, 0, 7, 0);				 /* an unknown kind */
+	ASSERT_REFUSED(8, 0, 0, 0, 1, 0, 8, 0);				 /* an unknown kind */
 	ASSERT_REFUSED(9, 0, 0, 0, 1, 0, 1, 0, 4);			 /* half a field */
 	ASSERT_REFUSED(12, 0, 0, 0, 1, 0, 1, 0, 4, 0, 0, 0);		 /* a name of no bytes */
 	ASSERT_REFUSED(13, 0, 0, 0, 1, 0, 1, 0, 4, 0, 1, 0, 'a');	 /* no NUL */
@@ -374,9 +374,93 @@ static void test_random_mutations(void **state)
 	}
 }
 
+/* ---- observations ---- */
+
+static const struct wire_observation full_observation = {
+	.status = 429,
+	.outcome = WIRE_LIMITED,
+	.says = WIRE_SAYS_ALL,
+	.response_ns = 0x0102030405060708,
+	.latency_ns = UINT64_MAX,
+	.limit_micro = 1,
+	.remaining_micro = 2,
+	.reset_ns = 3,
+	.window_ns = 4,
+	.retry_ns = 5,
+	.name = "POST api.openai.com/v1/*",
+	.resource = "tokens",
+};
+
+static size_t write_observation(const struct wire_observation *observation,
+				unsigned char out[WIRE_OBSERVATION_BYTES])
+{
+	int64_t length = wire_write_observation(observation, out, WIRE_OBSERVATION_BYTES);
+
+	assert_true(length > 0);
+	return (size_t)length;
+}
+
+static void test_observation(void **state)
+{
+	struct wire_observation longest = full_observation;
+	unsigned char bytes[WIRE_OBSERVATION_BYTES];
+	struct wire_observation read;
+	size_t length = write_observation(&full_observation, bytes);
+
+	(void)state;
+	assert_int_equal(wire_parse_observation(&read, bytes, length), 0);
+	assert_memory_equal(&read, &full_observation, sizeof(read));
+	memset(longest.name, 'n', sizeof(longest.name) - 1);
+	memset(longest.resource, 'r', sizeof(longest.resource) - 1);
+	length = write_observation(&longest, bytes);
+	assert_int_equal(wire_parse_observation(&read, bytes, length), 0);
+	assert_memory_equal(&read, &longest, sizeof(read));
+	assert_int_equal(wire_write_observation(&longest, bytes, length - 1), WEIR_EWIRE);
+	longest.name[0] = '\0';
+	assert_int_equal(wire_write_observation(&longest, bytes, sizeof(bytes)), WEIR_EWIRE);
+	longest = full_observation;
+	longest.outcome = WIRE_OVERLOAD + 1;
+	assert_int_equal(wire_write_observation(&longest, bytes, sizeof(bytes)), WEIR_EWIRE);
+	longest = full_observation;
+	longest.says = WIRE_SAYS_ALL + 1;
+	assert_int_equal(wire_write_observation(&longest, bytes, sizeof(bytes)), WEIR_EWIRE);
+}
+
+/* Cut anywhere, longer by a byte, or with any byte replaced: refused, or another one that is whole.
+ */
+static void test_observation_malformed(void **state)
+{
+	unsigned char bytes[WIRE_OBSERVATION_BYTES];
+	struct wire_observation read;
+	size_t length = write_observation(&full_observation, bytes);
+
+	(void)state;
+	for (size_t cut = 0; cut < length; cut++) {
+		unsigned char *copy = exact_copy(bytes, cut ? cut : 1);
+
+		assert_int_equal(wire_parse_observation(&read, copy, cut), WEIR_EWIRE);
+		free(copy);
+	}
+	assert_int_equal(wire_parse_observation(&read, bytes, length + 1), WEIR_EWIRE);
+	for (size_t at = 0; at < length; at++)
+		for (unsigned value = 0; value < 256; value++) {
+			unsigned char *copy = exact_copy(bytes, length);
+			unsigned char again[WIRE_OBSERVATION_BYTES];
+
+			copy[at] = (unsigned char)value;
+			if (wire_parse_observation(&read, copy, length) == 0) {
+				assert_int_equal(write_observation(&read, again), length);
+				assert_memory_equal(again, copy, length);
+			}
+			free(copy);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_observation),
+		cmocka_unit_test(test_observation_malformed),
 		cmocka_unit_test(test_round_trips),
 		cmocka_unit_test(test_all_settings_fit),
 		cmocka_unit_test(test_one_setting_too_many),
