@@ -29,6 +29,7 @@ static void response_fill(const struct binding *binding, const struct weir_answe
 {
 	const struct segment *segment = &binding->attachment->segment;
 	struct terms_author author;
+	struct terms terms;
 	uint64_t changed_ns;
 	struct line line;
 	uint64_t now = line_read(binding->row, &segment->time, &line);
@@ -45,7 +46,8 @@ static void response_fill(const struct binding *binding, const struct weir_answe
 	more = closed ? (binding->keyed.bins ? gate_wait_ticks_kept : gate_wait_ticks)(
 				gate, mark, &line, now, 1ull << line.k, line.burst_units)
 		      : response_more_ticks(&line, now, mark);
-	line_read_terms(binding->row, &out->terms, &author, &changed_ns);
+	segment_terms(segment, binding->row_index, &terms, &author, &changed_ns);
+	out->terms = terms_in_force(&terms);
 	out->level = answer ? answer->level : level_now(&line, now, mark);
 	if (closed || (answer && answer->reason == WEIR_REASON_CLOSED))
 		out->level = 0;

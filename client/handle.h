@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/un.h>
 
 #include "bucket.h"
 #include "gate.h"
@@ -49,10 +50,12 @@ struct weir {
 	struct place place;    /* empty name: a private segment */
 	uid_t trusted;
 	uint64_t follow_after_ns; /* a retired pair without a successor: when to look again */
-	bool reopened;		  /* the fork handler has replaced the inherited descriptors */
-	struct weir *next;	  /* all handles of the process, for the fork handlers */
-	struct in_line *in_line;  /* threads that wait for permits, the last one to come first */
-	uint64_t dead_after_ns;	  /* when to look for dead holders of permits again */
+	_Atomic int observe_fd;	  /* observe.c; -1 until it is needed */
+	struct sockaddr_un observe_address; /* path "": none that would fit */
+	bool reopened;		 /* the fork handler has replaced the inherited descriptors */
+	struct weir *next;	 /* all handles of the process, for the fork handlers */
+	struct in_line *in_line; /* threads that wait for permits, the last one to come first */
+	uint64_t dead_after_ns;	 /* when to look for dead holders of permits again */
 };
 
 /* What a call needs is at hand here; the rest is behind `attachment`. */

@@ -27,6 +27,7 @@ static struct weir *handle_new(const struct weir_options *options)
 	at->slot = MEMBER_NONE;
 	at->segment.state_fd = at->segment.rules_fd = -1;
 	weir->trusted = (uid_t)-1;
+	weir->observe_fd = -1;
 	if (options && options->size >= offsetof(struct weir_options, reserved)) {
 		weir->policy = options->policy;
 		weir->trace = options->trace;
@@ -72,6 +73,16 @@ static enum clock_kind clock_of(enum weir_clock wanted)
 	return time_source_best();
 }
 
+/* Half of the rules more can come to follow an upstream while the segment lives. */
+static uint32_t follows_of(const struct config *config)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < config->rule_count; i++)
+		count += rules_follows(&config->rules[i].terms);
+	return count + config->endpoints / 32 + 1;
+}
+
 static int host_make(struct weir *weir, const struct config *config, enum weir_clock clock)
 {
 	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_relaxed);
@@ -83,6 +94,7 @@ static int host_make(struct weir *weir, const struct config *config, enum weir_c
 		.group = (gid_t)-1,
 		.permits = config->permits,
 		.waiters = config->waiters,
+		.follows = follows_of(config),
 	};
 	int status;
 
@@ -267,7 +279,7 @@ static int64_t update_locked(struct weir *weir, const char *name, const struct u
 
 	if (from < 0)
 		return from;
-	line_read_terms(&segment->rows[from], &terms, &author, &changed_ns);
+	segment_terms(segment, (uint32_t)from, &terms, &author, &changed_ns);
 	if (terms_update(&terms, update, row >= 0 && row == names_default_row(segment)))
 		return WEIR_EVALUE;
 	if (row >= 0 && keys_table_of(segment, (uint32_t)row) >= 0 && config_check_each(&terms)) {

@@ -5,8 +5,10 @@
 #include "handle.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "move.h"
@@ -50,6 +52,7 @@ static int options_place(const struct weir_options *options, struct place *out)
 	const struct place_hints hints = {
 		.name = first_of(options->name, "WEIR_NAME"),
 		.shm_dir = first_of(options->shm_dir, "WEIR_SHM_DIR"),
+		.socket = first_of(NULL, "WEIR_SOCKET"),
 		.runtime_dir = first_of(NULL, "XDG_RUNTIME_DIR"),
 		.uid = (uint32_t)geteuid(),
 	};
@@ -135,6 +138,18 @@ static void attachment_free(struct attachment *at)
 	free(at);
 }
 
+/* Where the daemon hears of responses. */
+static void find_daemon(struct weir *weir)
+{
+	char path[PLACE_PATH_BYTES];
+
+	weir->observe_address.sun_family = AF_UNIX;
+	place_observe(&weir->place, path);
+	/* place_observe() bounds it */
+	snprintf(weir->observe_address.sun_path, sizeof(weir->observe_address.sun_path), "%.107s",
+		 path);
+}
+
 int weir_open(struct weir **out, const struct weir_options *from)
 {
 	struct weir_options options = options_read(from);
@@ -146,10 +161,13 @@ int weir_open(struct weir **out, const struct weir_options *from)
 	weir->trace = options.trace;
 	weir->trace_context = options.trace_context;
 	weir->trusted = options.owner_uid;
+	weir->observe_fd = -1;
 	pthread_mutex_init(&weir->mutex, NULL);
 
 	int status = options_place(&options, &weir->place);
 
+	if (status == 0)
+		find_daemon(weir);
 	if (status == 0)
 		status = fork_watch(weir);
 	if (status == 0)
@@ -171,7 +189,11 @@ void weir_close(struct weir *weir)
 		weir->fork_mark && !atomic_load_explicit(weir->fork_mark, memory_order_relaxed);
 	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_acquire);
 
+	int fd = atomic_load_explicit(&weir->observe_fd, memory_order_relaxed);
+
 	fork_unwatch(weir);
+	if (fd >= 0)
+		close(fd);
 	while (at) {
 		struct attachment *previous = at->previous;
 

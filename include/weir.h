@@ -360,6 +360,7 @@ int weir_gate_open(struct weir_endpoint *endpoint);
 #include "weir/keys.h"
 #include "weir/match.h"
 #include "weir/permits.h"
+#include "weir/observe.h"
 #include "weir/turn.h"
 
 #endif

@@ -34,7 +34,7 @@ enum endpoint { A, B, CLASSED, DRY, ENDPOINTS };
 #define RULES(RATE)                                                                                \
 	"[weir]\nendpoints = 8\nnames = 8\nmembers = 4\n"                                          \
 	"[default]\nrate = 1/s\n"                                                                  \
-	"[endpoint a]\n" RATE "[endpoint b]\n" RATE "[endpoint classed]\n" RATE                    \
+	"[endpoint a]\nbudget.tokens = b\n" RATE "[endpoint b]\n" RATE "[endpoint classed]\n" RATE \
 	"class batch = leave 2\n"                                                                  \
 	"[endpoint dry]\n" RATE "shadow = yes\nshadow_rate = 1/s\nshadow_burst = 3\n"
 
@@ -131,6 +131,42 @@ static void call_take(void *context)
 	(void)context;
 	need(several_begin(&several, two_wants(), 2) == 0);
 	need(several_take(&several) == ATTEMPT_REFUSED);
+}
+
+#define HEADER(name, value)                                                                        \
+	{                                                                                          \
+		name, value, WEIR_TEXT, WEIR_TEXT                                                  \
+	}
+
+static void call_observe_left(void *context)
+{
+	static const struct weir_header headers[] = {
+		HEADER("X-RateLimit-Limit", "100"),
+		HEADER("X-RateLimit-Remaining", "2"),
+	};
+
+	(void)context;
+	weir_observe(world.endpoints[A], 200, headers, 2, 0, NULL);
+}
+
+static void call_observe_refusal(void *context)
+{
+	static const struct weir_header headers[] = {HEADER("Retry-After", "30")};
+
+	(void)context;
+	weir_observe(world.endpoints[A], 429, headers, 1, 0, NULL);
+}
+
+/* The rule of A says whose the tokens are. */
+static void call_observe_budget(void *context)
+{
+	static const struct weir_header headers[] = {
+		HEADER("x-ratelimit-remaining-requests", "3"),
+		HEADER("x-ratelimit-remaining-tokens", "1"),
+	};
+
+	(void)context;
+	weir_observe(world.endpoints[A], 200, headers, 2, 0, NULL);
 }
 
 static void call_up_to(void *context)
@@ -259,11 +295,12 @@ static void check_after(const struct subject *subject, size_t instructions)
 			 subject->name, instructions, left[A], left[B], left[CLASSED], left[DRY]);
 }
 
-/* Full buckets, and nobody else. */
+/* Full buckets, open, and nobody else. */
 static void renew(void)
 {
 	reap();
 	for (unsigned at = A; at < ENDPOINTS; at++) {
+		assert_int_equal(weir_gate_open(world.endpoints[at]), 0);
 		assert_int_equal(weir_reset(world.weir, names[at]), 0);
 		world.before[at] = level_of((enum endpoint)at);
 		assert_true(world.before[at].level == BURST);
@@ -381,6 +418,27 @@ static void test_shadow(void **state)
 			     .combinations = 2});
 }
 
+/* A response lowers the level, or closes; or it has not come. */
+static void test_observe(void **state)
+{
+	(void)state;
+	run((struct subject){.name = "observe, what is left",
+			     .prepare = warm,
+			     .call = call_observe_left,
+			     .taken = {{1}, {4}},
+			     .combinations = 2});
+	run((struct subject){.name = "observe, a refusal",
+			     .prepare = warm,
+			     .call = call_observe_refusal,
+			     .taken = {{1}, {BURST}},
+			     .combinations = 2});
+	run((struct subject){.name = "observe, of another endpoint",
+			     .prepare = warm,
+			     .call = call_observe_budget,
+			     .taken = {{1}, {1, 5}, {3, 5}},
+			     .combinations = 3});
+}
+
 static int host(void **state)
 {
 	char faults[256] = "";
@@ -412,10 +470,9 @@ static int leave(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_several),
-		cmocka_unit_test(test_up_to),
-		cmocka_unit_test(test_class),
-		cmocka_unit_test(test_shadow),
+		cmocka_unit_test(test_several), cmocka_unit_test(test_up_to),
+		cmocka_unit_test(test_class),	cmocka_unit_test(test_shadow),
+		cmocka_unit_test(test_observe),
 	};
 	const char *why = UNDER_THREAD_SANITIZER
 				  ? "ThreadSanitizer gives every process a thread of its own"

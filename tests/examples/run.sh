@@ -66,6 +66,12 @@ call of  8: admitted
 call of  8: refused by the limit of the API for 0.6 s
 call of  1: admitted
 call of  1: refused by the limit of the user for 1.0 s' "$(ends 0 "$examples/several" --private)"
+same observe '200: 2 left
+200: 1 left
+200: 0 left
+429: closed for 30 s
+not asked: closed for 29.1 s
+429: closed for 30 s' "$(ends 0 "$examples/observe" --private)"
 policy='RateLimit-Policy: "client/*";q=3;w=60'
 same respond "HTTP/1.1 200 OK
 $policy
@@ -114,7 +120,7 @@ caller 8: waits 0.600 s' "$(ends 0 "$examples/simulate")"
 
 # without an instance
 export WEIR_NAME=absent WEIR_SHM_DIR="$stage"
-for example in acquire wait prefork llm_budget respond several \
+for example in acquire wait prefork llm_budget observe respond several \
 	executor executor_prefork; do
 	same "$example without an instance" '' "$(ends 2 "$examples/$example")"
 	grep -q 'no such instance' "$stage/err" || fail "$example says: $(cat "$stage/err")"

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * weir_observe by itself: what a response does to the segment at once, whatever its fields are, and
+ * that it never does more.
+ */
+#include "calls_fixture.h"
+
+#include <math.h>
+
+#include "audit.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define HEADER(name, value)                                                                        \
+	(struct weir_header)                                                                       \
+	{                                                                                          \
+		name, value, WEIR_TEXT, WEIR_TEXT                                                  \
+	}
+
+static struct weir_observed observe(struct weir_endpoint *endpoint, int status, const char *name,
+				    const char *value)
+{
+	const struct weir_header header = HEADER(name, value);
+	struct weir_observed seen = {.size = sizeof(seen)};
+
+	assert_int_equal(weir_observe(endpoint, status, &header, name ? 1 : 0, 0, &seen), 0);
+	return seen;
+}
+
+static double level_of(struct weir_endpoint *endpoint)
+{
+	return calls_peek(endpoint).level;
+}
+
+static void print_finding(void *context, const struct audit_finding *finding)
+{
+	(void)context;
+	print_error("%s %u: %s\n", finding->where, finding->index, finding->what);
+}
+
+static void assert_sound(const struct calls *calls)
+{
+	assert_int_equal(audit_segment(&calls->scene.segment, print_finding, NULL), 0);
+}
+
+/* ---- closing ---- */
+
+static void test_closes(void **state)
+{
+	static const struct {
+		int status;
+		const char *name, *value;
+		double seconds;
+	} rows[] = {
+		{429, "Retry-After", "30", 30},
+		{503, "retry-after", "7", 7},
+		{403, "Retry-After", "60", 60},
+		{200, "Retry-After", "30", 0},
+		{429, "Retry-After", "0", 0.25},
+		{429, "Retry-After", "-5", 0.25},
+		{429, NULL, NULL, 0.25},
+		{503, NULL, NULL, 0.25},
+		{529, NULL, NULL, 0.25},
+		{200, NULL, NULL, 0},
+		{500, NULL, NULL, 0},
+		{404, NULL, NULL, 0},
+		{0, NULL, NULL, 0},
+		{429, "Retry-After", "86400", 3600},
+	};
+	struct calls calls;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		calls_begin(&calls);
+		calls_rule(&calls, "api", "rate=10/s");
+
+		struct weir_endpoint *api = calls_endpoint(&calls, "api");
+		struct weir_observed seen =
+			observe(api, rows[i].status, rows[i].name, rows[i].value);
+		double closed = (double)calls_peek(api).closed_ns / 1e9;
+
+		if (fabs(closed - rows[i].seconds) > 0.001 ||
+		    fabs((double)seen.closed_ns / 1e9 - rows[i].seconds) > 0.001)
+			fail_msg("%d %s: closed for %g s, and %g were right", rows[i].status,
+				 rows[i].value ? rows[i].value : "", closed, rows[i].seconds);
+		assert_int_equal(seen.sent + seen.dropped, 0);
+		weir_endpoint_close(api);
+		calls_end(&calls);
+	}
+}
+
+/* Nothing is left, and it is said until when: a refusal closes for so long. */
+static void test_closes_until_renewed(void **state)
+{
+	const struct weir_header headers[] = {
+		HEADER("X-RateLimit-Limit", "100"),
+		HEADER("X-RateLimit-Remaining", "0"),
+		HEADER("X-RateLimit-Reset-After", "20"),
+	};
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "max_close=15s");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_observed seen = {.size = sizeof(seen)};
+
+	assert_int_equal(weir_observe(api, 429, headers, COUNT(headers), 0, &seen), 0);
+	assert_int_equal(seen.closed_ns, 15 * WEIR_SECOND);
+	assert_true(seen.remaining == 0 && seen.reset_s == 20);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* ---- the level ---- */
+
+static void test_lowers_and_never_raises(void **state)
+{
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/h", "burst=100");
+	calls_rule(&calls, "free", "rate=unlimited");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *free_one = calls_endpoint(&calls, "free");
+
+	/* nobody has used it yet */
+	observe(api, 200, "X-RateLimit-Remaining", "60");
+	assert_true(level_of(api) == 60);
+	observe(api, 200, "X-RateLimit-Remaining", "80");
+	assert_true(level_of(api) == 60);
+	assert_int_equal(weir_acquire(api, 10, NULL), WEIR_ADMIT);
+	observe(api, 200, "X-RateLimit-Remaining", "49.5");
+	assert_true(level_of(api) == 49.5);
+	observe(api, 200, "X-RateLimit-Remaining", "0");
+	assert_true(level_of(api) == 0);
+	assert_int_equal(weir_acquire(api, 1, NULL), WEIR_REFUSE);
+	observe(free_one, 200, "X-RateLimit-Remaining", "0");
+	assert_int_equal(weir_acquire(free_one, 1000, NULL), WEIR_ADMIT);
+	assert_sound(&calls);
+	weir_endpoint_close(api);
+	weir_endpoint_close(free_one);
+	calls_end(&calls);
+}
+
+/* A window that is over says nothing of this one; nor does a response from a cache. */
+static void test_stale(void **state)
+{
+	const struct weir_header over[] = {
+		HEADER("RateLimit-Remaining", "3"),
+		HEADER("RateLimit-Reset", "0"),
+	};
+	const struct weir_header cached[] = {
+		HEADER("RateLimit-Remaining", "3"),
+		HEADER("Age", "600"),
+	};
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "burst=50");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_int_equal(weir_observe(api, 200, over, COUNT(over), 0, NULL), 0);
+	assert_int_equal(weir_observe(api, 200, cached, COUNT(cached), 0, NULL), 0);
+	assert_true(level_of(api) == 50);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+static void test_windows(void **state)
+{
+	static const char *const windows[] = {"window=1h", "window=1h first"};
+	struct calls calls;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(windows); i++) {
+		calls_begin(&calls);
+		calls_rule(&calls, "api", "rate=100/h", windows[i]);
+
+		struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+		assert_int_equal(weir_acquire(api, 10, NULL), WEIR_ADMIT);
+		observe(api, 200, "X-RateLimit-Remaining", "20");
+		assert_true(level_of(api) == 20);
+		observe(api, 200, "X-RateLimit-Remaining", "50");
+		assert_true(level_of(api) == 20);
+		calls_advance(&calls, 3600 * SCENE_SECOND);
+		assert_true(level_of(api) == 100);
+		assert_sound(&calls);
+		weir_endpoint_close(api);
+		calls_end(&calls);
+	}
+}
+
+/* ---- whose limit it is ---- */
+
+static void test_budgets(void **state)
+{
+	const struct weir_header headers[] = {
+		HEADER("x-ratelimit-remaining-requests", "9"),
+		HEADER("x-ratelimit-remaining-tokens", "500"),
+	};
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "plain", "rate=1/h", "burst=1000");
+	calls_rule(&calls, "api", "rate=1/h", "burst=1000", "budget.tokens=the tokens");
+	calls_rule(&calls, "self", "rate=1/h", "burst=1000", "budget.tokens=self",
+		   "budget.requests=some name");
+	calls_rule(&calls, "the tokens", "rate=1/h", "burst=1000");
+
+	struct weir_endpoint *plain = calls_endpoint(&calls, "plain");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *self = calls_endpoint(&calls, "self");
+	struct weir_endpoint *tokens = calls_endpoint(&calls, "the tokens");
+
+	/* tokens are no requests */
+	assert_int_equal(weir_observe(plain, 200, headers, 2, 0, NULL), 0);
+	assert_true(level_of(plain) == 9);
+	assert_true(level_of(tokens) == 1000);
+	assert_int_equal(weir_observe(api, 200, headers, 2, 0, NULL), 0);
+	assert_true(level_of(api) == 9);
+	assert_true(level_of(tokens) == 500);
+	/* an endpoint that counts tokens itself; and a name under [default] for the requests */
+	assert_int_equal(weir_observe(self, 200, headers, 2, 0, NULL), 0);
+	assert_true(level_of(self) == 500);
+
+	struct weir_endpoint *some = calls_endpoint(&calls, "some name");
+
+	assert_true(level_of(some) == 9);
+	weir_endpoint_close(some);
+	weir_endpoint_close(plain);
+	weir_endpoint_close(api);
+	weir_endpoint_close(self);
+	weir_endpoint_close(tokens);
+	calls_end(&calls);
+}
+
+/* A budget whose tokens are spent closes its own endpoint when it refuses. */
+static void test_spent_budget(void **state)
+{
+	const struct weir_header headers[] = {
+		HEADER("x-ratelimit-remaining-requests", "900"),
+		HEADER("x-ratelimit-remaining-tokens", "0"),
+		HEADER("x-ratelimit-reset-tokens", "40s"),
+		HEADER("retry-after", "2"),
+	};
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/s", "burst=1000", "profile=openai",
+		   "budget.tokens=the tokens");
+	calls_rule(&calls, "the tokens", "rate=1/s", "burst=1000");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *tokens = calls_endpoint(&calls, "the tokens");
+
+	assert_int_equal(weir_observe(api, 429, headers, COUNT(headers), 0, NULL), 0);
+	assert_true(fabs((double)calls_peek(tokens).closed_ns / 1e9 - 40) < 0.001);
+	assert_true(fabs((double)calls_peek(api).closed_ns / 1e9 - 2) < 0.001);
+	weir_endpoint_close(api);
+	weir_endpoint_close(tokens);
+	calls_end(&calls);
+}
+
+static void test_own_mapping(void **state)
+{
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/h", "burst=100", "field.remaining=X-Foo-Left");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	observe(api, 200, "X-Foo-Left", "40");
+	assert_true(level_of(api) == 40);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* ---- what changes under a handle ---- */
+
+static void test_follows_a_moved_mark(void **state)
+{
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/h", "burst=100");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_int_equal(weir_acquire(api, 1, NULL), WEIR_ADMIT);
+	/* another unit: the rule moves to another row */
+	calls_change(&calls, "api", "rate=1000000000/s", "burst=100");
+	observe(api, 429, "Retry-After", "30");
+	assert_int_equal(weir_acquire(api, 1, NULL), WEIR_REFUSE);
+	assert_true(calls_peek(api).closed_ns > 29 * WEIR_SECOND);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* ---- what is handed in ---- */
+
+static void test_mistakes(void **state)
+{
+	const struct weir_header odd[] = {
+		{NULL, "1", WEIR_TEXT, WEIR_TEXT},
+		{"X-RateLimit-Remaining", NULL, WEIR_TEXT, WEIR_TEXT},
+		{"", "", WEIR_TEXT, WEIR_TEXT},
+	};
+	struct {
+		struct weir_observed seen;
+		uint64_t guard;
+	} older = {.seen = {.size = 24}, .guard = 7};
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_int_equal(weir_observe(api, -1, NULL, 0, 0, NULL), WEIR_EVALUE);
+	assert_int_equal(weir_observe(api, 99, NULL, 0, 0, NULL), WEIR_EVALUE);
+	assert_int_equal(weir_observe(api, 1000, NULL, 0, 0, NULL), WEIR_EVALUE);
+	assert_int_equal(weir_observe(api, 200, NULL, 1, 0, NULL), WEIR_EVALUE);
+	assert_int_equal(weir_observe(api, 200, odd, COUNT(odd), UINT64_MAX, NULL), 0);
+	/* a program built against an older header has a shorter struct */
+	older.seen.closed_ns = 11;
+	assert_int_equal(weir_observe(api, 429, NULL, 0, 0, &older.seen), 0);
+	assert_int_equal(older.seen.size, 24);
+	assert_int_equal(older.seen.closed_ns, 11);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* Nothing beyond a length is read, nor more than is allowed; the rest counts. */
+static void test_bounds(void **state)
+{
+	enum { MANY = 2000, LONG = 65536 };
+	struct weir_header *headers = calloc(MANY, sizeof(*headers));
+	char *value = malloc(LONG), *two = malloc(2), *name = malloc(21);
+	struct calls calls;
+
+	(void)state;
+	assert_non_null(headers);
+	assert_non_null(value);
+	assert_non_null(two);
+	assert_non_null(name);
+	memset(value, '9', LONG);
+	memcpy(two, "42", 2); /* without a NUL: a reader that goes on is seen by a sanitizer */
+	memcpy(name, "x-ratelimit-remaining", 21);
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/h", "burst=100");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	headers[0] = (struct weir_header){"Retry-After", value, WEIR_TEXT, LONG};
+	headers[1] = (struct weir_header){"X-RateLimit-Reset", value, WEIR_TEXT, SIZE_MAX - 1};
+	headers[2] = (struct weir_header){name, two, 21, 2};
+	assert_int_equal(weir_observe(api, 200, headers, 3, 0, NULL), 0);
+	assert_true(level_of(api) == 42);
+	assert_int_equal(calls_peek(api).closed_ns, 0);
+	/* a NUL within a value is no end, and makes no number */
+	headers[0] = (struct weir_header){"X-RateLimit-Remaining", "1\0", WEIR_TEXT, 2};
+	assert_int_equal(weir_observe(api, 200, headers, 1, 0, NULL), 0);
+	assert_true(level_of(api) == 42);
+	/* what comes behind so many fields is not looked at */
+	for (size_t i = 0; i < MANY; i++)
+		headers[i] = HEADER("X-Nothing", "0");
+	headers[MANY - 1] = HEADER("X-RateLimit-Remaining", "1");
+	assert_int_equal(weir_observe(api, 200, headers, MANY, 0, NULL), 0);
+	assert_true(level_of(api) == 42);
+	headers[WEIR_HEADERS_MAX - 1] = HEADER("X-RateLimit-Remaining", "1");
+	assert_int_equal(weir_observe(api, 200, headers, MANY, 0, NULL), 0);
+	assert_true(level_of(api) == 1);
+	free(headers);
+	free(value);
+	free(two);
+	free(name);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* Names that mean something, with values that mean nothing, or too much. */
+static void test_hostile(void **state)
+{
+	static const char *const names[] = {
+		"Retry-After",
+		"X-RateLimit-Limit",
+		"X-RateLimit-Remaining",
+		"X-RateLimit-Reset",
+		"RateLimit",
+		"RateLimit-Policy",
+		"RateLimit-Reset",
+		"RateLimit-Limit",
+		"Date",
+		"Age",
+		"X-RateLimit-Used",
+		"retry-after-ms",
+		"X-RateLimit-Reset-After",
+		"x-ratelimit-remaining-tokens",
+		"x-shopify-shop-api-call-limit",
+	};
+	static const char *const values[] = {
+		"nan",
+		"inf",
+		"-inf",
+		"-1",
+		"0",
+		"",
+		" ",
+		"1e309",
+		"0x10",
+		"99999999999999999999999999",
+		"-0",
+		"5,000",
+		"1;2;3",
+		"\"a\"",
+		"100, 100;w=60",
+		"1/0",
+		"6m0s",
+		"1.5",
+		"9999-12-31T23:59:59Z",
+		"\"default\";r=50;t=30",
+		"Fri, 31 Dec 9999 23:59:59 GMT",
+		"4294967296",
+		"18446744073709551616",
+	};
+	static const int statuses[] = {200, 429, 503, 403, 301, 500, 418, 0};
+	uint64_t seed = 0x9e3779b97f4a7c15;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/d", "burst=1000", "max_close=100s", "adaptive=headers");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	double rate = calls_peek(api).rate_per_s;
+	double level = level_of(api);
+
+	for (int i = 0; i < 20000; i++) {
+		struct weir_header headers[6];
+		struct weir_observed seen = {.size = sizeof(seen)};
+		double now;
+
+		for (size_t at = 0; at < COUNT(headers); at++) {
+			seed = seed * 6364136223846793005u + 1442695040888963407u;
+			headers[at] = HEADER(names[(seed >> 33) % COUNT(names)],
+					     values[(seed >> 45) % COUNT(values)]);
+		}
+		assert_int_equal(weir_observe(api, statuses[(seed >> 55) % COUNT(statuses)],
+					      headers, COUNT(headers), seed, &seen),
+				 0);
+		now = level_of(api);
+		assert_true(seen.closed_ns <= 100 * WEIR_SECOND);
+		assert_true(calls_peek(api).closed_ns <= 100 * WEIR_SECOND + WEIR_MILLISECOND);
+		assert_false(isnan(seen.limit) || isnan(seen.remaining) || isnan(seen.reset_s));
+		assert_true(now <= level && now >= 0);
+		level = now;
+	}
+	assert_true(calls_peek(api).rate_per_s == rate);
+	assert_sound(&calls);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* Nobody listens: nothing is held up, and it is counted. */
+static void test_nobody_listens(void **state)
+{
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "adaptive=headers");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_observed seen = observe(api, 200, "X-RateLimit-Remaining", "5");
+
+	assert_int_equal(seen.sent, 0);
+	assert_int_equal(seen.dropped, 1);
+	assert_true(level_of(api) == 5);
+	assert_int_equal(atomic_load(&calls.scene.segment.state->observations_dropped), 1);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_closes),
+		cmocka_unit_test(test_closes_until_renewed),
+		cmocka_unit_test(test_lowers_and_never_raises),
+		cmocka_unit_test(test_stale),
+		cmocka_unit_test(test_windows),
+		cmocka_unit_test(test_budgets),
+		cmocka_unit_test(test_spent_budget),
+		cmocka_unit_test(test_own_mapping),
+		cmocka_unit_test(test_follows_a_moved_mark),
+		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_nobody_listens),
+	};
+
+	return cmocka_run_group_tests_name("observe", tests, NULL, NULL);
+}
