@@ -19,7 +19,7 @@
 void change_say(struct control_reply *reply, enum log_level level, const char *by,
 		const char *format, ...)
 {
-	char text[1024];
+	char text[2 * DESCRIBE_TERMS_BYTES];
 	va_list arguments;
 	size_t used;
 

@@ -31,7 +31,8 @@ void control_answer(struct control_reply *reply, int code, const char *format, .
 
 static bool needs_name(uint16_t kind)
 {
-	return kind == WIRE_SET || kind == WIRE_RESET || kind == WIRE_CLOSE || kind == WIRE_OPEN;
+	return kind == WIRE_SET || kind == WIRE_RESET || kind == WIRE_CLOSE || kind == WIRE_OPEN ||
+	       kind == WIRE_ADAPT;
 }
 
 static bool read_name(struct control_request *out, struct control_reply *reply,
@@ -77,7 +78,7 @@ bool control_read(struct control_request *out, struct control_reply *reply,
 	struct control_request request = {.kind = (enum wire_kind)message->kind,
 					  .duration_ns = message->duration_ns};
 
-	if (message->kind < WIRE_PING || message->kind > WIRE_RELOAD) {
+	if (message->kind < WIRE_PING || message->kind > WIRE_ADAPT) {
 		control_answer(reply, WEIR_EWIRE, "a message of kind %u is no request",
 			       message->kind);
 		return false;
@@ -95,6 +96,12 @@ bool control_read(struct control_request *out, struct control_reply *reply,
 		control_answer(reply, WEIR_EVALUE, "closing needs a duration above 0");
 		return false;
 	}
+	if (message->kind == WIRE_ADAPT && message->keep != WIRE_ADAPT_OFF &&
+	    message->keep != WIRE_ADAPT_ON) {
+		control_answer(reply, WEIR_EVALUE, "adapting is off or on");
+		return false;
+	}
+	request.freeze = message->kind == WIRE_ADAPT && message->keep == WIRE_ADAPT_OFF;
 	*out = request;
 	return true;
 }

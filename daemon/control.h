@@ -41,6 +41,7 @@ struct control_request {
 	char name[LAYOUT_TEXT_BYTES]; /* exact name, pattern text, or "*" */
 	uint64_t duration_ns;	      /* CLOSE; UINT64_MAX: without end */
 	enum rules_keep keep;
+	bool freeze; /* ADAPT */
 	unsigned setting_count;
 	struct wire_setting settings[WIRE_MAX_SETTINGS]; /* into the message's buffer */
 };

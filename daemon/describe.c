@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "adapt.h"
 #include "class.h"
 #include "value.h"
 
@@ -88,6 +89,44 @@ static uint64_t leave_of(const struct terms *terms, uint64_t name)
 	return 0;
 }
 
+/* "profile github, field.reset X-Reset epoch_ms", or "by themselves". */
+static char *reading_text(const struct adapt_terms *adapt, char out[2 * LAYOUT_ADAPT_BYTES])
+{
+	struct list list = {out, 2 * LAYOUT_ADAPT_BYTES, 0};
+	const char *at = adapt->text;
+	struct adapt_line line;
+
+	snprintf(out, 2 * LAYOUT_ADAPT_BYTES, "by themselves");
+	while (adapt_next(&at, &line))
+		list_add(&list, "%s %s", line.key, line.value);
+	return out;
+}
+
+static char *min_rate_text(const struct adapt_terms *adapt, char out[VALUE_TEXT_BYTES])
+{
+	if (adapt->min_period_ns)
+		return value_rate_text(adapt->min_rate_micro, adapt->min_period_ns, out);
+	snprintf(out, VALUE_TEXT_BYTES, "a hundredth");
+	return out;
+}
+
+/* How the upstream is followed, if it is. */
+static void list_add_adapt(struct list *list, const struct adapt_terms *adapt)
+{
+	char reading[2 * LAYOUT_ADAPT_BYTES], text[VALUE_TEXT_BYTES];
+
+	if (adapt->mode != ADAPT_OFF)
+		list_add(list, "adaptive %s", adapt_mode_text(adapt->mode));
+	if (adapt->min_period_ns)
+		list_add(list, "min_rate %s", min_rate_text(adapt, text));
+	if (adapt->safety_micro)
+		list_add(list, "safety %s", value_tokens_text(adapt->safety_micro, text));
+	if (adapt->max_close_ns)
+		list_add(list, "max_close %s", value_duration_text(adapt->max_close_ns, text));
+	if (adapt->text[0])
+		list_add(list, "responses read: %s", reading_text(adapt, reading));
+}
+
 char *describe_terms(const struct terms *terms, char out[DESCRIBE_TERMS_BYTES])
 {
 	struct list list = {out, DESCRIBE_TERMS_BYTES, 0};
@@ -113,6 +152,7 @@ char *describe_terms(const struct terms *terms, char out[DESCRIBE_TERMS_BYTES])
 	for (unsigned i = 0; i < LAYOUT_CLASSES && terms->classes[i].name; i++)
 		list_add(&list, "class %s %s", class_text(terms->classes[i].name, name),
 			 class_leave_text(terms->classes[i].leave, text));
+	list_add_adapt(&list, &terms->adapt);
 	return out;
 }
 
@@ -152,6 +192,22 @@ static void list_add_extras(struct list *list, const struct terms *was, const st
 			list_add_class(list, now->classes[i].name, 0, now->classes[i].leave);
 }
 
+static void list_add_adapt_change(struct list *list, const struct adapt_terms *was,
+				  const struct adapt_terms *now)
+{
+	char was_read[2 * LAYOUT_ADAPT_BYTES], now_read[2 * LAYOUT_ADAPT_BYTES];
+	char from[VALUE_TEXT_BYTES], to[VALUE_TEXT_BYTES];
+
+	list_add_change(list, "adaptive", adapt_mode_text(was->mode), adapt_mode_text(now->mode));
+	list_add_change(list, "min_rate", min_rate_text(was, from), min_rate_text(now, to));
+	list_add_change(list, "safety", value_tokens_text(adapt_safety_micro(was), from),
+			value_tokens_text(adapt_safety_micro(now), to));
+	list_add_change(list, "max_close", value_duration_text(adapt_max_close_ns(was), from),
+			value_duration_text(adapt_max_close_ns(now), to));
+	list_add_change(list, "responses read:", reading_text(was, was_read),
+			reading_text(now, now_read));
+}
+
 char *describe_change(const struct terms *was, const struct terms *now,
 		      char out[DESCRIBE_TERMS_BYTES])
 {
@@ -172,5 +228,6 @@ char *describe_change(const struct terms *was, const struct terms *now,
 	list_add_change(&list, "max_wait", max_wait_text(was->max_wait_ns, from),
 			max_wait_text(now->max_wait_ns, to));
 	list_add_extras(&list, was, now);
+	list_add_adapt_change(&list, &was->adapt, &now->adapt);
 	return out;
 }

@@ -11,7 +11,7 @@
 #include "token_clock.h"
 
 #define DESCRIBE_RULE_BYTES (LAYOUT_TEXT_BYTES + 16)
-#define DESCRIBE_TERMS_BYTES 768
+#define DESCRIBE_TERMS_BYTES 2048
 
 /* "[default]", "endpoint NAME" or "pattern TEXT". Returns out. */
 char *describe_rule(enum row_kind kind, const char *text, char out[DESCRIBE_RULE_BYTES]);

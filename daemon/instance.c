@@ -22,6 +22,24 @@
 
 /* ---- shapes and rules, looked at ---- */
 
+/* Room for so many rules that follow an upstream, and for more to come. */
+static uint32_t follows_for(uint32_t count, uint32_t rows)
+{
+	uint32_t least = (rows + 31) / 32;
+
+	count += count / 2 + 8;
+	return count > least ? count : least;
+}
+
+static uint32_t config_follows(const struct config *config)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < config->rule_count; i++)
+		count += rules_follows(&config->rules[i].terms);
+	return count;
+}
+
 struct segment_shape instance_wanted_shape(const struct instance *instance,
 					   const struct config *config)
 {
@@ -39,7 +57,26 @@ struct segment_shape instance_wanted_shape(const struct instance *instance,
 		.waiters = config->waiters,
 		.tables = tables,
 		.bins = bins,
+		.follows = follows_for(config_follows(config), config->endpoints),
 	};
+}
+
+static uint32_t live_follows(const struct instance *instance)
+{
+	const struct segment *segment = &instance->segment;
+	uint32_t count = 0;
+
+	for (uint32_t row = 0; row < segment->row_count; row++) {
+		struct terms terms;
+
+		/* relaxed: this process alone writes rows */
+		if (atomic_load_explicit(&segment->rows[row].state, memory_order_relaxed) !=
+		    ROW_LIVE)
+			continue;
+		terms = instance_terms(instance, row);
+		count += rules_follows(&terms);
+	}
+	return count;
 }
 
 struct segment_shape instance_shape(const struct instance *instance)
@@ -54,6 +91,7 @@ struct segment_shape instance_shape(const struct instance *instance)
 		.waiters = instance->segment.waiter_count,
 		.tables = instance->segment.table_count,
 		.bins = instance->segment.bin_count,
+		.follows = follows_for(live_follows(instance), instance->segment.row_count),
 	};
 }
 
@@ -90,7 +128,7 @@ static void read_rule(struct running_rule *out, const struct segment *segment, u
 	out->kind = (enum row_kind)atomic_load_explicit(&row->kind, memory_order_relaxed);
 	out->order = atomic_load_explicit(&row->order, memory_order_relaxed);
 	segment_text(row->text, out->text);
-	line_read_terms(row, &out->terms, &author, &changed_ns);
+	segment_terms(segment, index, &out->terms, &author, &changed_ns);
 	out->origin = author.origin;
 	out->fold = out->kind == ROW_EACH ? keys_fold(segment, index) : 0;
 }
@@ -142,7 +180,7 @@ static bool plan_table(const struct instance *instance, const struct config_rule
 		.keys = wanted->keys,
 		.fold = keys_fold(segment, (uint32_t)row),
 	};
-	line_read_terms(&segment->rows[row], &out->terms, &out->author, &changed_ns);
+	segment_terms(segment, (uint32_t)row, &out->terms, &out->author, &changed_ns);
 	return false;
 }
 
@@ -208,7 +246,7 @@ struct terms instance_terms(const struct instance *instance, uint32_t row)
 	struct terms terms;
 	uint64_t changed_ns;
 
-	line_read_terms(&instance->segment.rows[row], &terms, &author, &changed_ns);
+	segment_terms(&instance->segment, row, &terms, &author, &changed_ns);
 	return terms;
 }
 

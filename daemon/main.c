@@ -24,6 +24,7 @@
 #include "source.h"
 #include "uv_control.h"
 #include "uv_members.h"
+#include "uv_observe.h"
 #include "uv_persist.h"
 #include "uv_signals.h"
 #include "uv_watch.h"
@@ -163,6 +164,7 @@ struct daemon {
 	struct instance instance;
 	struct uv_control control;
 	struct uv_members members;
+	struct uv_observe observe;
 	struct uv_signals signals;
 	struct uv_watch watch;
 	struct persist persist;
@@ -180,8 +182,13 @@ static int serve_start(struct daemon *daemon, const struct source *source)
 	int signals = uv_signals_start(&daemon->signals, loop, instance, source);
 	int members = uv_members_start(&daemon->members, loop, instance);
 	int watch = uv_watch_start(&daemon->watch, loop, instance, watchdog_ns);
+	int observe = uv_observe_start(&daemon->observe, loop, instance);
 	int saver = uv_persist_start(&daemon->saver, loop, &daemon->persist, instance);
-	int error = signals ? signals : members ? members : watch ? watch : saver;
+	int error = signals   ? signals
+		    : members ? members
+		    : watch   ? watch
+		    : observe ? observe
+			      : saver;
 
 	if (error < 0)
 		log_line(LOG_ERROR, "cannot start the event loop: %s", uv_strerror(error));
@@ -193,6 +200,7 @@ static void serve_stop(struct daemon *daemon)
 	uv_control_stop(&daemon->control);
 	uv_signals_stop(&daemon->signals);
 	uv_members_stop(&daemon->members);
+	uv_observe_stop(&daemon->observe);
 	uv_watch_stop(&daemon->watch);
 	uv_persist_stop(&daemon->saver);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);

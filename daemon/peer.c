@@ -7,10 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "time_source.h"
 
 #define PEER_GROUPS_MAX 65536 /* the kernel's own limit (NGROUPS_MAX) */
 #define PEER_DATABASE_BYTES 16384
+#define PEER_KNOWN_NS 60000000000ull
 
 void peer_name(char *out, size_t bytes, uid_t uid)
 {
@@ -61,6 +65,65 @@ int peer_read(struct control_peer *out, int fd, uid_t daemon, gid_t group)
 	peer_name(out->who, sizeof(out->who), peer.uid);
 	free(groups);
 	return 0;
+}
+
+/* The groups that the database gives a user; malloc'ed, or NULL. */
+static gid_t *database_groups(uid_t uid, gid_t gid, size_t *count)
+{
+	char buffer[PEER_DATABASE_BYTES];
+	struct passwd entry, *found = NULL;
+	gid_t *groups = NULL;
+	int room = 32;
+
+	*count = 0;
+	if (getpwuid_r(uid, &entry, buffer, sizeof(buffer), &found) != 0 || !found)
+		return NULL;
+	for (int tries = 0; tries < 2 && room > 0 && room <= PEER_GROUPS_MAX; tries++) {
+		int got = room;
+
+		free(groups);
+		groups = malloc((size_t)room * sizeof(*groups));
+		if (groups && getgrouplist(found->pw_name, gid, groups, &got) >= 0) {
+			*count = (size_t)got;
+			return groups;
+		}
+		room = got; /* says how much room it takes */
+	}
+	free(groups);
+	return NULL;
+}
+
+static bool look_up(uid_t uid, gid_t gid, uid_t daemon, gid_t group)
+{
+	struct control_credentials credentials = {.uid = uid, .gid = gid};
+	gid_t *groups = database_groups(uid, gid, &credentials.group_count);
+	bool may;
+
+	credentials.groups = groups;
+	may = control_may_change(&credentials, daemon, group);
+	free(groups);
+	return may;
+}
+
+bool peer_may_tell(struct peer_known *known, uid_t uid, gid_t gid, uid_t daemon, gid_t group)
+{
+	const struct control_credentials alone = {.uid = uid, .gid = gid};
+	uint64_t now = time_source_kernel_ns(CLOCK_MONOTONIC);
+	bool may = control_may_change(&alone, daemon, group);
+
+	if (may)
+		return true;
+	for (unsigned i = 0; i < PEER_KNOWN; i++)
+		if (known->users[i].until_ns > now && known->users[i].uid == uid &&
+		    known->users[i].gid == gid)
+			return known->users[i].may;
+	may = look_up(uid, gid, daemon, group);
+	known->users[known->next].uid = uid;
+	known->users[known->next].gid = gid;
+	known->users[known->next].may = may;
+	known->users[known->next].until_ns = now + PEER_KNOWN_NS;
+	known->next = (known->next + 1) % PEER_KNOWN;
+	return may;
 }
 
 /* Whether chown(2) to that group will be allowed. */

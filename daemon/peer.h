@@ -6,6 +6,7 @@
 #define WEIRD_PEER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "control.h"
@@ -16,6 +17,25 @@
  * Returns 0 or a negative errno.
  */
 int peer_read(struct control_peer *out, int fd, uid_t daemon, gid_t group);
+
+/*
+ * Whether a user may send what only those may who may change: the same rule, by the group database
+ * (which may block), since a datagram brings no supplementary groups. What was found holds for a
+ * minute. Start from {0}.
+ */
+#define PEER_KNOWN 32
+
+struct peer_known {
+	struct {
+		uid_t uid;
+		gid_t gid;
+		bool may;
+		uint64_t until_ns; /* CLOCK_MONOTONIC; 0: empty */
+	} users[PEER_KNOWN];
+	unsigned next;
+};
+
+bool peer_may_tell(struct peer_known *known, uid_t uid, gid_t gid, uid_t daemon, gid_t group);
 
 /* "uid 1000 (anna)" */
 void peer_name(char *out, size_t bytes, uid_t uid);

@@ -129,12 +129,14 @@ static bool look(const struct segment *segment, uint32_t row, uint32_t bucket,
 	uint64_t mark = bucket_look(&segment->buckets[bucket]);
 	struct terms_author author;
 	uint64_t changed_ns;
+	struct terms terms;
 	struct line line;
 
 	if (mark == BUCKET_UNSET && gate_is_settled(gate))
 		return false;
 	line_read(&segment->rows[row], &segment->time, &line);
-	line_read_terms(&segment->rows[row], &out->terms, &author, &changed_ns);
+	segment_terms(segment, row, &terms, &author, &changed_ns);
+	out->terms = terms_in_force(&terms);
 	out->used_micro = units_to_micro(used_units(&line, gate, mark, ticks), line.k);
 	out->closed_ns = closed_ns(segment, gate, ticks);
 	out->renews_ns = renews_ns(segment, &line, mark, moment);
@@ -148,6 +150,41 @@ static bool is_idle(const struct state_level *level, const struct terms *terms)
 	       terms->initial_micro == terms->burst_micro;
 }
 
+/* A time of the segment's clock by the wall clock; 0 and the end of time stay what they are. */
+static uint64_t by_wall(const struct persist_moment *moment, uint64_t now_ns, uint64_t at_ns)
+{
+	uint64_t saved = moment->stamp.saved_ns;
+
+	if (at_ns == 0 || at_ns == UINT64_MAX)
+		return at_ns;
+	if (at_ns <= now_ns)
+		return saved > now_ns - at_ns ? saved - (now_ns - at_ns) : 1;
+	return at_ns - now_ns < INT64_MAX - saved ? saved + (at_ns - now_ns) : UINT64_MAX;
+}
+
+/* What was learned stands beside the terms that it is held against. */
+static void capture_learned(struct state_text *out, const struct segment *segment, uint32_t row,
+			    const struct persist_moment *moment)
+{
+	struct state_record record = {.kind = STATE_LEARNED};
+	uint64_t now_ns = segment_now_ns(segment);
+	struct terms_author author;
+	uint64_t changed_ns;
+	struct terms terms;
+
+	segment_terms(segment, row, &terms, &author, &changed_ns);
+	if (terms.learned.period_ns == 0)
+		return;
+	segment_text(segment->rows[row].text, record.text);
+	record.learned = terms.learned;
+	record.learned.until_ns = by_wall(moment, now_ns, terms.learned.until_ns);
+	record.learned.from_ns = by_wall(moment, now_ns, terms.learned.from_ns);
+	record.terms.rate_micro = terms.learned.rate_micro;
+	record.terms.period_ns = terms.learned.period_ns;
+	record.terms.burst_micro = terms.learned.burst_micro;
+	state_add(out, &record);
+}
+
 static void capture_row(struct state_text *out, const struct segment *segment, uint32_t row,
 			const struct persist_moment *moment)
 {
@@ -156,13 +193,14 @@ static void capture_row(struct state_text *out, const struct segment *segment, u
 	uint64_t changed_ns;
 
 	segment_text(segment->rows[row].text, record.text);
-	line_read_terms(&segment->rows[row], &record.terms, &author, &changed_ns);
+	segment_terms(segment, row, &record.terms, &author, &changed_ns);
 	record.uid = author.uid;
 	if (author.origin == ORIGIN_OPERATOR)
 		state_add(out, &record);
 	record.kind = STATE_ENDPOINT;
 	if (row_kind(segment, row) != ROW_DEFAULT && look(segment, row, row, moment, &record))
 		state_add(out, &record);
+	capture_learned(out, segment, row, moment);
 }
 
 /* A bucket of the table of names, or (the last one) that of the names without room. */
@@ -221,13 +259,28 @@ static uint64_t mix_extras(uint64_t hash, const struct terms *terms)
 	return hash;
 }
 
+/* How the upstream is followed, and what was learned. */
+static uint64_t mix_follow(uint64_t hash, const struct terms *terms)
+{
+	const struct adapt_terms *adapt = &terms->adapt;
+
+	hash = mix(hash, adapt->mode);
+	hash = mix(mix(hash, adapt->min_rate_micro), adapt->min_period_ns);
+	hash = mix(mix(hash, adapt->safety_micro), adapt->max_close_ns);
+	for (const char *at = adapt->text; *at; at++)
+		hash = mix(hash, (unsigned char)*at);
+	hash = mix(mix(hash, terms->learned.rate_micro), terms->learned.period_ns);
+	hash = mix(mix(hash, terms->learned.burst_micro), terms->learned.until_ns);
+	return mix(hash, terms->learned.cause);
+}
+
 static uint64_t mix_row(uint64_t hash, const struct segment *segment, uint32_t row)
 {
 	struct terms_author author;
 	struct terms terms;
 	uint64_t changed_ns;
 
-	line_read_terms(&segment->rows[row], &terms, &author, &changed_ns);
+	segment_terms(segment, row, &terms, &author, &changed_ns);
 	hash = mix(hash, row_is_live(segment, row));
 	hash = mix(hash, terms.rate_micro);
 	hash = mix(hash, terms.period_ns);
@@ -237,6 +290,7 @@ static uint64_t mix_row(uint64_t hash, const struct segment *segment, uint32_t r
 	hash = mix(hash, terms.window.length_ns);
 	hash = mix(hash, (uint64_t)terms.window.kind << 32 | (uint32_t)terms.window.minutes);
 	hash = mix_extras(hash, &terms);
+	hash = mix_follow(hash, &terms);
 	return mix(hash, author.origin);
 }
 
@@ -347,7 +401,8 @@ static void put(const struct segment *segment, const struct state_record *record
 		counts->gone++;
 		return;
 	}
-	line_read_terms(&segment->rows[row], &terms, &author, &changed_ns);
+	segment_terms(segment, (uint32_t)row, &terms, &author, &changed_ns);
+	terms = terms_in_force(&terms);
 	state_age(&level, record, &terms, span);
 	if (is_idle(&level, &terms)) {
 		counts->idle++;
@@ -357,14 +412,49 @@ static void put(const struct segment *segment, const struct state_record *record
 	counts->buckets++;
 }
 
+/* What has not expired meanwhile, of a rule that is still adaptive. */
+static void put_learned(struct segment *segment, const struct state_record *record,
+			const struct state_span *span)
+{
+	int64_t row = names_exact_row(segment, record->text);
+	uint64_t now_ns = segment_now_ns(segment);
+	uint64_t at_ns = span->saved_ns + span->elapsed_ns;
+	struct learned_terms learned = record->learned;
+	struct terms_author author;
+	struct terms terms;
+	uint64_t changed_ns;
+
+	if (row < 0 || (learned.until_ns != UINT64_MAX && learned.until_ns <= at_ns))
+		return;
+	segment_terms(segment, (uint32_t)row, &terms, &author, &changed_ns);
+	if (terms.adapt.mode == ADAPT_OFF)
+		return;
+	learned.rate_micro = record->terms.rate_micro;
+	learned.period_ns = record->terms.period_ns;
+	learned.burst_micro = record->terms.burst_micro;
+	if (learned.until_ns != UINT64_MAX)
+		learned.until_ns = now_ns + (learned.until_ns - at_ns);
+	/* a response of before this clock began is of no time on it */
+	learned.from_ns =
+		learned.from_ns && learned.from_ns < at_ns && at_ns - learned.from_ns < now_ns
+			? now_ns - (at_ns - learned.from_ns)
+			: 0;
+	rules_learn(segment, (uint32_t)row, &learned);
+}
+
 void persist_put(struct segment *segment, struct state_reader reader, const struct state_span *span,
 		 struct persist_counts *out)
 {
+	struct state_reader again = reader;
 	struct state_record record;
 
 	*out = (struct persist_counts){0};
+	/* first: a level is credited by the rate in force */
+	while (state_next(&again, &record))
+		if (record.kind == STATE_LEARNED)
+			put_learned(segment, &record, span);
 	while (state_next(&reader, &record))
-		if (record.kind != STATE_OPERATOR)
+		if (record.kind != STATE_OPERATOR && record.kind != STATE_LEARNED)
 			put(segment, &record, span, out);
 }
 
@@ -745,7 +835,7 @@ static void describe_records(const struct persist *persist, FILE *out)
 
 	while (state_next(&reader, &record)) {
 		rules += record.kind == STATE_OPERATOR;
-		buckets += record.kind != STATE_OPERATOR;
+		buckets += record.kind != STATE_OPERATOR && record.kind != STATE_LEARNED;
 	}
 	gmtime_r(&seconds, &parts);
 	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &parts);

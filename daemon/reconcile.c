@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapt.h"
 #include "shadow.h"
 #include "window.h"
 
@@ -49,7 +50,8 @@ static bool terms_equal(const struct terms *a, const struct terms *b)
 	       a->max_wait_ns == b->max_wait_ns && window_terms_equal(&a->window, &b->window) &&
 	       a->concurrency == b->concurrency && a->max_hold_ns == b->max_hold_ns &&
 	       a->shadow == b->shadow && shadow_terms_equal(&a->beside, &b->beside) &&
-	       memcmp(a->classes, b->classes, sizeof(a->classes)) == 0;
+	       memcmp(a->classes, b->classes, sizeof(a->classes)) == 0 &&
+	       adapt_equal(&a->adapt, &b->adapt);
 }
 
 static struct reconcile_action *plan_append(struct reconcile_plan *plan, enum reconcile_verb verb)

@@ -273,6 +273,54 @@ static void set_gate(struct task *task)
 	say_bucket(task, &where, what);
 }
 
+/* "2.4/s" as it was learned, or the rule's own rate. */
+static char *speed_text(const struct terms *terms, char out[VALUE_TEXT_BYTES])
+{
+	const struct terms force = terms_in_force(terms);
+
+	return value_rate_text(force.rate_micro, force.period_ns, out);
+}
+
+static void adapt(struct task *task)
+{
+	struct segment *segment = &task->instance->segment;
+	bool freeze = task->request->freeze;
+	int64_t row = own_row(task);
+	char name[DESCRIBE_RULE_BYTES], speed[VALUE_TEXT_BYTES];
+	struct learned_terms learned = {0};
+	struct terms terms;
+
+	if (row < 0 && !names_is_pattern(task->request->name))
+		row = names_find_row(segment, task->request->name);
+	if (row < 0) {
+		fail(task, row == -1 ? WEIR_ENORULE : row);
+		return;
+	}
+	row_name(segment, (uint32_t)row, name);
+	terms = instance_terms(task->instance, (uint32_t)row);
+	if (terms.adapt.mode == ADAPT_OFF) {
+		control_answer(task->reply, WEIR_EVALUE,
+			       "%s is not adaptive: weirctl set %s adaptive=headers makes it so",
+			       name, task->request->name);
+		return;
+	}
+	if (freeze) {
+		learned = terms.learned;
+		learned.until_ns = UINT64_MAX;
+		learned.cause |= LEARNED_FROZEN;
+	}
+	FAULT_POINT(daemon_adapt);
+	row = rules_learn(segment, (uint32_t)row, &learned);
+	if (row < 0)
+		fail(task, row);
+	else if (freeze)
+		change_say(task->reply, LOG_INFO, task->by, "%s: stays at %s, whatever is observed",
+			   name, speed_text(&terms, speed));
+	else
+		change_say(task->reply, LOG_INFO, task->by, "%s: adapts again, from %s on", name,
+			   value_rate_text(terms.rate_micro, terms.period_ns, speed));
+}
+
 static void ping(const struct task *task)
 {
 	time_t since = (time_t)task->instance->started_s;
@@ -310,6 +358,9 @@ void request_carry_out(struct instance *instance, const struct source *source,
 	case WIRE_CLOSE:
 	case WIRE_OPEN:
 		set_gate(&task);
+		return;
+	case WIRE_ADAPT:
+		adapt(&task);
 		return;
 	case WIRE_RELOAD:
 		change_reload(instance, source, peer->who, peer->uid, reply);

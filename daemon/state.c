@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "adapt.h"
 #include "align.h"
 #include "class.h"
 #include "config.h"
@@ -105,10 +106,8 @@ static bool decimal_read(const char *text, unsigned digits, const char *suffix, 
 /* ---- writing ---- */
 
 static const char *const kind_words[] = {
-	[STATE_ENDPOINT] = "endpoint",
-	[STATE_NAME] = "name",
-	[STATE_REST] = "rest",
-	[STATE_OPERATOR] = "operator",
+	[STATE_ENDPOINT] = "endpoint", [STATE_NAME] = "name",	     [STATE_REST] = "rest",
+	[STATE_OPERATOR] = "operator", [STATE_LEARNED] = "?learned",
 };
 
 static bool make_room(struct state_text *out, size_t more)
@@ -197,6 +196,38 @@ static void add_shadows(struct state_text *out, const struct terms *terms)
 		    value_tokens_text(beside->burst_micro, burst));
 }
 
+/* The lines KEY VALUE, without their blanks and ends: they are written %XX. */
+static void add_responses(struct state_text *out, const char *text)
+{
+	add(out, " ?responses=");
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c <= ' ' || c == '%' || c >= 0x7f)
+			add(out, "%%%02x", c);
+		else
+			add(out, "%c", c);
+	}
+}
+
+/* How an upstream is followed; an earlier weird passes over it. */
+static void add_adapt(struct state_text *out, const struct adapt_terms *adapt)
+{
+	char text[VALUE_TEXT_BYTES];
+
+	if (adapt->mode != ADAPT_OFF)
+		add(out, " ?adaptive=%s", adapt_mode_text(adapt->mode));
+	if (adapt->min_period_ns)
+		add(out, " ?min_rate=%s",
+		    value_rate_text(adapt->min_rate_micro, adapt->min_period_ns, text));
+	if (adapt->safety_micro)
+		add(out, " ?safety=%s", value_tokens_text(adapt->safety_micro, text));
+	if (adapt->max_close_ns)
+		add(out, " ?max_close=%s", value_duration_text(adapt->max_close_ns, text));
+	if (adapt->text[0])
+		add_responses(out, adapt->text);
+}
+
 static void add_rule(struct state_text *out, const struct state_record *record)
 {
 	char initial[VALUE_TEXT_BYTES], max_wait[VALUE_TEXT_BYTES];
@@ -210,6 +241,7 @@ static void add_rule(struct state_text *out, const struct state_record *record)
 		add(out, " max_hold=%s", value_duration_text(record->terms.max_hold_ns, max_wait));
 	add_shadows(out, &record->terms);
 	add_classes(out, &record->terms);
+	add_adapt(out, &record->terms.adapt);
 	add(out, " uid=%llu", (unsigned long long)record->uid);
 }
 
@@ -224,6 +256,23 @@ static void add_level(struct state_text *out, const struct state_record *record)
 		add(out, " closed=%ss", decimal_text(record->closed_ns, 9, number));
 	if (record->renews_ns)
 		add(out, " renews=%s", decimal_text(record->renews_ns, 9, number));
+}
+
+static void add_learned(struct state_text *out, const struct learned_terms *learned)
+{
+	char number[DECIMAL_BYTES];
+
+	if (learned->until_ns > INT64_MAX)
+		add(out, " until=forever");
+	else
+		add(out, " until=%s", decimal_text(learned->until_ns, 9, number));
+	if (learned->from_ns)
+		add(out, " from=%s", decimal_text(learned->from_ns, 9, number));
+	if (learned->limit_micro <= VALUE_TOKENS_MAX_MICRO)
+		add(out, " limit=%s", decimal_text(learned->limit_micro, 6, number));
+	if (learned->remaining_micro <= VALUE_TOKENS_MAX_MICRO)
+		add(out, " remaining=%s", decimal_text(learned->remaining_micro, 6, number));
+	add(out, " cause=%llu", (unsigned long long)learned->cause);
 }
 
 /* As in weir.ini, but that a blank would be the end of the field. */
@@ -259,6 +308,8 @@ void state_add(struct state_text *out, const struct state_record *record)
 	add(out, "%s %s", kind_words[record->kind], terms_text(out, &record->terms));
 	if (record->kind == STATE_OPERATOR)
 		add_rule(out, record);
+	else if (record->kind == STATE_LEARNED)
+		add_learned(out, &record->learned);
 	else
 		add_level(out, record);
 	if (record->kind != STATE_REST)
@@ -466,12 +517,24 @@ enum field {
 	FIELD_CLASSES = 1u << 13,
 	FIELD_CONCURRENCY = 1u << 14,
 	FIELD_MAX_HOLD = 1u << 15,
+	FIELD_ADAPTIVE = 1u << 16,
+	FIELD_MIN_RATE = 1u << 17,
+	FIELD_SAFETY = 1u << 18,
+	FIELD_MAX_CLOSE = 1u << 19,
+	FIELD_RESPONSES = 1u << 20,
+	FIELD_UNTIL = 1u << 21,
+	FIELD_FROM = 1u << 22,
+	FIELD_LIMIT = 1u << 23,
+	FIELD_REMAINING = 1u << 24,
+	FIELD_CAUSE = 1u << 25,
 };
 
 static const char *const field_words[] = {
-	"rate",		"burst",   "used",	  "closed",   "initial", "max_wait",
-	"uid",		"name",	   "window",	  "renews",   "shadow",	 "shadow_rate",
-	"shadow_burst", "classes", "concurrency", "max_hold",
+	"rate",		"burst",      "used",	     "closed",	 "initial",   "max_wait",
+	"uid",		"name",	      "window",	     "renews",	 "shadow",    "shadow_rate",
+	"shadow_burst", "classes",    "concurrency", "max_hold", "?adaptive", "?min_rate",
+	"?safety",	"?max_close", "?responses",  "until",	 "from",      "limit",
+	"remaining",	"cause",
 };
 
 static const unsigned field_needed[] = {
@@ -479,6 +542,7 @@ static const unsigned field_needed[] = {
 	[STATE_NAME] = FIELD_RATE | FIELD_BURST | FIELD_USED | FIELD_NAME,
 	[STATE_REST] = FIELD_RATE | FIELD_BURST | FIELD_USED,
 	[STATE_OPERATOR] = FIELD_RATE | FIELD_BURST | FIELD_INITIAL | FIELD_UID | FIELD_NAME,
+	[STATE_LEARNED] = FIELD_RATE | FIELD_BURST | FIELD_UNTIL | FIELD_CAUSE | FIELD_NAME,
 };
 
 static const unsigned field_allowed[] = {
@@ -486,7 +550,10 @@ static const unsigned field_allowed[] = {
 	[STATE_NAME] = FIELD_CLOSED | FIELD_WINDOW | FIELD_RENEWS,
 	[STATE_REST] = FIELD_CLOSED | FIELD_WINDOW | FIELD_RENEWS,
 	[STATE_OPERATOR] = FIELD_MAX_WAIT | FIELD_WINDOW | FIELD_SHADOW | FIELD_SHADOW_RATE |
-			   FIELD_SHADOW_BURST | FIELD_CLASSES | FIELD_CONCURRENCY | FIELD_MAX_HOLD,
+			   FIELD_SHADOW_BURST | FIELD_CLASSES | FIELD_CONCURRENCY | FIELD_MAX_HOLD |
+			   FIELD_ADAPTIVE | FIELD_MIN_RATE | FIELD_SAFETY | FIELD_MAX_CLOSE |
+			   FIELD_RESPONSES,
+	[STATE_LEARNED] = FIELD_FROM | FIELD_LIMIT | FIELD_REMAINING,
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -553,6 +620,74 @@ static bool take_classes(struct terms *terms, const char *value)
 	}
 }
 
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* What add_responses() wrote, as long as it is no longer than it can be. */
+static bool decode(const char *value, char out[LAYOUT_ADAPT_BYTES])
+{
+	size_t used = 0;
+
+	for (; *value && used < LAYOUT_ADAPT_BYTES - 1; value++, used++) {
+		out[used] = *value;
+		if (*value != '%')
+			continue;
+		int high = hex_digit(value[1]), low = high < 0 ? -1 : hex_digit(value[2]);
+
+		if (low < 0 || (high == 0 && low == 0))
+			return false;
+		out[used] = (char)(high << 4 | low);
+		value += 2;
+	}
+	out[used] = '\0';
+	return *value == '\0';
+}
+
+static bool take_responses(struct terms *terms, const char *value)
+{
+	char text[LAYOUT_ADAPT_BYTES];
+	const char *at = text;
+	struct adapt_line line;
+
+	if (!decode(value, text))
+		return false;
+	while (adapt_next(&at, &line))
+		if (config_set_term(terms, line.key, line.value))
+			return false;
+	return *at == '\0';
+}
+
+static bool take_until(const char *value, uint64_t *until_ns)
+{
+	if (strcmp(value, "forever") == 0) {
+		*until_ns = UINT64_MAX;
+		return true;
+	}
+	return read_seconds(value, until_ns);
+}
+
+static bool take_micro(const char *value, uint64_t *micro)
+{
+	line_wide number;
+
+	if (!decimal_read(value, 6, "", VALUE_TOKENS_MAX_MICRO, &number))
+		return false;
+	*micro = (uint64_t)number;
+	return true;
+}
+
+static bool take_cause(const char *value, uint64_t *cause)
+{
+	line_wide number;
+
+	if (!decimal_read(value, 0, "", LEARNED_FROZEN | LEARNED_DISTRUSTS | 0xffff, &number))
+		return false;
+	*cause = (uint64_t)number;
+	return true;
+}
+
 static bool take_name(struct state_record *record, const char *value)
 {
 	if (!names_valid(value))
@@ -595,6 +730,23 @@ static bool take_field(struct state_record *record, enum field field, const char
 		return take_window(&record->terms.window, value);
 	case FIELD_RENEWS:
 		return read_seconds(value, &record->renews_ns);
+	case FIELD_ADAPTIVE:
+	case FIELD_MIN_RATE:
+	case FIELD_SAFETY:
+	case FIELD_MAX_CLOSE:
+		return !config_set_term(&record->terms, word + 1, value);
+	case FIELD_RESPONSES:
+		return take_responses(&record->terms, value);
+	case FIELD_UNTIL:
+		return take_until(value, &record->learned.until_ns);
+	case FIELD_FROM:
+		return read_seconds(value, &record->learned.from_ns);
+	case FIELD_LIMIT:
+		return take_micro(value, &record->learned.limit_micro);
+	case FIELD_REMAINING:
+		return take_micro(value, &record->learned.remaining_micro);
+	case FIELD_CAUSE:
+		return take_cause(value, &record->learned.cause);
 	}
 	return false;
 }
@@ -609,10 +761,10 @@ static int read_field(struct state_record *record, char *word, unsigned line, un
 
 	if (!equals)
 		return fail(fault, WEIR_EDAMAGED, line, "'%.40s': KEY=VALUE is expected", word);
-	if (word[0] == '?')
-		return 0;
 	*equals = '\0';
 	index = find_word(field_words, COUNT(field_words), word, strlen(word));
+	if (word[0] == '?' && (index < 0 || !(known & 1u << index)))
+		return 0;
 	if (index < 0 || !(known & 1u << index))
 		return fail(fault, WEIR_ENEWER, line,
 			    "a field '%.40s', which this weird does not know", word);
@@ -644,6 +796,9 @@ static int read_fields(struct state_record *record, char *rest, unsigned line, s
 	for (size_t i = 0; i < COUNT(field_words); i++)
 		if (needed & ~seen & 1u << i)
 			return fail(fault, WEIR_EDAMAGED, line, "%s= is missing", field_words[i]);
+	if (record->kind == STATE_LEARNED &&
+	    (record->terms.rate_micro == 0 || record->terms.rate_micro == TERMS_UNLIMITED))
+		return fail(fault, WEIR_EDAMAGED, line, "no rate that could have been learned");
 	if (record->kind != STATE_OPERATOR)
 		return 0;
 
@@ -663,9 +818,12 @@ static int read_record(struct state_reader *reader, struct state_record *out, st
 
 		size_t bytes = strcspn(line, " ");
 		int kind = find_word(kind_words, COUNT(kind_words), line, bytes);
-		struct state_record record = {.kind = (enum state_kind)kind};
+		struct state_record record = {
+			.kind = (enum state_kind)kind,
+			.learned = {.limit_micro = UINT64_MAX, .remaining_micro = UINT64_MAX},
+		};
 
-		if (line[0] == '?')
+		if (line[0] == '?' && kind < 0)
 			continue;
 		if (!bytes)
 			return fail(fault, WEIR_EDAMAGED, reader->line, "a record is expected");

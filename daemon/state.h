@@ -16,6 +16,8 @@
  *	operator rate=5/s burst=10 initial=10 uid=0 name=api.github.com
  *	operator rate=9/s burst=9 initial=9 shadow_rate=5/s shadow_burst=5 classes=a:20% uid=0 \
  *		name=x
+ *	?learned rate=2.4/s burst=10 until=1763892030 from=1763892000 limit=100 remaining=80 \
+ *		cause=1 name=api.github.com
  *	end CHECKSUM BYTES
  *
  * The last line is what `cksum` says of those before it. Everything is in tokens and durations:
@@ -35,7 +37,7 @@
 
 #define STATE_VERSION 1u
 #define STATE_MAX_BYTES (512ul << 20) /* more than the largest tables need */
-#define STATE_LINE_BYTES 768	      /* with its newline, at most */
+#define STATE_LINE_BYTES 1536	      /* with its newline, at most */
 #define STATE_FOREVER UINT64_MAX
 #define STATE_FAULT_BYTES 160
 #define STATE_TERMS_BYTES 160
@@ -53,12 +55,14 @@ enum state_kind {
 	STATE_NAME,	/* of a name under [default] */
 	STATE_REST,	/* the one that names without room share */
 	STATE_OPERATOR, /* a rule as an operator set it */
+	STATE_LEARNED,	/* what was learned of an upstream, by the name of the rule */
 };
 
 struct state_record {
 	enum state_kind kind;
 	char text[LAYOUT_TEXT_BYTES]; /* STATE_REST: ""; of [default] as a rule: "*" */
 	struct terms terms;	      /* of a bucket: rate, burst and window alone */
+	struct learned_terms learned; /* STATE_LEARNED, its times by the wall clock */
 	line_wide used_micro; /* of a bucket: taken and not yet refilled; may exceed burst */
 	uint64_t closed_ns;   /* of a bucket: until it opens; 0: open; or STATE_FOREVER */
 	uint64_t renews_ns;   /* of a bucket: wall clock of the next window; 0: none is under way */

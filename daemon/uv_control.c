@@ -12,6 +12,7 @@
 #include "log.h"
 #include "peer.h"
 #include "request.h"
+#include "socket_file.h"
 #include "weir.h"
 #include "wire.h"
 
@@ -211,34 +212,10 @@ static void on_connection(uv_stream_t *server, int status)
 
 /* ---- the server ---- */
 
-/* A socket is a dead daemon's and goes; anything else is not ours to remove. */
-static int clear_path(const char *path)
-{
-	struct stat found;
-
-	if (lstat(path, &found) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(found.st_mode))
-		return -EEXIST;
-	return unlink(path) < 0 ? -errno : 0;
-}
-
-static int give_to_group(const char *path, gid_t group)
-{
-	struct stat found;
-
-	/* the umask was 0117 at the bind: nobody was let in who should not be */
-	if (stat(path, &found) < 0)
-		return -errno;
-	if (found.st_gid != group && chown(path, (uid_t)-1, group) < 0)
-		return -errno;
-	return chmod(path, 0660) < 0 ? -errno : 0;
-}
-
 static int listen_at(struct uv_control *control, const char *path)
 {
 	mode_t before;
-	int error = clear_path(path);
+	int error = socket_file_clear(path);
 
 	if (error < 0)
 		return error;
@@ -246,7 +223,7 @@ static int listen_at(struct uv_control *control, const char *path)
 	error = uv_pipe_bind(&control->server, path);
 	umask(before);
 	if (error == 0)
-		error = give_to_group(path, control->instance->group);
+		error = socket_file_give(path, control->instance->group);
 	if (error == 0)
 		error = uv_listen((uv_stream_t *)&control->server, UV_CONTROL_CLIENTS,
 				  on_connection);

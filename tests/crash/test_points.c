@@ -36,9 +36,10 @@
 #define CAPACITIES(rows)                                                                           \
 	"clock = manual\nendpoints = " #rows "\nnames = 32\nmembers = 16\npermits = 16\n"
 #define SHADOWED BURST_LINE(BURST) "shadow_rate = 1/s\nclass batch = leave 20 %\n"
+#define LEARNER "[endpoint learner]\nrate = 10/s\nburst = 100\nadaptive = headers\n"
 #define FIRST_RULES                                                                                \
 	"[default]\nrate = 10/s\n" SHADOWED "[endpoint api]\nrate = 5/s\n" BURST_LINE(             \
-		BURST) "[endpoint spare]\nrate = 60/min\nwindow = 1min\n"
+		BURST) "[endpoint spare]\nrate = 60/min\nwindow = 1min\n" LEARNER
 #define SECOND_RULES                                                                               \
 	"[default]\nrate = 10/s\n" SHADOWED "[endpoint new]\nrate = 1/s\n"                         \
 	"[endpoint api]\nrate = 6/s\n" BURST_LINE(BURST)
@@ -456,6 +457,41 @@ static bool close_and_open(struct run *run)
 	       ask(run, &(struct wire_message){.kind = WIRE_OPEN, .name = "spare"});
 }
 
+/* A response says what is left: weird puts a lower speed and burst into force. */
+static bool learn(struct run *run)
+{
+	static const struct weir_header headers[] = {
+		{"RateLimit-Limit", "8", WEIR_TEXT, WEIR_TEXT},
+		{"RateLimit-Remaining", "4", WEIR_TEXT, WEIR_TEXT},
+		{"RateLimit-Reset", "30", WEIR_TEXT, WEIR_TEXT},
+	};
+	struct weir_endpoint *endpoint = fixture_endpoint(run->weir, "learner");
+	bool learned = false;
+	bool alive = true;
+
+	for (unsigned ms = 0; !learned && alive && ms < FIXTURE_PATIENCE_MS; ms += 2) {
+		siginfo_t info = {0};
+
+		if (ms % 200 == 0)
+			assert_int_equal(weir_observe(endpoint, 200, headers, 3, 0, NULL), 0);
+		learned = fixture_rate(endpoint) < 10;
+		alive = waitid(P_PID, (id_t)run->fixture.daemon, &info,
+			       WEXITED | WNOHANG | WNOWAIT) == 0 &&
+			info.si_pid == 0;
+		fixture_sleep_ms(2);
+	}
+	weir_endpoint_close(endpoint);
+	assert_true(learned || !alive);
+	/* another question, so that a daemon that dies behind it has died by now */
+	return ask(run, &(struct wire_message){.kind = WIRE_PING});
+}
+
+static bool freeze(struct run *run)
+{
+	return ask(run, &(struct wire_message){
+				.kind = WIRE_ADAPT, .name = "learner", .keep = WIRE_ADAPT_OFF});
+}
+
 static bool reload(struct run *run, const char *config)
 {
 	fixture_config(&run->fixture, config);
@@ -590,6 +626,8 @@ static const struct operation operations[] = {
 	{.name = "set, permits", .perform = set_permits, KEEPS},
 	{.name = "reset", .perform = reset, .refills = 1, KEEPS},
 	{.name = "close and open", .perform = close_and_open, KEEPS},
+	{.name = "learn", .perform = learn, KEEPS},
+	{.name = "freeze what was learned", .perform = freeze, KEEPS},
 	{.name = "reload, a difference",
 	 .perform = reload_difference,
 	 .rate_before = 5,

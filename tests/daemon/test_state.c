@@ -481,7 +481,7 @@ static void test_good_bodies(void **state)
 		"# before all?\nweir-state 1\ninstance a\nsaved 0\n"
 		"boot 00000000000000000000000000000000 0\n",
 		HEAD "# a comment\n\x23\n",
-		LINE("?learned of a later release, whatever it says"),
+		LINE("?later, of another release, whatever it says"),
 		LINE("name rate=1/s burst=1 used=1 ?later=7 name=x"),
 		LINE("name used=1 burst=1 rate=1/s name=y name=z w=1"),
 		LINE("name rate=1/s burst=1 used=2305843009213693952 closed=9223372036s name=x"),
@@ -496,8 +496,8 @@ static void test_good_bodies(void **state)
 
 static void test_optional_is_skipped(void **state)
 {
-	static const char body[] = HEAD "?learned x\nname rate=1/s burst=2 used=1 ?a=b name=y z\n"
-					"?learned y\n";
+	static const char body[] = HEAD "?later x\nname rate=1/s burst=2 used=1 ?a=b name=y z\n"
+					"?later y\n";
 	struct state_stamp stamp;
 	struct state_reader reader;
 	struct state_record record;
@@ -549,7 +549,7 @@ static void test_longest_record(void **state)
 	free(text.text);
 }
 
-/* A line of 767 bytes is read; one more is not, with or without an end. */
+/* A line of 1535 bytes is read; one more is not, with or without an end. */
 static void test_long_lines(void **state)
 {
 	char body[sizeof(HEAD) + STATE_LINE_BYTES + 8];
@@ -564,7 +564,7 @@ static void test_long_lines(void **state)
 	body[head + STATE_LINE_BYTES - 1] = '#';
 	body[head + STATE_LINE_BYTES] = '\n';
 	assert_int_equal(open_body(body, head + STATE_LINE_BYTES + 1, fault), WEIR_EDAMAGED);
-	assert_non_null(strstr(fault, "line 5: a line of at most 767 bytes"));
+	assert_non_null(strstr(fault, "line 5: a line of at most 1535 bytes"));
 }
 
 static char *sample(size_t *bytes)
