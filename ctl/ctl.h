@@ -51,6 +51,8 @@ enum ctl_exit command_set(struct ctl *ctl);
 enum ctl_exit command_reset(struct ctl *ctl);
 enum ctl_exit command_close(struct ctl *ctl);
 enum ctl_exit command_open(struct ctl *ctl);
+enum ctl_exit command_adapt(struct ctl *ctl);
+enum ctl_exit command_observe(struct ctl *ctl);
 enum ctl_exit command_reload(struct ctl *ctl);
 enum ctl_exit command_members(struct ctl *ctl);
 enum ctl_exit command_permits(struct ctl *ctl);

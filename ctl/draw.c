@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "text.h"
@@ -16,6 +17,8 @@ int draw_attach(struct draw *draw, const struct ctl *ctl)
 	options.shm_dir = ctl->place.dir;
 	/* while a pair is being made or replaced; an instance that is absent stays so */
 	options.attach_ns = WEIR_SECOND / 2;
+	/* libweir knows it by the environment alone; this process has no thread yet */
+	setenv("WEIR_SOCKET", ctl->place.socket, 1);
 	status = weir_open(&draw->weir, &options);
 	if (status < 0)
 		return status;

@@ -17,7 +17,7 @@ void limit_fields_of_view(const struct view *view, struct limit_fields *out)
 		view->kind == VIEW_DEFAULT || view->kind == VIEW_NAME || view->kind == VIEW_CROWDED;
 	const struct response response = {
 		.policy = is_default ? "default" : view->rule,
-		.terms = view->terms,
+		.terms = terms_in_force(&view->terms),
 		.level = view_level(view),
 		.more_ns = view->closed_ns > view->more_ns ? view->closed_ns : view->more_ns,
 	};

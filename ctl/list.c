@@ -27,6 +27,7 @@ static void add_view(const struct view *view, struct page *page, bool shadows)
 	view_add_level(view, page, true);
 	view_add_counts(view, page, true);
 	view_add_shadow(view, page, shadows);
+	view_add_learned(view, page);
 	view_add_state(view, page, true);
 	page_count(page, "row", NULL, view->row);
 	page_count(page, "bucket", NULL, view->bucket);
@@ -67,6 +68,7 @@ static bool print_views(const struct look *look, const struct ctl *ctl, const st
 	page_text(&page, "clock", NULL, look_clock_name(look));
 	page_flag(&page, "weird_running", NULL, look->alive);
 	page_count(&page, "weird_pid", NULL, (uint64_t)look->daemon);
+	look_add_observations(look, &page);
 	page_rows(&page, "endpoints");
 	for (size_t i = 0; i < views->count; i++)
 		add_view(&views->items[i], &page, shadows);

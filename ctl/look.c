@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "adapt.h"
 #include "bucket.h"
 #include "gate.h"
 #include "key_tables.h"
@@ -307,8 +308,9 @@ static void view_rule(const struct look *look, uint32_t row, uint32_t bucket, co
 
 	segment_text(at->text, view.rule);
 	snprintf(view.name, sizeof(view.name), "%s", name ? name : view.rule);
-	line_read_terms(at, &view.terms, &view.author, &view.changed_ns);
+	segment_terms(&look->segment, row, &view.terms, &view.author, &view.changed_ns);
 	view.now = line_read(at, &look->segment.time, &view.line);
+	view.now_ns = segment_now_ns(&look->segment);
 	view.v = line_value(&view.line, view.now);
 	*out = view;
 }
@@ -364,6 +366,22 @@ int look_name(const struct look *look, const char *name, struct view *out)
 	return status;
 }
 
+void look_add_observations(const struct look *look, struct page *page)
+{
+	const struct state_header *state = look->segment.state;
+	/* relaxed: counts for people */
+	uint64_t dropped = atomic_load_explicit(&state->observations_dropped, memory_order_relaxed);
+	uint64_t refused = atomic_load_explicit(&state->observations_refused, memory_order_relaxed);
+	char text[TEXT_BYTES];
+
+	page_count(page, "observations_dropped", NULL, dropped);
+	page_count(page, "observations_refused", NULL, refused);
+	snprintf(text, sizeof(text), "%llu dropped, %llu refused", (unsigned long long)dropped,
+		 (unsigned long long)refused);
+	if (dropped || refused)
+		page_text(page, NULL, "observations", text);
+}
+
 /* ---- in people's units ---- */
 
 double view_tokens(const struct view *view, uint64_t units)
@@ -387,6 +405,19 @@ bool view_is_shadow(const struct view *view)
 bool view_has_shadow(const struct view *view)
 {
 	return view->line.flags & LINE_BESIDE;
+}
+
+bool view_is_adapted(const struct view *view)
+{
+	return view->terms.learned.period_ns != 0;
+}
+
+double view_learned_rate(const struct view *view)
+{
+	const struct learned_terms *learned = &view->terms.learned;
+
+	return learned->period_ns ? (double)learned->rate_micro * 1000 / (double)learned->period_ns
+				  : 0;
 }
 
 double view_rate(const struct view *view)
@@ -425,6 +456,8 @@ const char *view_state(const struct view *view, char out[VIEW_STATE_BYTES])
 	else if (view->renews_ns && view_level(view) < 1)
 		snprintf(out, VIEW_STATE_BYTES, "renews in %s",
 			 text_duration(view->renews_ns, duration));
+	else if (view_is_adapted(view))
+		snprintf(out, VIEW_STATE_BYTES, "%sat %.4g/s", shadow, view_learned_rate(view));
 	else
 		snprintf(out, VIEW_STATE_BYTES, "%s", shadow[0] ? "shadow" : "open");
 	return out;
@@ -504,6 +537,50 @@ void view_add_state(const struct view *view, struct page *page, bool titles)
 	page_tokens(page, "queue_tokens", NULL, view_queue(view));
 	page_duration(page, "queue_ns", NULL, view->queue_ns);
 	page_duration(page, "renews_ns", NULL, view->renews_ns ? view->renews_ns : UINT64_MAX);
+}
+
+static void add_micro(struct page *page, const char *key, uint64_t micro)
+{
+	if (micro == UINT64_MAX)
+		page_none(page, key, NULL);
+	else
+		page_tokens(page, key, NULL, (double)micro / (double)TERMS_MICRO);
+}
+
+void view_add_learned(const struct view *view, struct page *page)
+{
+	const struct learned_terms *learned = &view->terms.learned;
+	bool is_adapted = view_is_adapted(view);
+	char rate[VALUE_TEXT_BYTES];
+
+	page_text(page, "adaptive", NULL, adapt_mode_text(view->terms.adapt.mode));
+	page_flag(page, "adapt_frozen", NULL, learned->cause & LEARNED_FROZEN);
+	if (!is_adapted) {
+		static const char *const keys[] = {
+			"learned_rate",	     "learned_rate_per_s", "learned_burst",
+			"learned_cause",     "learned_limit",	   "learned_remaining",
+			"learned_before_ns", "learned_for_ns",
+		};
+
+		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+			page_none(page, keys[i], NULL);
+		return;
+	}
+	page_text(page, "learned_rate", NULL,
+		  value_rate_text(learned->rate_micro, learned->period_ns, rate));
+	page_tokens(page, "learned_rate_per_s", NULL, view_learned_rate(view));
+	add_micro(page, "learned_burst", learned->burst_micro);
+	page_text(page, "learned_cause", NULL, adapt_cause_text(learned->cause));
+	add_micro(page, "learned_limit", learned->limit_micro);
+	add_micro(page, "learned_remaining", learned->remaining_micro);
+	page_duration(page, "learned_before_ns", NULL,
+		      learned->from_ns && learned->from_ns <= view->now_ns
+			      ? view->now_ns - learned->from_ns
+			      : UINT64_MAX);
+	page_duration(page, "learned_for_ns", NULL,
+		      learned->until_ns == UINT64_MAX	 ? UINT64_MAX
+		      : learned->until_ns > view->now_ns ? learned->until_ns - view->now_ns
+							 : 0);
 }
 
 /* "12", "7 by 50/s", "12, 7 by 50/s": what shadow mode let pass, what the shadow limit refused. */

@@ -39,6 +39,9 @@ int look_attach_once(struct look *out, const struct place *place);
 
 void look_close(struct look *look);
 
+/* How many responses weird was not told of, and how many it did not take. */
+void look_add_observations(const struct look *look, struct page *page);
+
 /* "tsc", "monotonic", "manual" */
 const char *look_clock_name(const struct look *look);
 
@@ -66,6 +69,7 @@ struct view {
 	uint64_t changed_ns;
 	struct line line;
 	uint64_t now; /* ticks */
+	uint64_t now_ns;
 	uint64_t v;
 	bool used; /* the bucket has a mark */
 	bool closed;
@@ -113,7 +117,11 @@ double view_level(const struct view *view);
 /* Whether it is in shadow mode, and whether a shadow limit stands beside it. */
 bool view_is_shadow(const struct view *view);
 bool view_has_shadow(const struct view *view);
-/* Tokens a second; infinity when unlimited. */
+/* Whether something learned is in force in place of the rule's own rate. */
+bool view_is_adapted(const struct view *view);
+/* Tokens a second as they were learned; 0: nothing was. */
+double view_learned_rate(const struct view *view);
+/* Tokens a second by the rule's own terms; infinity when unlimited. */
 double view_rate(const struct view *view);
 /* How many tokens are spoken for beyond the burst. */
 double view_queue(const struct view *view);
@@ -128,6 +136,8 @@ void view_add_limits(const struct view *view, struct page *page, bool titles);
 void view_add_level(const struct view *view, struct page *page, bool titles);
 void view_add_counts(const struct view *view, struct page *page, bool titles);
 void view_add_state(const struct view *view, struct page *page, bool titles);
+/* What was learned of the upstream, and how it is followed: for programs. */
+void view_add_learned(const struct view *view, struct page *page);
 /* What shadows count. In text a column of its own, for lists in which anything has a shadow. */
 void view_add_shadow(const struct view *view, struct page *page, bool column);
 

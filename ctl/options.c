@@ -50,6 +50,7 @@ const struct option_spec option_specs[OPTION_COUNT] = {
 	{OPTION_STATUS, 0, "status", "N", "the status of the response (else of its first line)"},
 	{OPTION_CAPTURED, 0, "time", "EPOCH", "when it came, in seconds since 1970 (else now)"},
 	{OPTION_PROFILE, 0, "profile", "P", "whose fields they are: github, openai, ietf, ..."},
+	{OPTION_LATENCY, 0, "latency", "D", "how long ago its request was sent"},
 };
 
 /* The profiles of fields.h, in their order: a test compares them. */

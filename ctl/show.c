@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "adapt.h"
 #include "class.h"
 #include "limit_fields.h"
 #include "look.h"
@@ -217,6 +218,89 @@ static void add_permits(const struct look *look, const struct view *view, struct
 	page_text(page, NULL, "permits", text);
 }
 
+/* How the upstream is followed, and how its responses are read. */
+static void add_adapt(const struct view *view, struct page *page)
+{
+	const struct adapt_terms *adapt = &view->terms.adapt;
+	const char *at = adapt->text;
+	char least[VALUE_TEXT_BYTES], safety[VALUE_TEXT_BYTES], most[VALUE_TEXT_BYTES];
+	char text[SENTENCE_BYTES];
+	struct adapt_line line;
+
+	if (adapt->mode != ADAPT_OFF) {
+		snprintf(least, sizeof(least), "a hundredth");
+		if (adapt->min_period_ns)
+			value_rate_text(adapt->min_rate_micro, adapt->min_period_ns, least);
+		snprintf(text, sizeof(text), "%s: not below %s, %s of what the upstream allows",
+			 adapt_mode_text(adapt->mode), least,
+			 value_tokens_text(adapt_safety_micro(adapt), safety));
+		page_text(page, NULL, "adaptive", text);
+	}
+	while (adapt_next(&at, &line)) {
+		snprintf(text, sizeof(text), "%s = %s", line.key, line.value);
+		page_text(page, NULL, "responses", text);
+		page_list_item(page, "responses", NULL, text);
+	}
+	page_duration(page, "max_close_ns", NULL, adapt_max_close_ns(adapt));
+	if (adapt->max_close_ns) {
+		snprintf(text, sizeof(text), "for %s at most, by a response",
+			 value_duration_text(adapt->max_close_ns, most));
+		page_text(page, NULL, "closed", text);
+	}
+}
+
+/* "80 of 100 left", as far as it was said. */
+static void learned_limit_text(const struct learned_terms *learned, char out[TEXT_BYTES])
+{
+	char left[TEXT_BYTES], limit[TEXT_BYTES];
+
+	text_tokens((double)learned->remaining_micro / (double)TERMS_MICRO, left);
+	text_tokens((double)learned->limit_micro / (double)TERMS_MICRO, limit);
+	if (learned->remaining_micro != UINT64_MAX && learned->limit_micro != UINT64_MAX)
+		snprintf(out, TEXT_BYTES, "%.16s of %.16s left", left, limit);
+	else if (learned->remaining_micro != UINT64_MAX)
+		snprintf(out, TEXT_BYTES, "%.20s left", left);
+	else
+		snprintf(out, TEXT_BYTES, "no numbers");
+}
+
+/* What is in force in place of the rule's own speed: from which response, and until when. */
+static void add_learned(const struct view *view, struct page *page)
+{
+	const struct learned_terms *learned = &view->terms.learned;
+	char burst[VALUE_TEXT_BYTES];
+	char said[TEXT_BYTES], ago[TEXT_BYTES], until[TEXT_BYTES];
+	char text[SENTENCE_BYTES];
+
+	view_add_learned(view, page);
+	if (learned->cause & LEARNED_FROZEN)
+		page_text(page, NULL, "frozen",
+			  "by an operator: weirctl adapt NAME on learns anew");
+	if (!view_is_adapted(view))
+		return;
+	snprintf(text, sizeof(text), "%.4g/s, burst %s: %s%s", view_learned_rate(view),
+		 value_tokens_text(learned->burst_micro, burst), adapt_cause_text(learned->cause),
+		 learned->cause & LEARNED_DISTRUSTS ? " (its numbers were contradicted)" : "");
+	page_text(page, NULL, "learned", text);
+	learned_limit_text(learned, said);
+	snprintf(
+		text, sizeof(text), "a response %s ago: %s",
+		text_duration(view->now_ns > learned->from_ns ? view->now_ns - learned->from_ns : 0,
+			      ago),
+		said);
+	if (learned->from_ns)
+		page_text(page, NULL, "learned from", text);
+	if (learned->until_ns == UINT64_MAX)
+		snprintf(text, sizeof(text), "more is known");
+	else
+		snprintf(text, sizeof(text), "in %s",
+			 text_duration(learned->until_ns > view->now_ns
+					       ? learned->until_ns - view->now_ns
+					       : 0,
+				       until));
+	page_text(page, NULL, "expires", text);
+}
+
 static void add_terms(const struct look *look, const struct view *view, struct page *page)
 {
 	char text[SENTENCE_BYTES];
@@ -233,6 +317,8 @@ static void add_terms(const struct look *look, const struct view *view, struct p
 	add_permits(look, view, page);
 	add_classes(view, page);
 	add_shadow(view, page);
+	add_adapt(view, page);
+	add_learned(view, page);
 	add_author(view, page);
 	if (view->line.k == 0)
 		snprintf(text, sizeof(text), "1 token: costs are rounded up to whole ones");
@@ -360,6 +446,7 @@ static bool print_view(const struct look *look, const struct ctl *ctl, const str
 	page_text(&page, NULL, "place", text);
 	if (ctl->args.values[OPTION_FIELDS])
 		add_fields(view, &page);
+	look_add_observations(look, &page);
 	page_flag(&page, "weird_running", NULL, look->alive);
 	if (!look->alive)
 		page_text(&page, NULL, "weird", "not running: limits stay in force");
