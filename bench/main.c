@@ -120,6 +120,12 @@ static struct bench_row rows[] = {
 		     .figure = BENCH_TIME,
 		     .constant = 5e4,
 		     TARGET(BENCH_AT_MOST, 1.01)}}},
+	{.work = &bench_send, .processes = 1},
+	{.work = &bench_observe,
+	 .processes = 1,
+	 .ratios =
+		 {{.to = "5 us", .figure = BENCH_TIME, .constant = 5000, TARGET(BENCH_AT_MOST, 1)},
+		  TIME_OF("floor/send", 1)}},
 	{.work = &bench_attach,
 	 .processes = 1,
 	 .ratios =

@@ -64,7 +64,7 @@ for name in floor/rdtsc floor/clock_gettime floor/cas floor/rdtsc+cas weir/admit
 done
 
 for name in floor/log-lines weir/log-simulate floor/field-lines weir/fields-github \
-	weir/fields-openai; do
+	weir/fields-openai floor/send weir/observe; do
 	line=$(grep -F "{\"name\":\"$name\",\"processes\":1," "$out") || fault "no row $name"
 	positive "$(number "$line" ns_per_op)" || fault "$name: $line"
 done
