@@ -98,6 +98,7 @@ extern const struct bench_work bench_mutex, bench_mutex_early, bench_fcntl, benc
 	bench_redis_pipelined;
 
 extern const struct bench_work bench_send, bench_observe;
+extern const struct bench_work bench_permit, bench_owned, bench_plain;
 extern const struct bench_work bench_log_lines, bench_log_simulate;
 extern const struct bench_work bench_field_lines, bench_fields_github, bench_fields_openai;
 

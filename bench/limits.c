@@ -130,6 +130,8 @@ static struct segment_shape usual_shape(void)
 		.rows = 1024,
 		.names = 1024,
 		.members = 256,
+		.permits = 1024,
+		.waiters = 1024,
 		.clock = time_source_best(),
 		.group = (gid_t)-1,
 	};

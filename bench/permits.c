@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * permits.c - permits, through the public header, beside two semaphores: one with owner recovery,
+ * built on a robust mutex as one would by hand, and sem_t, which loses what a dead holder held.
+ * Both let newcomers go before those who wait; weir does not.
+ */
+#include "bench.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "weir.h"
+
+#define PERMITS 4
+
+static const char rules_text[] = "[endpoint permits]\n"
+				 "rate = unlimited\n"
+				 "concurrency = 4\n";
+
+static struct weir *host;
+static struct weir_endpoint *endpoint;
+
+static const char *prepare_permits(void)
+{
+	static char text[512];
+	char faults[256] = "";
+	int code = 0;
+
+	if (host == NULL)
+		code = weir_host(&host, rules_text, WEIR_CLOCK_BEST, NULL, faults, sizeof(faults));
+	if (code == 0)
+		return NULL;
+	snprintf(text, sizeof(text), "%s %s", weir_strerror(code), faults);
+	return text;
+}
+
+static int enter_permits(unsigned process)
+{
+	(void)process;
+	return weir_endpoint(host, "permits", &endpoint);
+}
+
+static uint64_t run_permits(uint64_t ops)
+{
+	struct weir_permit permit;
+	uint64_t good = 0;
+
+	for (uint64_t i = 0; i < ops; i++)
+		if (weir_permit_take(endpoint, WEIR_FOREVER, &permit, NULL) == WEIR_ADMIT)
+			good += weir_permit_release(endpoint, &permit) == 0;
+	return good;
+}
+
+static void leave_permits(void)
+{
+	weir_endpoint_close(endpoint);
+	endpoint = NULL;
+}
+
+static void finish_permits(void)
+{
+	weir_close(host);
+	host = NULL;
+}
+
+/* ---- a semaphore that knows its owners ---- */
+
+struct owned {
+	pthread_mutex_t lock;
+	pthread_cond_t freed;
+	pid_t owners[PERMITS]; /* 0: free; written under the lock */
+};
+
+static struct owned *owned;
+
+static const char *prepare_owned(void)
+{
+	pthread_mutexattr_t mutex;
+	pthread_condattr_t condition;
+	int code;
+
+	owned = bench_shared(sizeof(*owned));
+	if (owned == NULL)
+		return "no shared memory";
+	pthread_mutexattr_init(&mutex);
+	pthread_mutexattr_setpshared(&mutex, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&mutex, PTHREAD_MUTEX_ROBUST);
+	code = pthread_mutex_init(&owned->lock, &mutex);
+	pthread_condattr_init(&condition);
+	pthread_condattr_setpshared(&condition, PTHREAD_PROCESS_SHARED);
+	if (code == 0)
+		code = pthread_cond_init(&owned->freed, &condition);
+	return code == 0 ? NULL : "no robust process-shared mutex here";
+}
+
+static void owned_lock(void)
+{
+	if (pthread_mutex_lock(&owned->lock) == EOWNERDEAD)
+		pthread_mutex_consistent(&owned->lock);
+}
+
+/* A free place, or one whose owner is dead; -1: none. */
+static int owned_find(void)
+{
+	for (int i = 0; i < PERMITS; i++)
+		if (owned->owners[i] == 0)
+			return i;
+	for (int i = 0; i < PERMITS; i++)
+		if (kill(owned->owners[i], 0) < 0 && errno == ESRCH)
+			return i;
+	return -1;
+}
+
+static uint64_t run_owned(uint64_t ops)
+{
+	pid_t self = getpid();
+
+	for (uint64_t i = 0; i < ops; i++) {
+		int place;
+
+		owned_lock();
+		while ((place = owned_find()) < 0)
+			if (pthread_cond_wait(&owned->freed, &owned->lock) == EOWNERDEAD)
+				pthread_mutex_consistent(&owned->lock);
+		owned->owners[place] = self;
+		pthread_mutex_unlock(&owned->lock);
+
+		owned_lock();
+		owned->owners[place] = 0;
+		pthread_cond_signal(&owned->freed);
+		pthread_mutex_unlock(&owned->lock);
+	}
+	return ops;
+}
+
+/* ---- sem_t ---- */
+
+static sem_t *plain;
+
+static const char *prepare_plain(void)
+{
+	plain = bench_shared(sizeof(*plain));
+	return plain != NULL && sem_init(plain, 1, PERMITS) == 0 ? NULL : "no shared semaphore";
+}
+
+static uint64_t run_plain(uint64_t ops)
+{
+	uint64_t good = 0;
+
+	for (uint64_t i = 0; i < ops; i++)
+		if (sem_wait(plain) == 0)
+			good += sem_post(plain) == 0;
+	return good;
+}
+
+const struct bench_work bench_permit = {
+	.name = "weir/permit",
+	.least = 64,
+	.prepare = prepare_permits,
+	.enter = enter_permits,
+	.run = run_permits,
+	.leave = leave_permits,
+	.finish = finish_permits,
+};
+
+const struct bench_work bench_owned = {
+	.name = "peer/robust-semaphore",
+	.least = 64,
+	.prepare = prepare_owned,
+	.run = run_owned,
+};
+
+const struct bench_work bench_plain = {
+	.name = "peer/sem_t",
+	.least = 64,
+	.prepare = prepare_plain,
+	.run = run_plain,
+};
