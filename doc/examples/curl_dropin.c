@@ -30,10 +30,12 @@ int main(int argc, char **argv)
 	struct weir *weir = attach(take_private(&argc, argv), rules, WEIR_CLOCK_BEST);
 	struct weir_http *http;
 	FILE *file = tmpfile();
-	CURL *easy = curl_easy_init();
 
 	if (argc < 2 || !file || !weir || weir_http_open(&http, weir, NULL) < 0)
 		return 2;
+
+	CURL *easy = curl_easy_init();
+
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, save);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, file);
 
