@@ -193,15 +193,13 @@ static void test_options(void **state)
 	}
 }
 
-static char *printed(void (*print)(FILE *to))
+static void print_into(char **text, void (*print)(FILE *to))
 {
-	char *text = NULL;
 	size_t bytes;
-	FILE *to = open_memstream(&text, &bytes);
+	FILE *to = open_memstream(text, &bytes);
 
 	print(to);
 	fclose(to);
-	return text;
 }
 
 static void print_bash(FILE *to)
@@ -222,26 +220,25 @@ static void print_none(FILE *to)
 /* Usage, completion and the manual all have the options that there are. */
 static void test_tables(void **state)
 {
-	char *usage = printed(options_usage);
-	char *bash = printed(print_bash);
-	char *zsh = printed(print_zsh);
-	char *none = printed(print_none);
+	char *usage, *bash, *zsh, *none;
 	char manual[20000];
 	FILE *page = fopen(WEIR_SOURCE_DIR "/doc/man/weir-fetch.1", "r");
 	unsigned options = 0;
 
 	(void)state;
+	print_into(&usage, options_usage);
+	print_into(&bash, print_bash);
+	print_into(&zsh, print_zsh);
+	print_into(&none, print_none);
 	assert_string_equal(none, "");
 	assert_non_null(page);
 	manual[fread(manual, 1, sizeof(manual) - 1, page)] = '\0';
 	fclose(page);
-	for (char *at = strstr(usage, "--"); at; at = strstr(at + 1, "--")) {
+	for (const char *at = strstr(usage, "--"); at; at = strstr(at + 1, "--")) {
 		char name[40];
 		char in_manual[60];
-		size_t length;
+		size_t length = strspn(at, "-abcdefghijklmnopqrstuvwxyz");
 
-		at = strstr(at, "--");
-		length = strspn(at, "-abcdefghijklmnopqrstuvwxyz");
 		snprintf(name, sizeof(name), "%.*s", (int)length, at);
 		assert_non_null(strstr(bash, name));
 		assert_non_null(strstr(zsh, name));

@@ -18,6 +18,8 @@ int main(void)
 	fflush(stdout);
 	while (read(STDIN_FILENO, sink, sizeof(sink)) > 0)
 		;
+	pthread_mutex_lock(
+		&server.mutex); /* for good: threads that still serve write nothing more */
 	for (int i = 0; i < server.seen_count && i < SERVER_SEEN; i++)
 		printf("%d %s %s\n", server.seen[i].status, server.seen[i].line,
 		       server.seen[i].range);
