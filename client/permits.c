@@ -697,7 +697,7 @@ int weir_permit_look(struct weir_endpoint *endpoint, struct weir_permits *out)
 {
 	struct weir_permits permits = {.size = sizeof(permits)};
 	struct binding *binding;
-	struct permit_sum sum;
+	struct permit_sum sum = {0};
 	int status = find_binding(endpoint, &binding);
 
 	if (status == 0)

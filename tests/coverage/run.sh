@@ -24,7 +24,7 @@ done
 # Not "crash": stepping through an instrumented program takes ten times as long, and these
 # processes are killed before they can tell what they ran. Not "model": it compiles the same sources
 # with a hook in each atomic access, and what is reached there is another program's code.
-ctest --test-dir "$build" -L '^(unit|race|layout|ctl|daemon)$' \
+ctest --test-dir "$build" -L '^(unit|race|layout|ctl|daemon|uv|http|fetch)$' \
 	-LE '^(crash|soak|bench|real)$' --output-on-failure --timeout 300 -j"$jobs"
 
 status=0
