@@ -127,7 +127,7 @@ enum ctl_exit command_keys(struct ctl *ctl)
 {
 	const char *name = ctl_name(ctl);
 	enum ctl_exit status = CTL_DONE;
-	struct keyed table;
+	struct keyed table = {0};
 	struct look look;
 	struct view view;
 	int error;
