@@ -109,9 +109,7 @@ uint64_t keys_hash(const struct segment *segment, uint64_t fold, const void *key
 	unsigned char address[FOLD_ADDRESS_BYTES];
 	uint64_t hash;
 
-	if (__builtin_expect(fold == 0, 1))
-		hash = XXH3_64bits_withSecret(key, bytes, segment->secret, LAYOUT_SECRET_BYTES);
-	else if (fold_address(fold, key, bytes, address))
+	if (__builtin_expect(fold != 0, 0) && fold_address(fold, key, bytes, address))
 		hash = XXH3_64bits_withSecret(address, sizeof(address), segment->secret,
 					      LAYOUT_SECRET_BYTES);
 	else if (fold & FOLD_CASE)
