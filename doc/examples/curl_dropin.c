@@ -25,33 +25,42 @@ static int forget(CURL *easy, void *file)
 	return ferror(file);
 }
 
+/* was: curl_easy_setopt(easy, CURLOPT_URL, url); code = curl_easy_perform(easy); */
+static CURLcode fetch(struct weir_http *http, CURL *easy, const char *url, FILE *file)
+{
+	struct weir_http_request request = {
+		.size = sizeof(request),
+		.url = url,
+		.restart = forget,
+		.context = file,
+	};
+
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, save);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, file);
+	return weir_http_perform(http, easy, &request, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	struct weir *weir = attach(take_private(&argc, argv), rules, WEIR_CLOCK_BEST);
 	struct weir_http *http;
-	FILE *file = tmpfile();
+	CURLcode code = CURLE_FAILED_INIT;
 
-	if (argc < 2 || !file || !weir || weir_http_open(&http, weir, NULL) < 0)
+	if (argc < 2 || !weir || weir_http_open(&http, weir, NULL) < 0) {
+		weir_close(weir);
 		return 2;
+	}
 
 	CURL *easy = curl_easy_init();
+	FILE *file = tmpfile();
 
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, save);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, file);
-
-	/* was: curl_easy_setopt(easy, CURLOPT_URL, argv[1]); code = curl_easy_perform(easy); */
-	struct weir_http_request request = {
-		.size = sizeof(request),
-		.url = argv[1],
-		.restart = forget,
-		.context = file,
-	};
-	CURLcode code = weir_http_perform(http, easy, &request, NULL);
-
-	printf("%s, %ld bytes\n", curl_easy_strerror(code), ftell(file));
+	if (easy && file)
+		code = fetch(http, easy, argv[1], file);
+	printf("%s, %ld bytes\n", curl_easy_strerror(code), file ? ftell(file) : 0);
+	if (file)
+		fclose(file);
 	curl_easy_cleanup(easy);
 	weir_http_close(http);
 	weir_close(weir);
-	fclose(file);
 	return code != CURLE_OK;
 }

@@ -84,11 +84,15 @@ int main(int argc, char **argv)
 	struct weir_level left = {.size = sizeof(left)};
 	struct weir_endpoint *tokens;
 	struct weir_http *http;
-	CURL *easy = curl_easy_init();
 	int failed = 0;
 
-	if (argc < 3 || !weir || weir_http_open(&http, weir, NULL) < 0)
+	if (argc < 3 || !weir || weir_http_open(&http, weir, NULL) < 0) {
+		weir_close(weir);
 		return 2;
+	}
+
+	CURL *easy = curl_easy_init();
+
 	for (int i = 0; i < atoi(argv[2]); i++)
 		failed |= ask(http, easy, argv[1]);
 	if (weir_endpoint(weir, "llm/tokens", &tokens) == 0) {

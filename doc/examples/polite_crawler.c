@@ -56,10 +56,13 @@ int main(int argc, char **argv)
 {
 	struct weir *weir = attach(take_private(&argc, argv), rules, WEIR_CLOCK_BEST);
 	uv_loop_t *loop = uv_default_loop();
-	struct weir_http *http;
+	struct weir_http *http = NULL;
 
-	if (!weir || weir_http_open(&http, weir, NULL) < 0 || weir_http_attach(http, loop) < 0)
+	if (!weir || weir_http_open(&http, weir, NULL) < 0 || weir_http_attach(http, loop) < 0) {
+		weir_http_close(http);
+		weir_close(weir);
 		return 2;
+	}
 	crawl(http, argv + 1);
 	uv_run(loop, UV_RUN_DEFAULT);
 	weir_http_detach(http, NULL, NULL);
