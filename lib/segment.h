@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * segment.h - creates, reveals, attaches and maps the pair of objects. The only file that maps.
+ * segment.h - creates, reveals, attaches and maps the pair of objects.
  *
  * Who writes: a creator fills both objects under temporary names, stores `ready` and renames
  * them into place, state first. Objects are never truncated or resized. If the creator dies

@@ -3,6 +3,7 @@
 
 #include <linux/futex.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -129,4 +130,25 @@ uint64_t time_source_namespace(void)
 	struct stat found;
 
 	return stat("/proc/self/ns/time", &found) == 0 ? (uint64_t)found.st_ino : 0;
+}
+
+void time_source_boot(uint64_t out[2])
+{
+	char text[64] = "";
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+	int digit = 0;
+
+	out[0] = out[1] = 0;
+	if (!file)
+		return;
+	if (fgets(text, sizeof(text), file))
+		for (const char *at = text; *at && digit < 32; at++) {
+			char one[2] = {*at, 0};
+
+			if (*at == '-' || *at == '\n')
+				continue;
+			out[digit / 16] = out[digit / 16] << 4 | strtoull(one, NULL, 16);
+			digit++;
+		}
+	fclose(file);
 }

@@ -96,4 +96,7 @@ struct time_pair time_source_pair(const struct time_source *source);
 /* Inode of this process's time namespace; 0 where it cannot be told. */
 uint64_t time_source_namespace(void);
 
+/* The kernel's random number of this boot, which every clock here began with; 0, 0: not known. */
+void time_source_boot(uint64_t out[2]);
+
 #endif

@@ -170,9 +170,9 @@ rule_zlib()
 # One file maps the two objects. client/fork.c has a page of its own, private, to notice a fork.
 rule_mapping()
 {
-	only_calls 'shm_open|memfd_create|MAP_SHARED|posix_fallocate|ftruncate' lib/segment.c \
+	only_calls 'shm_open|memfd_create|MAP_SHARED|posix_fallocate|ftruncate' lib/object.c \
 		lib client daemon ctl
-	only_calls 'mmap *\(' 'lib/segment.c client/fork.c' lib client client/uv client/http daemon ctl
+	only_calls 'mmap *\(' 'lib/object.c client/fork.c' lib client client/uv client/http daemon ctl
 }
 
 rule_lib_reports_only()
