@@ -31,18 +31,12 @@ static void fail(const struct task *task, int64_t code)
 		       weir_strerror((int)code));
 }
 
-static enum row_kind row_kind(const struct segment *segment, uint32_t row)
-{
-	/* relaxed: this process alone writes rows */
-	return (enum row_kind)atomic_load_explicit(&segment->rows[row].kind, memory_order_relaxed);
-}
-
 static char *row_name(const struct segment *segment, uint32_t row, char out[DESCRIBE_RULE_BYTES])
 {
 	char text[LAYOUT_TEXT_BYTES];
 
 	segment_text(segment->rows[row].text, text);
-	return describe_rule(row_kind(segment, row), text, out);
+	return describe_rule(segment_row_kind(segment, row), text, out);
 }
 
 /* The row whose text is the request's name, "*" being [default]'s; -1 if none. */
@@ -65,16 +59,16 @@ static void set_row(struct task *task, uint32_t row)
 
 	if (!control_terms(&now, task->reply, &was, task->request))
 		return;
-	wrong = row_kind(segment, row) == ROW_DEFAULT ? config_check_default(&now)
-		: row_kind(segment, row) == ROW_EACH  ? config_check_each(&now)
-						      : NULL;
+	wrong = segment_row_kind(segment, row) == ROW_DEFAULT ? config_check_default(&now)
+		: segment_row_kind(segment, row) == ROW_EACH  ? config_check_each(&now)
+							      : NULL;
 	if (wrong) {
 		control_answer(task->reply, WEIR_EVALUE, "%s", wrong);
 		return;
 	}
 	row_name(segment, row, name);
 	FAULT_POINT(daemon_set);
-	rule = (struct rule){.kind = row_kind(segment, row),
+	rule = (struct rule){.kind = segment_row_kind(segment, row),
 			     .text = task->request->name,
 			     .terms = now,
 			     .author = task->author};
@@ -148,7 +142,7 @@ static bool find_bucket(const struct task *task, struct resolution *out)
 	int64_t row = own_row(task);
 	int error = 0;
 
-	if (row >= 0 && row_kind(segment, (uint32_t)row) == ROW_DEFAULT) {
+	if (row >= 0 && segment_row_kind(segment, (uint32_t)row) == ROW_DEFAULT) {
 		control_answer(task->reply, WEIR_EVALUE,
 			       "names under [default] have a bucket each: name one, or give them a "
 			       "pattern in weir.ini");
@@ -177,10 +171,10 @@ static void say_bucket(struct task *task, const struct resolution *where, const 
 		change_say(task->reply, LOG_WARNING, task->by,
 			   "%s: %s, with all names that found the table of names full",
 			   task->request->name, what);
-	else if (row_kind(segment, where->row) == ROW_EACH && !where->key)
+	else if (segment_row_kind(segment, where->row) == ROW_EACH && !where->key)
 		change_say(task->reply, LOG_INFO, task->by, "%s: %s, with all its keys",
 			   row_name(segment, where->row, name), what);
-	else if (row_kind(segment, where->row) == ROW_PATTERN)
+	else if (segment_row_kind(segment, where->row) == ROW_PATTERN)
 		change_say(task->reply, LOG_INFO, task->by,
 			   "%s: %s, with all that share its bucket",
 			   row_name(segment, where->row, name), what);
@@ -211,7 +205,7 @@ static void reset(struct task *task)
 	int64_t row = own_row(task);
 	struct resolution where;
 
-	if (row >= 0 && row_kind(&task->instance->segment, (uint32_t)row) == ROW_DEFAULT) {
+	if (row >= 0 && segment_row_kind(&task->instance->segment, (uint32_t)row) == ROW_DEFAULT) {
 		reset_default(task, (uint32_t)row);
 		return;
 	}

@@ -56,6 +56,7 @@ enum state_kind {
 	STATE_REST,	/* the one that names without room share */
 	STATE_OPERATOR, /* a rule as an operator set it */
 	STATE_LEARNED,	/* what was learned of an upstream, by the name of the rule */
+	STATE_KINDS
 };
 
 struct state_record {
@@ -146,5 +147,8 @@ struct state_level {
  */
 void state_age(struct state_level *out, const struct state_record *saved, const struct terms *now,
 	       const struct state_span *span);
+
+/* Whether that level is the one a bucket begins with. */
+bool state_is_idle(const struct state_level *level, const struct terms *terms);
 
 #endif

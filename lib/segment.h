@@ -145,6 +145,12 @@ static inline bool segment_is_retired(const struct segment *segment)
 	return atomic_load_explicit(&segment->state->retired, memory_order_acquire) != 0;
 }
 
+/* relaxed: for its publisher, or whoever acquired the row's state */
+static inline enum row_kind segment_row_kind(const struct segment *segment, uint32_t row)
+{
+	return (enum row_kind)atomic_load_explicit(&segment->rows[row].kind, memory_order_relaxed);
+}
+
 static inline uint64_t segment_now(const struct segment *segment)
 {
 	return time_source_ticks(&segment->time);

@@ -1,336 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "state.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "adapt.h"
-#include "align.h"
 #include "class.h"
 #include "config.h"
 #include "names.h"
+#include "state_words.h"
 #include "value.h"
 #include "weir.h"
-#include "window.h"
 
-#define NS_PER_S 1000000000ull
-#define WIDE_MAX (~(line_wide)0)
 #define TIME_MAX_NS ((line_wide)INT64_MAX) /* the year 2262 */
 #define USED_MAX_MICRO ((line_wide)LINE_FAR * TERMS_MICRO)
-#define DECIMAL_BYTES 48
 
-/* ---- checksum ---- */
-
-/* CRC of POSIX cksum: polynomial 0x04c11db7, the highest bit first, then the length's bytes. */
-static uint32_t crc_byte(uint32_t crc, unsigned char byte)
-{
-	static const uint32_t nibbles[16] = {
-		0x00000000, 0x04c11db7, 0x09823b6e, 0x0d4326d9, 0x130476dc, 0x17c56b6b,
-		0x1a864db2, 0x1e475005, 0x2608edb8, 0x22c9f00f, 0x2f8ad6d6, 0x2b4bcb61,
-		0x350c9b64, 0x31cd86d3, 0x3c8ea00a, 0x384fbdbd,
-	};
-
-	crc ^= (uint32_t)byte << 24;
-	crc = crc << 4 ^ nibbles[crc >> 28];
-	return crc << 4 ^ nibbles[crc >> 28];
-}
-
-uint32_t state_cksum(const char *text, size_t bytes)
-{
-	uint32_t crc = 0;
-
-	for (size_t i = 0; i < bytes; i++)
-		crc = crc_byte(crc, (unsigned char)text[i]);
-	for (size_t rest = bytes; rest; rest >>= 8)
-		crc = crc_byte(crc, (unsigned char)rest);
-	return ~crc;
-}
-
-/* ---- decimals ---- */
-
-/* value / 10^digits, without the zeros at its end. */
-static char *decimal_text(line_wide value, unsigned digits, char out[DECIMAL_BYTES])
-{
-	char *at = out + DECIMAL_BYTES - 1;
-	bool any = false;
-
-	*at = '\0';
-	for (unsigned i = 0; i < digits; i++, value /= 10) {
-		any = any || value % 10;
-		if (any)
-			*--at = (char)('0' + (int)(value % 10));
-	}
-	if (any)
-		*--at = '.';
-	do
-		*--at = (char)('0' + (int)(value % 10));
-	while (value /= 10);
-	return memmove(out, at, (size_t)(out + DECIMAL_BYTES - at));
-}
-
-/*
- * DIGITS[.DIGITS], with at most `digits` of the latter, and then `suffix`; times 10^digits, and at
- * most `max`, which is below 2^124.
- */
-static bool decimal_read(const char *text, unsigned digits, const char *suffix, line_wide max,
-			 line_wide *out)
-{
-	line_wide value = 0;
-	unsigned seen = 0, decimals = 0;
-	bool point = false;
-
-	for (; (*text >= '0' && *text <= '9') || (*text == '.' && !point && seen); text++) {
-		if (*text == '.') {
-			point = true;
-			continue;
-		}
-		value = value * 10 + (unsigned)(*text - '0');
-		decimals += point;
-		seen++;
-		if (value > max || decimals > digits)
-			return false;
-	}
-	if (!seen || (point && !decimals) || strcmp(text, suffix) != 0)
-		return false;
-	for (; decimals < digits; decimals++)
-		if ((value *= 10) > max)
-			return false;
-	*out = value;
-	return true;
-}
-
-/* ---- writing ---- */
-
-static const char *const kind_words[] = {
-	[STATE_ENDPOINT] = "endpoint", [STATE_NAME] = "name",	     [STATE_REST] = "rest",
-	[STATE_OPERATOR] = "operator", [STATE_LEARNED] = "?learned",
-};
-
-static bool make_room(struct state_text *out, size_t more)
-{
-	size_t room = out->room ? out->room : 4096;
-	char *grown;
-
-	if (out->error || more > STATE_MAX_BYTES - out->used) {
-		out->error = out->error ? out->error : -EFBIG;
-		return false;
-	}
-	while (room - out->used < more)
-		room *= 2;
-	if (room == out->room)
-		return true;
-	grown = realloc(out->text, room);
-	if (!grown) {
-		out->error = -ENOMEM;
-		return false;
-	}
-	out->text = grown;
-	out->room = room;
-	return true;
-}
-
-static void add(struct state_text *out, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void add(struct state_text *out, const char *format, ...)
-{
-	va_list arguments;
-
-	if (!make_room(out, STATE_LINE_BYTES))
-		return;
-	va_start(arguments, format);
-	out->used += (size_t)vsnprintf(out->text + out->used, STATE_LINE_BYTES, format, arguments);
-	va_end(arguments);
-}
-
-void state_begin(struct state_text *out, const struct state_stamp *stamp)
-{
-	time_t seconds = (time_t)(stamp->saved_ns / NS_PER_S);
-	char saved[DECIMAL_BYTES], boottime[DECIMAL_BYTES], date[40];
-	struct tm parts;
-
-	*out = (struct state_text){0};
-	gmtime_r(&seconds, &parts);
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &parts);
-	add(out, "weir-state %u\n", STATE_VERSION);
-	add(out, "# The levels of a weir instance at %s; see weird(8). used: tokens taken and\n",
-	    date);
-	add(out, "# not yet refilled. The last line is what sed '$d' FILE | cksum says.\n");
-	add(out, "instance %s\n", stamp->instance);
-	add(out, "saved %s\n", decimal_text(stamp->saved_ns, 9, saved));
-	add(out, "boot %016llx%016llx %s\n", (unsigned long long)stamp->boot[0],
-	    (unsigned long long)stamp->boot[1], decimal_text(stamp->boottime_ns, 9, boottime));
-}
-
-/* NAME:5 or NAME:20%, with commas between them: as in weir.ini, but without its blanks. */
-static void add_classes(struct state_text *out, const struct terms *terms)
-{
-	char name[CLASS_TEXT_BYTES], leave[VALUE_TEXT_BYTES];
-
-	for (unsigned i = 0; i < LAYOUT_CLASSES && terms->classes[i].name; i++) {
-		class_leave_text(terms->classes[i].leave, leave);
-
-		const char *number = leave + strlen(CLASS_LEAVE) + 1;
-		int length = (int)strcspn(number, " ");
-
-		add(out, "%s%s:%.*s%s",
-		    i ? "," : " classes=", class_text(terms->classes[i].name, name), length, number,
-		    number[length] ? "%" : "");
-	}
-}
-
-static void add_shadows(struct state_text *out, const struct terms *terms)
-{
-	const struct shadow_terms *beside = &terms->beside;
-	char rate[VALUE_TEXT_BYTES], burst[VALUE_TEXT_BYTES];
-
-	if (terms->shadow)
-		add(out, " shadow=yes");
-	if (beside->period_ns)
-		add(out, " shadow_rate=%s shadow_burst=%s",
-		    value_rate_text(beside->rate_micro, beside->period_ns, rate),
-		    value_tokens_text(beside->burst_micro, burst));
-}
-
-/* The lines KEY VALUE, without their blanks and ends: they are written %XX. */
-static void add_responses(struct state_text *out, const char *text)
-{
-	add(out, " ?responses=");
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c <= ' ' || c == '%' || c >= 0x7f)
-			add(out, "%%%02x", c);
-		else
-			add(out, "%c", c);
-	}
-}
-
-/* How an upstream is followed; an earlier weird passes over it. */
-static void add_adapt(struct state_text *out, const struct adapt_terms *adapt)
-{
-	char text[VALUE_TEXT_BYTES];
-
-	if (adapt->mode != ADAPT_OFF)
-		add(out, " ?adaptive=%s", adapt_mode_text(adapt->mode));
-	if (adapt->min_period_ns)
-		add(out, " ?min_rate=%s",
-		    value_rate_text(adapt->min_rate_micro, adapt->min_period_ns, text));
-	if (adapt->safety_micro)
-		add(out, " ?safety=%s", value_tokens_text(adapt->safety_micro, text));
-	if (adapt->max_close_ns)
-		add(out, " ?max_close=%s", value_duration_text(adapt->max_close_ns, text));
-	if (adapt->text[0])
-		add_responses(out, adapt->text);
-}
-
-static void add_rule(struct state_text *out, const struct state_record *record)
-{
-	char initial[VALUE_TEXT_BYTES], max_wait[VALUE_TEXT_BYTES];
-
-	add(out, " initial=%s", value_tokens_text(record->terms.initial_micro, initial));
-	if (record->terms.max_wait_ns)
-		add(out, " max_wait=%s", value_duration_text(record->terms.max_wait_ns, max_wait));
-	if (record->terms.concurrency)
-		add(out, " concurrency=%llu", (unsigned long long)record->terms.concurrency - 1);
-	if (record->terms.max_hold_ns)
-		add(out, " max_hold=%s", value_duration_text(record->terms.max_hold_ns, max_wait));
-	add_shadows(out, &record->terms);
-	add_classes(out, &record->terms);
-	add_adapt(out, &record->terms.adapt);
-	add(out, " uid=%llu", (unsigned long long)record->uid);
-}
-
-static void add_level(struct state_text *out, const struct state_record *record)
-{
-	char number[DECIMAL_BYTES];
-
-	add(out, " used=%s", decimal_text(record->used_micro, 6, number));
-	if (record->closed_ns > INT64_MAX)
-		add(out, " closed=forever");
-	else if (record->closed_ns)
-		add(out, " closed=%ss", decimal_text(record->closed_ns, 9, number));
-	if (record->renews_ns)
-		add(out, " renews=%s", decimal_text(record->renews_ns, 9, number));
-}
-
-static void add_learned(struct state_text *out, const struct learned_terms *learned)
-{
-	char number[DECIMAL_BYTES];
-
-	if (learned->until_ns > INT64_MAX)
-		add(out, " until=forever");
-	else
-		add(out, " until=%s", decimal_text(learned->until_ns, 9, number));
-	if (learned->from_ns)
-		add(out, " from=%s", decimal_text(learned->from_ns, 9, number));
-	if (learned->limit_micro <= VALUE_TOKENS_MAX_MICRO)
-		add(out, " limit=%s", decimal_text(learned->limit_micro, 6, number));
-	if (learned->remaining_micro <= VALUE_TOKENS_MAX_MICRO)
-		add(out, " remaining=%s", decimal_text(learned->remaining_micro, 6, number));
-	add(out, " cause=%llu", (unsigned long long)learned->cause);
-}
-
-/* As in weir.ini, but that a blank would be the end of the field. */
-static const char *window_text(const struct window_terms *window, char out[VALUE_TEXT_BYTES])
-{
-	value_window_text(window, out);
-	for (char *at = out; *at; at++)
-		if (*at == ' ')
-			*at = ',';
-	return out;
-}
-
-static const char *terms_text(struct state_text *out, const struct terms *terms)
-{
-	char rate[VALUE_TEXT_BYTES], burst[VALUE_TEXT_BYTES], window[VALUE_TEXT_BYTES];
-	bool has_window = terms->window.kind != WINDOW_NONE;
-
-	if (out->terms_text[0] && out->terms.rate_micro == terms->rate_micro &&
-	    out->terms.period_ns == terms->period_ns &&
-	    out->terms.burst_micro == terms->burst_micro &&
-	    window_terms_equal(&out->terms.window, &terms->window))
-		return out->terms_text;
-	out->terms = *terms;
-	snprintf(out->terms_text, sizeof(out->terms_text), "rate=%s burst=%s%s%s",
-		 value_rate_text(terms->rate_micro, terms->period_ns, rate),
-		 value_tokens_text(terms->burst_micro, burst), has_window ? " window=" : "",
-		 has_window ? window_text(&terms->window, window) : "");
-	return out->terms_text;
-}
-
-void state_add(struct state_text *out, const struct state_record *record)
-{
-	add(out, "%s %s", kind_words[record->kind], terms_text(out, &record->terms));
-	if (record->kind == STATE_OPERATOR)
-		add_rule(out, record);
-	else if (record->kind == STATE_LEARNED)
-		add_learned(out, &record->learned);
-	else
-		add_level(out, record);
-	if (record->kind != STATE_REST)
-		add(out, " name=%s", record->text);
-	add(out, "\n");
-}
-
-int state_finish(struct state_text *out)
-{
-	size_t used = out->used;
-
-	if (!out->error)
-		add(out, "end %u %zu\n", state_cksum(out->text, used), used);
-	if (out->error) {
-		free(out->text);
-		out->text = NULL;
-	}
-	return out->error;
-}
-
-/* ---- reading: faults and lines ---- */
+/* ---- faults and lines ---- */
 
 /* What is wrong, for people, and the code. */
 struct fault {
@@ -389,7 +75,7 @@ static bool next_entry(struct state_reader *reader, char out[STATE_LINE_BYTES], 
 	return true;
 }
 
-/* ---- reading: the head and the last line ---- */
+/* ---- the head and the last line ---- */
 
 /* The value of a line "WORD VALUE"; NULL and a fault if it is none. */
 static const char *head_value(struct state_reader *reader, const char *word,
@@ -425,7 +111,7 @@ static bool read_seconds(const char *text, uint64_t *ns)
 {
 	line_wide value;
 
-	if (!decimal_read(text, 9, "", TIME_MAX_NS, &value))
+	if (!state_decimal_read(text, 9, "", TIME_MAX_NS, &value))
 		return false;
 	*ns = (uint64_t)value;
 	return true;
@@ -441,7 +127,7 @@ static int read_version(struct state_reader *reader, struct fault *fault)
 	if (!reader->bytes)
 		return fail(fault, WEIR_EDAMAGED, 0, "it is empty");
 	value = head_value(reader, "weir-state", line, fault);
-	if (!value || !decimal_read(value, 0, "", UINT32_MAX, &version) || version == 0)
+	if (!value || !state_decimal_read(value, 0, "", UINT32_MAX, &version) || version == 0)
 		return fail(fault, WEIR_EDAMAGED, 1, "'weir-state %u' is expected", STATE_VERSION);
 	if (version > STATE_VERSION)
 		return fail(fault, WEIR_ENEWER, 1,
@@ -498,7 +184,7 @@ static int check_end(struct state_reader *reader, struct fault *fault)
 	return 0;
 }
 
-/* ---- reading: records ---- */
+/* ---- records ---- */
 
 enum field {
 	FIELD_RATE = 1u << 0,
@@ -574,7 +260,7 @@ static bool take_closed(const char *value, uint64_t *closed_ns)
 		*closed_ns = STATE_FOREVER;
 		return true;
 	}
-	if (!decimal_read(value, 9, "s", TIME_MAX_NS, &ns) || ns == 0)
+	if (!state_decimal_read(value, 9, "s", TIME_MAX_NS, &ns) || ns == 0)
 		return false;
 	*closed_ns = (uint64_t)ns;
 	return true;
@@ -672,7 +358,7 @@ static bool take_micro(const char *value, uint64_t *micro)
 {
 	line_wide number;
 
-	if (!decimal_read(value, 6, "", VALUE_TOKENS_MAX_MICRO, &number))
+	if (!state_decimal_read(value, 6, "", VALUE_TOKENS_MAX_MICRO, &number))
 		return false;
 	*micro = (uint64_t)number;
 	return true;
@@ -682,7 +368,7 @@ static bool take_cause(const char *value, uint64_t *cause)
 {
 	line_wide number;
 
-	if (!decimal_read(value, 0, "", LEARNED_FROZEN | LEARNED_DISTRUSTS | 0xffff, &number))
+	if (!state_decimal_read(value, 0, "", LEARNED_FROZEN | LEARNED_DISTRUSTS | 0xffff, &number))
 		return false;
 	*cause = (uint64_t)number;
 	return true;
@@ -716,11 +402,11 @@ static bool take_field(struct state_record *record, enum field field, const char
 	case FIELD_CLASSES:
 		return take_classes(&record->terms, value);
 	case FIELD_USED:
-		return decimal_read(value, 6, "", USED_MAX_MICRO, &record->used_micro);
+		return state_decimal_read(value, 6, "", USED_MAX_MICRO, &record->used_micro);
 	case FIELD_CLOSED:
 		return take_closed(value, &record->closed_ns);
 	case FIELD_UID:
-		if (!decimal_read(value, 0, "", UINT32_MAX, &number))
+		if (!state_decimal_read(value, 0, "", UINT32_MAX, &number))
 			return false;
 		record->uid = (uint64_t)number;
 		return true;
@@ -817,7 +503,7 @@ static int read_record(struct state_reader *reader, struct state_record *out, st
 			return fault->code;
 
 		size_t bytes = strcspn(line, " ");
-		int kind = find_word(kind_words, COUNT(kind_words), line, bytes);
+		int kind = find_word(state_kind_words, COUNT(state_kind_words), line, bytes);
 		struct state_record record = {
 			.kind = (enum state_kind)kind,
 			.learned = {.limit_micro = UINT64_MAX, .remaining_micro = UINT64_MAX},
@@ -870,139 +556,4 @@ bool state_next(struct state_reader *reader, struct state_record *out)
 	struct fault fault = {text, 0};
 
 	return read_record(reader, out, &fault) > 0;
-}
-
-/* ---- time ---- */
-
-static uint64_t later_by(uint64_t now, uint64_t then)
-{
-	return now > then ? now - then : 0;
-}
-
-uint64_t state_elapsed(const struct state_stamp *saved, const struct state_stamp *now)
-{
-	uint64_t wall = later_by(now->saved_ns, saved->saved_ns);
-	uint64_t boottime = later_by(now->boottime_ns, saved->boottime_ns);
-	bool known = saved->boot[0] || saved->boot[1];
-	bool same = saved->boot[0] == now->boot[0] && saved->boot[1] == now->boot[1];
-
-	return known && same && boottime < wall ? boottime : wall;
-}
-
-/* Millionths of a token that so much time mints, rounded down. */
-static line_wide minted_micro(const struct terms *terms, uint64_t ns)
-{
-	if (terms->rate_micro == TERMS_UNLIMITED)
-		return WIDE_MAX;
-	/* below 2^124: a rate is at most 10^12 tokens a period, see value.h */
-	return terms->period_ns ? (line_wide)terms->rate_micro * ns / terms->period_ns : 0;
-}
-
-static uint64_t less_ns(uint64_t from, uint64_t by)
-{
-	return from > by ? from - by : 0;
-}
-
-/* The wall clock at the end of a span, or a little before. */
-static uint64_t end_of(const struct state_span *span, uint64_t before_ns)
-{
-	uint64_t after = less_ns(span->elapsed_ns, before_ns);
-
-	return after < TIME_MAX_NS - span->saved_ns ? span->saved_ns + after
-						    : (uint64_t)TIME_MAX_NS;
-}
-
-/* Whether a window of those terms was under way. */
-static bool goes_on(const struct state_record *saved, const struct terms *terms,
-		    const struct state_span *span)
-{
-	return saved->renews_ns > span->saved_ns &&
-	       window_terms_equal(&terms->window, &saved->terms.window);
-}
-
-/* How many windows of those terms have begun since the save. */
-static uint64_t windows_begun(const struct state_record *saved, const struct terms *terms,
-			      const struct state_span *span)
-{
-	uint64_t length = terms->window.length_ns;
-	uint64_t now = end_of(span, STATE_WINDOW_MARGIN_NS);
-
-	if (!goes_on(saved, terms, span))
-		return terms->window.kind == WINDOW_ALIGNED
-			       ? align_count(&terms->window, span->saved_ns, now)
-			       : (now - span->saved_ns) / length;
-	return now >= saved->renews_ns ? (now - saved->renews_ns) / length + 1 : 0;
-}
-
-/* What those terms have brought since the save. */
-static line_wide brought_micro(const struct state_record *saved, const struct terms *terms,
-			       const struct state_span *span)
-{
-	bool exact;
-
-	if (terms->window.kind == WINDOW_NONE || terms->rate_micro == TERMS_UNLIMITED)
-		return minted_micro(terms, span->elapsed_ns);
-	return (line_wide)windows_begun(saved, terms, span) * window_quota_micro(terms, &exact);
-}
-
-static line_wide credit_micro(const struct state_record *saved, const struct terms *now,
-			      const struct state_span *span)
-{
-	line_wide before = brought_micro(saved, &saved->terms, span);
-	line_wide after = brought_micro(saved, now, span);
-
-	return before < after ? before : after;
-}
-
-/* Until the window from first use ends that is under way by present terms. */
-static uint64_t renews_in(const struct state_record *saved, const struct terms *now,
-			  const struct state_span *span)
-{
-	uint64_t at = end_of(span, 0);
-	uint64_t end = saved->renews_ns;
-
-	/* under other terms it begins anew, which is later */
-	if (!goes_on(saved, now, span))
-		return 0;
-	end += windows_begun(saved, now, span) * now->window.length_ns;
-	return end > at && end - at <= now->window.length_ns ? end - at : 0;
-}
-
-static line_wide less(line_wide from, line_wide by)
-{
-	return from > by ? from - by : 0;
-}
-
-/* A closure ended so long ago, and left an empty bucket; with windows, what was left of one. */
-static void drain(struct state_level *level, const struct state_record *saved,
-		  const struct terms *now, uint64_t since_ns)
-{
-	line_wide by_saved = minted_micro(&saved->terms, since_ns);
-	line_wide by_now = minted_micro(now, since_ns);
-	line_wide drained = less(now->burst_micro, by_saved < by_now ? by_saved : by_now);
-
-	if (now->window.kind == WINDOW_NONE && drained > level->used_micro)
-		level->used_micro = drained;
-}
-
-void state_age(struct state_level *out, const struct state_record *saved, const struct terms *now,
-	       const struct state_span *span)
-{
-	bool was_closed = saved->closed_ns && saved->closed_ns != STATE_FOREVER;
-	struct state_level level = {saved->used_micro, saved->closed_ns, 0};
-
-	/* a larger burst would be so many tokens more; without a limit there was no level */
-	if (now->burst_micro > saved->terms.burst_micro &&
-	    saved->terms.rate_micro != TERMS_UNLIMITED)
-		level.used_micro += now->burst_micro - saved->terms.burst_micro;
-	level.used_micro = less(level.used_micro, credit_micro(saved, now, span));
-	if (was_closed && saved->closed_ns > span->elapsed_ns) {
-		level.closed_ns = saved->closed_ns - span->elapsed_ns;
-	} else if (was_closed) {
-		level.closed_ns = 0;
-		drain(&level, saved, now, span->elapsed_ns - saved->closed_ns);
-	}
-	if (now->window.kind == WINDOW_FIRST && level.used_micro)
-		level.renews_ns = renews_in(saved, now, span);
-	*out = level;
 }
