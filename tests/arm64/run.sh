@@ -3,7 +3,8 @@
 #
 # run.sh - builds for 64-bit ARM into build-arm64/ and runs what qemu's user emulation can: the
 # unit tests, layouts, models and examples. Not covered there: processes that start programs
-# (daemon, ctl), ptrace (crash), what the kernel does with rseq and MADV_WIPEONFORK.
+# (daemon, ctl), ptrace (crash), what the kernel does with rseq and MADV_WIPEONFORK, and the two
+# longest models, which the test runner names as disabled.
 # Where the archive has no arm64, the library is compiled only, and this says so.
 set -eu
 cd "$(dirname "$0")/../.."
