@@ -11,81 +11,27 @@
 # some milliseconds of a token may have met it or not: a few of each client's.
 #
 # With KEEP the logs are copied into that folder.
-set -eu
-
 bin=$1
 keep=${2:-}
+. "$(dirname "$0")/stage.sh"
 rate=2
 burst=5
 clients=6
 requests=60
-PATH=$PATH:/usr/sbin:/sbin
-
-for program in nginx curl gzip; do
-	command -v $program >/dev/null 2>&1 || {
-		echo "skipped: $program is not installed; ./bootstrap packages test installs it"
-		exit 77
-	}
-done
-
-dir=$(mktemp -d /dev/shm/weir-real-XXXXXX 2>/dev/null || mktemp -d)
-nginx_pid=
-
-stop_nginx()
-{
-	[ -z "$nginx_pid" ] || kill "$nginx_pid" 2>/dev/null || true
-	[ -z "$nginx_pid" ] || wait "$nginx_pid" 2>/dev/null || true
-	nginx_pid=
-}
-
-clean_up()
-{
-	stop_nginx
-	rm -rf "$dir"
-}
-trap clean_up EXIT
-trap 'exit 1' HUP INT TERM
-
-fail()
-{
-	echo "fault: $*" >&2
-	[ ! -s "$dir/error.log" ] || tail -n 20 "$dir/error.log" >&2
-	exit 1
-}
+needs nginx curl gzip
 
 # ---- the logs
 
-mkdir "$dir/www"
-echo "$dir" >"$dir/www/ready"
-echo "this is the resource" >"$dir/www/resource"
-
 nginx_config()
 {
-	# Workers of a root's nginx would be somebody who cannot read this folder.
-	[ "$(id -u)" -ne 0 ] || echo "user root;"
-	cat <<END
-daemon off;
-worker_processes 2;
-pid $dir/nginx.pid;
-error_log $dir/error.log crit;
-events {
-	worker_connections 256;
-}
-http {
+	nginx_frame 2 <<END
 	log_format common '\$remote_addr - \$remote_user [\$time_local] "\$request" '
 		'\$status \$body_bytes_sent';
 	log_format json escape=json '{"time":"\$time_iso8601","msec":\$msec,'
 		'"remote_addr":"\$remote_addr","remote_user":"\$remote_user",'
 		'"request":"\$request","status":\$status,"bytes":\$body_bytes_sent,'
 		'"agent":"\$http_user_agent"}';
-	client_body_temp_path $dir/body;
-	proxy_temp_path $dir/proxy;
-	fastcgi_temp_path $dir/fastcgi;
-	uwsgi_temp_path $dir/uwsgi;
-	scgi_temp_path $dir/scgi;
 	limit_req_zone \$binary_remote_addr zone=clients:1m rate=${rate}r/s;
-	limit_req_status 429;
-	limit_req_log_level info;
 	server {
 		listen 127.0.0.1:$1;
 		root $dir/www;
@@ -97,33 +43,7 @@ http {
 			limit_req zone=clients burst=$((burst - 1)) nodelay;
 		}
 	}
-}
 END
-}
-
-# Whether our own nginx answers there: the file holds this folder's name.
-nginx_ready()
-{
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		kill -0 "$nginx_pid" 2>/dev/null || return 1
-		[ "$(curl -s --noproxy '*' --max-time 2 "http://127.0.0.1:$1/ready")" != "$dir" ] ||
-			return 0
-		sleep 0.1
-	done
-	return 1
-}
-
-start_nginx()
-{
-	for try in 1 2 3 4 5 6 7 8; do
-		port=$((10000 + ($$ * 17 + try * 3571) % 20000))
-		nginx_config $port >"$dir/nginx.conf"
-		nginx -e "$dir/error.log" -p "$dir/" -c "$dir/nginx.conf" 2>>"$dir/error.log" &
-		nginx_pid=$!
-		! nginx_ready $port || return 0
-		stop_nginx
-	done
-	fail "nginx does not start on any of 8 ports"
 }
 
 # load CLIENT: requests from 127.0.0.CLIENT, the more a second the higher the number.
@@ -135,7 +55,7 @@ load()
 		fail "curl from 127.0.0.$1 ended with $?"
 }
 
-start_nginx
+start_server nginx
 pids=
 for client in $(seq $clients); do
 	load "$client" &
@@ -144,7 +64,7 @@ done
 for pid in $pids; do
 	wait "$pid" || exit 1
 done
-stop_nginx
+stop_server
 lines=$(wc -l <"$dir/combined.log")
 [ "$lines" -eq $((requests * (clients + 1) / 2)) ] || fail "nginx has written $lines lines"
 [ -z "$keep" ] || cp "$dir/common.log" "$dir/combined.log" "$dir/json.log" "$keep"

@@ -8,75 +8,22 @@
 # In the first seconds they are refused, and learn. Then the learned speed holds: few refusals, and
 # what passes is what the server allows. How much of it is used hangs on a machine that starts a
 # dozen programs for each second of the limit; the witness is the server's own log.
-set -eu
-
 bin=$1
 server=$2
+. "$(dirname "$0")/stage.sh"
 rate=10      # what the server allows a second
 shells=4
 learn_s=12
 hold_s=15
-PATH=$PATH:/usr/sbin:/sbin
-
-for program in "$server" curl; do
-	command -v "$program" >/dev/null 2>&1 || {
-		echo "skipped: $program is not installed; ./bootstrap packages test installs it"
-		exit 77
-	}
-done
-
-dir=$(mktemp -d /dev/shm/weir-learn-XXXXXX 2>/dev/null || mktemp -d)
-server_pid=
-weird_pid=
-
-clean_up()
-{
-	for pid in $weird_pid $server_pid; do
-		kill "$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
-	done
-	rm -rf "$dir"
-}
-trap clean_up EXIT
-trap 'exit 1' HUP INT TERM
-
-fail()
-{
-	echo "fault: $*" >&2
-	for log in weird.log error.log; do
-		[ ! -s "$dir/$log" ] || sed "s/^/$log: /" "$dir/$log" | tail -n 20 >&2
-	done
-	exit 1
-}
+needs "$server" curl
 
 # ---- the servers
 
-mkdir "$dir/www"
-echo "$dir" >"$dir/www/ready"
-echo "this is the resource" >"$dir/www/resource"
-
 nginx_config()
 {
-	# Workers of a root's nginx would be somebody who cannot read this folder.
-	[ "$(id -u)" -ne 0 ] || echo "user root;"
-	cat <<END
-daemon off;
-worker_processes 1;
-pid $dir/nginx.pid;
-error_log $dir/error.log error;
-events {
-	worker_connections 256;
-}
-http {
+	nginx_frame 1 <<END
 	access_log off;
-	client_body_temp_path $dir/body;
-	proxy_temp_path $dir/proxy;
-	fastcgi_temp_path $dir/fastcgi;
-	uwsgi_temp_path $dir/uwsgi;
-	scgi_temp_path $dir/scgi;
 	limit_req_zone \$binary_remote_addr zone=api:1m rate=${rate}r/s;
-	limit_req_status 429;
-	limit_req_log_level info;
 	server {
 		listen 127.0.0.1:$1;
 		root $dir/www;
@@ -84,7 +31,6 @@ http {
 			limit_req zone=api burst=5 nodelay;
 		}
 	}
-}
 END
 }
 
@@ -111,68 +57,9 @@ frontend api
 END
 }
 
-run_server()
+run_haproxy()
 {
-	case $server in
-	nginx) exec nginx -e "$dir/error.log" -p "$dir/" -c "$dir/server.conf" ;;
-	haproxy) exec haproxy -db -q -f "$dir/server.conf" ;;
-	esac
-}
-
-# Whether our own server answers there: it says this folder's name.
-server_ready()
-{
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		kill -0 "$server_pid" 2>/dev/null || return 1
-		[ "$(curl -s --noproxy '*' --max-time 2 "http://127.0.0.1:$1/ready")" != "$dir" ] ||
-			return 0
-		sleep 0.1
-	done
-	return 1
-}
-
-start_server()
-{
-	for try in 1 2 3 4 5 6 7 8; do
-		port=$((10000 + ($$ * 19 + try * 3571) % 20000))
-		"${server}_config" $port >"$dir/server.conf"
-		run_server 2>>"$dir/error.log" >&2 &
-		server_pid=$!
-		! server_ready $port || return 0
-		kill "$server_pid" 2>/dev/null || true
-		wait "$server_pid" 2>/dev/null || true
-		server_pid=
-	done
-	fail "$server does not start on any of 8 ports"
-}
-
-# ---- weird
-
-start_weird()
-{
-	WEIR_NAME=learn-$$
-	WEIR_SHM_DIR=$dir
-	WEIR_SOCKET=$dir/control.sock
-	export WEIR_NAME WEIR_SHM_DIR WEIR_SOCKET
-	cat >"$dir/weir.ini" <<END
-[weir]
-name = $WEIR_NAME
-shm_dir = $WEIR_SHM_DIR
-socket = $WEIR_SOCKET
-
-[endpoint resource]
-rate = $((rate * 10))/s
-burst = 2
-adaptive = headers
-END
-	"$bin/weird" -c "$dir/weir.ini" >"$dir/weird.log" 2>&1 &
-	weird_pid=$!
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		! "$bin/weirctl" show resource >/dev/null 2>&1 || return 0
-		kill -0 "$weird_pid" 2>/dev/null || fail "weird has ended"
-		sleep 0.1
-	done
-	fail "weird does not become ready"
+	exec haproxy -db -q -f "$dir/server.conf"
 }
 
 # ---- the shells
@@ -208,13 +95,13 @@ phase()
 		END { printf "%d %d %d %.3f\n", passed, refused, others, ns / 1e9 }'
 }
 
-holds()
-{
-	awk "BEGIN { exit !($1) }"
-}
-
-start_server
-start_weird
+start_server "$server"
+start_weird resource <<END
+[endpoint resource]
+rate = $((rate * 10))/s
+burst = 2
+adaptive = headers
+END
 
 set -- $(phase learn $learn_s)
 echo "learning from $server: $1 passed, $2 were answered 429, in $4 s"

@@ -18,77 +18,21 @@
 # moves at 20/s. (Besides, callers that have one request under way at a time cannot bunch up by
 # more than their number: five of them and B = 1 stay within 6 even if the machine stands still
 # for a second.) So: burst = 1 here.
-set -eu
-
 bin=$1
+. "$(dirname "$0")/stage.sh"
 rate=20
 allowance=6 # what nginx lets pass at once
 shells=5
 free_s=4
 limited_s=12
-PATH=$PATH:/usr/sbin:/sbin
-
-for program in nginx curl; do
-	command -v $program >/dev/null 2>&1 || {
-		echo "skipped: $program is not installed; ./bootstrap packages test installs it"
-		exit 77
-	}
-done
-
-# Memory, if there is a file system of it: the segment and the logs.
-dir=$(mktemp -d /dev/shm/weir-real-XXXXXX 2>/dev/null || mktemp -d)
-nginx_pid=
-weird_pid=
-
-clean_up()
-{
-	for pid in $weird_pid $nginx_pid; do
-		kill "$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
-	done
-	rm -rf "$dir"
-}
-trap clean_up EXIT
-trap 'exit 1' HUP INT TERM
-
-fail()
-{
-	echo "fault: $*" >&2
-	for log in weird.log error.log; do
-		[ ! -s "$dir/$log" ] || sed "s/^/$log: /" "$dir/$log" | tail -n 20 >&2
-	done
-	exit 1
-}
-
-# ---- nginx
-
-mkdir "$dir/www"
-echo "$dir" >"$dir/www/ready"
-echo "this is the resource" >"$dir/www/resource"
+needs nginx curl
 
 nginx_config()
 {
-	# Workers of a root's nginx would be somebody who cannot read this folder.
-	[ "$(id -u)" -ne 0 ] || echo "user root;"
-	cat <<END
-daemon off;
-worker_processes 1;
-pid $dir/nginx.pid;
-error_log $dir/error.log error;
-events {
-	worker_connections 256;
-}
-http {
+	nginx_frame 1 <<END
 	log_format witness '\$msec \$status \$uri';
 	access_log $dir/access.log witness;
-	client_body_temp_path $dir/body;
-	proxy_temp_path $dir/proxy;
-	fastcgi_temp_path $dir/fastcgi;
-	uwsgi_temp_path $dir/uwsgi;
-	scgi_temp_path $dir/scgi;
 	limit_req_zone \$binary_remote_addr zone=api:1m rate=${rate}r/s;
-	limit_req_status 429;
-	limit_req_log_level info;
 	server {
 		listen 127.0.0.1:$1;
 		root $dir/www;
@@ -96,63 +40,7 @@ http {
 			limit_req zone=api burst=$((allowance - 1)) nodelay;
 		}
 	}
-}
 END
-}
-
-# Whether our own nginx answers there: the file holds this folder's name.
-nginx_ready()
-{
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		kill -0 "$nginx_pid" 2>/dev/null || return 1
-		[ "$(curl -s --noproxy '*' --max-time 2 "http://127.0.0.1:$1/ready")" != "$dir" ] ||
-			return 0
-		sleep 0.1
-	done
-	return 1
-}
-
-start_nginx()
-{
-	for try in 1 2 3 4 5 6 7 8; do
-		port=$((10000 + ($$ * 17 + try * 3571) % 20000))
-		nginx_config $port >"$dir/nginx.conf"
-		nginx -e "$dir/error.log" -p "$dir/" -c "$dir/nginx.conf" 2>>"$dir/error.log" &
-		nginx_pid=$!
-		! nginx_ready $port || return 0
-		kill "$nginx_pid" 2>/dev/null || true
-		wait "$nginx_pid" 2>/dev/null || true
-		nginx_pid=
-	done
-	fail "nginx does not start on any of 8 ports"
-}
-
-# ---- weird
-
-start_weird()
-{
-	WEIR_NAME=real-$$
-	WEIR_SHM_DIR=$dir
-	WEIR_SOCKET=$dir/control
-	export WEIR_NAME WEIR_SHM_DIR WEIR_SOCKET
-	cat >"$dir/weir.ini" <<END
-[weir]
-name = $WEIR_NAME
-shm_dir = $WEIR_SHM_DIR
-socket = $WEIR_SOCKET
-
-[endpoint resource]
-rate = $rate/s
-burst = 1
-END
-	"$bin/weird" -c "$dir/weir.ini" >"$dir/weird.log" 2>&1 &
-	weird_pid=$!
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		! "$bin/weirctl" show resource >/dev/null 2>&1 || return 0
-		kill -0 "$weird_pid" 2>/dev/null || fail "weird has ended"
-		sleep 0.1
-	done
-	fail "weird does not become ready"
 }
 
 # ---- the shells
@@ -211,13 +99,12 @@ witness()
 		}' "$dir/$1.log"
 }
 
-holds()
-{
-	awk "BEGIN { exit !($1) }"
-}
-
-start_nginx
-start_weird
+start_server nginx
+start_weird resource <<END
+[endpoint resource]
+rate = $rate/s
+burst = 1
+END
 
 phase free $free_s
 set -- $(witness free)
