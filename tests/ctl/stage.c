@@ -66,6 +66,32 @@ void stage_end(struct stage *stage)
 	remove_folder(stage->dir);
 }
 
+int stage_set_up_empty(void **state)
+{
+	struct stage *stage = malloc(sizeof(*stage));
+
+	if (!stage)
+		return -1;
+	stage_begin(stage);
+	*state = stage;
+	return 0;
+}
+
+int stage_set_up(void **state)
+{
+	if (stage_set_up_empty(state) < 0)
+		return -1;
+	stage_publish(*state, CLOCK_KIND_MANUAL, 4);
+	return 0;
+}
+
+int stage_tear_down(void **state)
+{
+	stage_end(*state);
+	free(*state);
+	return 0;
+}
+
 static struct terms terms_of(const char *rate, const char *burst)
 {
 	struct terms terms = {0};

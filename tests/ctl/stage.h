@@ -31,6 +31,11 @@ void stage_begin(struct stage *stage);
 void stage_publish(struct stage *stage, enum clock_kind clock, uint32_t members);
 void stage_end(struct stage *stage);
 
+/* For cmocka: *state is a stage with such an instance and 4 members, or with nothing. */
+int stage_set_up(void **state);
+int stage_set_up_empty(void **state);
+int stage_tear_down(void **state);
+
 /* Adds a rule; rate and burst as in weir.ini. Returns the row. */
 uint32_t stage_rule(struct stage *stage, enum row_kind kind, const char *text, const char *rate,
 		    const char *burst);

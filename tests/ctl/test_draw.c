@@ -50,13 +50,6 @@ static int set_up_real(void **state)
 	return set_up(state, CLOCK_KIND_MONOTONIC);
 }
 
-static int tear_down(void **state)
-{
-	stage_end(*state);
-	free(*state);
-	return 0;
-}
-
 static uint64_t counted(struct stage *stage, const char *name, enum counter counter)
 {
 	struct resolution at = stage_resolve(stage, name);
@@ -348,8 +341,8 @@ static void test_run_waits(void **state)
 	assert_int_equal(counted(stage, "api", COUNT_WAITED_CALLS), 1);
 }
 
-#define MANUAL(test) cmocka_unit_test_setup_teardown(test, set_up_manual, tear_down)
-#define REAL(test) cmocka_unit_test_setup_teardown(test, set_up_real, tear_down)
+#define MANUAL(test) cmocka_unit_test_setup_teardown(test, set_up_manual, stage_tear_down)
+#define REAL(test) cmocka_unit_test_setup_teardown(test, set_up_real, stage_tear_down)
 
 int main(void)
 {

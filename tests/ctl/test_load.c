@@ -45,13 +45,6 @@ static int set_up_few(void **state)
 	return set_up_members(state, 2);
 }
 
-static int tear_down(void **state)
-{
-	stage_end(*state);
-	free(*state);
-	return 0;
-}
-
 static void pause_ms(unsigned ms)
 {
 	const struct timespec pause = {ms / 1000, (long)(ms % 1000) * 1000000};
@@ -329,7 +322,7 @@ static void test_manual_clock(void **state)
 	expect_text(outcome.err, "is manual");
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, stage_tear_down)
 
 int main(void)
 {
@@ -343,7 +336,7 @@ int main(void)
 		CASE(test_rate_changes_meanwhile),
 		CASE(test_interrupted),
 		CASE(test_unlimited),
-		cmocka_unit_test_setup_teardown(test_cannot, set_up_few, tear_down),
+		cmocka_unit_test_setup_teardown(test_cannot, set_up_few, stage_tear_down),
 		CASE(test_manual_clock),
 	};
 

@@ -30,36 +30,6 @@
 
 static struct outcome outcome;
 
-static int set_up(void **state)
-{
-	struct stage *stage = malloc(sizeof(*stage));
-
-	if (!stage)
-		return -1;
-	stage_begin(stage);
-	stage_publish(stage, CLOCK_KIND_MANUAL, 4);
-	*state = stage;
-	return 0;
-}
-
-static int set_up_empty(void **state)
-{
-	struct stage *stage = malloc(sizeof(*stage));
-
-	if (!stage)
-		return -1;
-	stage_begin(stage);
-	*state = stage;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	stage_end(*state);
-	free(*state);
-	return 0;
-}
-
 /* The rows of `list --json`; freed with *root. */
 static json_t *list_rows(const struct stage *stage, json_t **root)
 {
@@ -707,8 +677,8 @@ static void test_owner(void **state)
 	expect_cannot(stage, "owner is neither root nor the expected user");
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-#define EMPTY(test) cmocka_unit_test_setup_teardown(test, set_up_empty, tear_down)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, stage_set_up, stage_tear_down)
+#define EMPTY(test) cmocka_unit_test_setup_teardown(test, stage_set_up_empty, stage_tear_down)
 
 int main(void)
 {

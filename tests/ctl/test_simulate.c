@@ -34,24 +34,6 @@ __extension__ typedef __int128 wide;
 
 static struct outcome outcome;
 
-static int set_up(void **state)
-{
-	struct stage *stage = malloc(sizeof(*stage));
-
-	if (!stage)
-		return -1;
-	stage_begin(stage);
-	*state = stage;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	stage_end(*state);
-	free(*state);
-	return 0;
-}
-
 /* ---- files ---- */
 
 static char *read_file(const char *path, size_t *bytes)
@@ -977,7 +959,7 @@ static void test_misuse(void **state)
 	       "--window", "1ms");
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, stage_set_up_empty, stage_tear_down)
 
 int main(void)
 {

@@ -27,25 +27,6 @@
 
 static struct outcome outcome;
 
-static int set_up(void **state)
-{
-	struct stage *stage = malloc(sizeof(*stage));
-
-	if (!stage)
-		return -1;
-	stage_begin(stage);
-	stage_publish(stage, CLOCK_KIND_MANUAL, 4);
-	*state = stage;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	stage_end(*state);
-	free(*state);
-	return 0;
-}
-
 static unsigned count_of(const char *in, const char *text)
 {
 	unsigned count = 0;
@@ -397,8 +378,8 @@ static void test_full_output(void **state)
 	expect_text(outcome.err, "cannot write to standard output");
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-#define RUNNING(test) cmocka_unit_test_setup_teardown(test, set_up_running, tear_down)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, stage_set_up, stage_tear_down)
+#define RUNNING(test) cmocka_unit_test_setup_teardown(test, set_up_running, stage_tear_down)
 
 int main(void)
 {
