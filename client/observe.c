@@ -126,12 +126,40 @@ static bool counts_requests(const struct fields_limit *limit)
 	return true;
 }
 
+/*
+ * Of the limits that a profile's responses list by name, NAME/RESOURCE is the endpoint's where
+ * there is such a rule; NAME is the rule's own, up to a `*`. Returns whether there is.
+ */
+static bool profile_budget(const struct observing *of, const struct fields_limit *limit,
+			   char name[LAYOUT_TEXT_BYTES])
+{
+	const struct binding *own = endpoint_binding(of->endpoint);
+	const struct segment *segment = &own->attachment->segment;
+	char text[LAYOUT_TEXT_BYTES];
+	size_t bytes;
+
+	if (!limit->listed || !limit->resource[0] || !adapt_profile(&of->adapt))
+		return false;
+	segment_text(own->row->text, text);
+	bytes = strcspn(text, "*");
+	while (bytes && text[bytes - 1] == '/')
+		bytes--;
+	if (bytes == 0 || bytes + 1 + strlen(limit->resource) >= sizeof(text))
+		return false;
+	text[bytes] = '/';
+	strcpy(text + bytes + 1, limit->resource); /* it was just bounded */
+	if (names_exact_row(segment, text) < 0)
+		return false;
+	strcpy(name, text);
+	return true;
+}
+
 /* Whether it is the endpoint's own; else *name is whose it is, or "". */
 static bool is_own(const struct observing *of, const struct fields_limit *limit,
 		   char name[LAYOUT_TEXT_BYTES])
 {
 	name[0] = '\0';
-	if (adapt_budget(&of->adapt, limit->resource, name))
+	if (adapt_budget(&of->adapt, limit->resource, name) || profile_budget(of, limit, name))
 		return strcmp(name, of->endpoint->name) == 0;
 	return counts_requests(limit);
 }
@@ -419,6 +447,47 @@ static int observe_own(struct observing *of, const struct fields_limit *first, d
 	return status;
 }
 
+/* Whether a rule is of the upstream that `profile` was named for. */
+static bool is_of_upstream(const struct segment *segment, uint32_t row,
+			   const struct fields_profile *profile, struct adapt_terms *adapt)
+{
+	/* acquire: pairs with the release in rules.c; a row that comes later is none of these */
+	if (atomic_load_explicit(&segment->rows[row].state, memory_order_acquire) != ROW_LIVE)
+		return false;
+	segment_adapt(segment, row, adapt);
+	return adapt_profile(adapt) == profile;
+}
+
+/*
+ * A refusal of all that the server has closes all rules of the same profile. Those that cannot be
+ * closed, as they keep a bucket a key, or are gone meanwhile, are passed over: it is their own
+ * refusals that will close them.
+ */
+static void close_everywhere(struct observing *of)
+{
+	const struct fields_profile *profile = adapt_profile(&of->adapt);
+	uint64_t most = of->out.closed_ns;
+
+	for (uint32_t row = 0; profile && most; row++) {
+		/* a spot that is looked for may find a segment anew */
+		const struct binding *own = endpoint_binding(of->endpoint);
+		const struct segment *segment = &own->attachment->segment;
+		char name[LAYOUT_TEXT_BYTES];
+		struct spot spot = {.endpoint = of->endpoint, .name = name};
+		struct adapt_terms adapt;
+
+		if (row >= segment->row_count)
+			return;
+		if (row == own->row_index || !is_of_upstream(segment, row, profile, &adapt))
+			continue;
+		segment_text(segment->rows[row].text, name);
+		if (names_exact_row(segment, name) == row && spot_find(&spot) == 0)
+			spot_close(&spot, adapt_max_close_ns(&adapt) < most
+						  ? adapt_max_close_ns(&adapt)
+						  : most);
+	}
+}
+
 static int observe_all(struct observing *of)
 {
 	const struct fields_verdict *verdict = &of->verdict;
@@ -442,6 +511,8 @@ static int observe_all(struct observing *of)
 	}
 	if (status == 0)
 		status = observe_own(of, first, left);
+	if (status == 0 && verdict->everywhere && of->refused)
+		close_everywhere(of);
 	if (first) {
 		of->out.limit = first->limit;
 		of->out.remaining = first->remaining;

@@ -112,6 +112,48 @@ static void test_closes_until_renewed(void **state)
 	calls_end(&calls);
 }
 
+/* No wait makes the same request pass, so none is asked of others; what happened is told. */
+static void test_not_to_be_repeated(void **state)
+{
+	static const struct {
+		int status;
+		const char *name, *value;
+		int32_t action;
+	} rows[] = {
+		{429, "x-should-retry", "false", WEIR_ACTION_DO_NOT_RETRY},
+		{402, NULL, NULL, WEIR_ACTION_DO_NOT_RETRY},
+		{200, "Retry-After", "30", WEIR_ACTION_NO_RETRY},
+		{429, "Retry-After", "0", WEIR_ACTION_FLOOR},
+		{429, "Retry-After", "86400", WEIR_ACTION_CAP},
+		{200, "X-RateLimit-Limit", "-1", WEIR_ACTION_UNLIMITED},
+		{200, "X-RateLimit-Remaining", "soon", WEIR_ACTION_IGNORE},
+		{200, "X-RateLimit-Remaining", "5", WEIR_ACTION_USE},
+	};
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "api %zu", i);
+		calls_rule(&calls, name, "rate=10/s");
+
+		struct weir_endpoint *api = calls_endpoint(&calls, name);
+		struct weir_observed seen =
+			observe(api, rows[i].status, rows[i].name, rows[i].value);
+
+		if (seen.action != rows[i].action)
+			fail_msg("%d %s: action %d, and %d was right", rows[i].status,
+				 rows[i].value ? rows[i].value : "", (int)seen.action,
+				 (int)rows[i].action);
+		if (seen.action == WEIR_ACTION_DO_NOT_RETRY)
+			assert_int_equal(calls_peek(api).closed_ns, 0);
+		weir_endpoint_close(api);
+	}
+	calls_end(&calls);
+}
+
 /* ---- the level ---- */
 
 static void test_lowers_and_never_raises(void **state)
@@ -267,6 +309,141 @@ static void test_spent_budget(void **state)
 	weir_endpoint_close(api);
 	weir_endpoint_close(tokens);
 	calls_end(&calls);
+}
+
+/* With a profile, NAME/RESOURCE is whose limit it is, where there is such a rule. */
+static void test_budgets_of_a_profile(void **state)
+{
+	const struct weir_header headers[] = {
+		HEADER("x-ratelimit-remaining-requests", "9"),
+		HEADER("x-ratelimit-remaining-tokens", "500"),
+		HEADER("x-ratelimit-remaining-project-tokens", "70"),
+	};
+	struct weir_observed seen = {.size = sizeof(seen)};
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/h", "burst=1000", "profile=openai");
+	calls_rule(&calls, "api/tokens", "rate=1/h", "burst=1000");
+	calls_rule(&calls, "bare", "rate=1/h", "burst=1000");
+	calls_rule(&calls, "bare/tokens", "rate=1/h", "burst=1000");
+	calls_rule(&calls, "v1/*", "rate=1/h", "burst=1000", "profile=openai",
+		   "budget.project-tokens=elsewhere");
+	calls_rule(&calls, "v1/requests", "rate=1/h", "burst=1000");
+	calls_rule(&calls, "v1/project-tokens", "rate=1/h", "burst=1000");
+	calls_rule(&calls, "elsewhere", "rate=1/h", "burst=1000");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *bare = calls_endpoint(&calls, "bare");
+	struct weir_endpoint *chat = calls_endpoint(&calls, "v1/chat");
+	const struct {
+		const char *name;
+		double level;
+	} rows[] = {
+		{"api", 9},
+		{"api/tokens", 500},
+		{"bare", 9},
+		{"bare/tokens", 1000},
+		/* no profile, no names */ {"v1/chat", 1000},
+		{"v1/requests", 9},
+		{"v1/project-tokens", 1000},
+		{"elsewhere", 70},
+	};
+
+	assert_int_equal(weir_observe(api, 200, headers, COUNT(headers), 0, &seen), 0);
+	assert_int_equal(seen.budgets, 2);
+	assert_int_equal(weir_observe(bare, 200, headers, COUNT(headers), 0, &seen), 0);
+	assert_int_equal(seen.budgets, 1);
+	/* the requests have a rule of their own; what the INI names goes first */
+	assert_int_equal(weir_observe(chat, 200, headers, COUNT(headers), 0, &seen), 0);
+	assert_int_equal(seen.budgets, 2);
+	assert_true(seen.remaining == -1);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct weir_endpoint *endpoint = calls_endpoint(&calls, rows[i].name);
+
+		if (level_of(endpoint) != rows[i].level)
+			fail_msg("%s: %g are left, and %g were right", rows[i].name,
+				 level_of(endpoint), rows[i].level);
+		weir_endpoint_close(endpoint);
+	}
+	weir_endpoint_close(api);
+	weir_endpoint_close(bare);
+	weir_endpoint_close(chat);
+	calls_end(&calls);
+}
+
+/* A limit of the whole server closes what has the same profile, for as long as each allows. */
+static void test_closes_everywhere(void **state)
+{
+	const struct weir_header headers[] = {
+		HEADER("Retry-After", "65"),
+		HEADER("X-RateLimit-Global", "true"),
+		HEADER("X-RateLimit-Scope", "global"),
+	};
+	static const struct {
+		const char *name;
+		double seconds;
+	} rows[] = {
+		{"channels", 65}, {"guilds", 20}, {"users/1", 65}, {"other", 0}, {"github", 0},
+	};
+	struct calls calls;
+
+	(void)state;
+	for (int global = 0; global < 2; global++) {
+		calls_begin(&calls);
+		calls_rule(&calls, "channels", "rate=1/s", "profile=discord");
+		calls_rule(&calls, "guilds", "rate=1/s", "profile=discord", "max_close=20s");
+		calls_rule(&calls, "users/*", "rate=1/s", "profile=discord");
+		calls_rule(&calls, "other", "rate=1/s");
+		calls_rule(&calls, "github", "rate=1/s", "profile=github");
+
+		struct weir_endpoint *channels = calls_endpoint(&calls, "channels");
+
+		/* a success that says so refuses nothing, and a limit of its own is its own */
+		assert_int_equal(weir_observe(channels, 200, headers, COUNT(headers), 0, NULL), 0);
+		assert_int_equal(calls_peek(channels).closed_ns, 0);
+		assert_int_equal(
+			weir_observe(channels, 429, headers, global ? COUNT(headers) : 1, 0, NULL),
+			0);
+		for (size_t i = 0; i < COUNT(rows); i++) {
+			struct weir_endpoint *endpoint = calls_endpoint(&calls, rows[i].name);
+			double closed = (double)calls_peek(endpoint).closed_ns / 1e9;
+			double right = global || i == 0 ? rows[i].seconds : 0;
+
+			if (fabs(closed - right) > 0.001)
+				fail_msg("%s: closed for %g s, and %g were right", rows[i].name,
+					 closed, right);
+			weir_endpoint_close(endpoint);
+		}
+		assert_sound(&calls);
+		weir_endpoint_close(channels);
+		calls_end(&calls);
+	}
+}
+
+/* A bucket a key has no gate, and no level that a response could speak of; nothing is done. */
+static void test_keys(void **state)
+{
+	static const char ini[] = "[each c/*]\nrate = 1/h\nburst = 9\n"
+				  "[endpoint api]\nrate = 1/h\nburst = 9\nbudget.tokens = c/2\n";
+	const struct weir_header header = HEADER("x-ratelimit-remaining-tokens", "3");
+	struct weir_endpoint *api, *one;
+	struct weir *weir;
+	char why[200];
+
+	(void)state;
+	if (weir_host(&weir, ini, WEIR_CLOCK_MANUAL, NULL, why, sizeof(why)) < 0)
+		fail_msg("%s", why);
+	assert_int_equal(weir_endpoint(weir, "c/1", &one), 0);
+	assert_int_equal(weir_endpoint(weir, "api", &api), 0);
+	assert_int_equal(weir_observe(one, 429, NULL, 0, 0, NULL), WEIR_EKEY);
+	assert_int_equal(weir_observe(api, 200, &header, 1, 0, NULL), WEIR_EKEY);
+	assert_int_equal(weir_acquire(one, 9, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_acquire(api, 9, NULL), WEIR_ADMIT);
+	weir_endpoint_close(one);
+	weir_endpoint_close(api);
+	weir_close(weir);
 }
 
 static void test_own_mapping(void **state)
@@ -497,11 +674,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_closes),
 		cmocka_unit_test(test_closes_until_renewed),
+		cmocka_unit_test(test_not_to_be_repeated),
 		cmocka_unit_test(test_lowers_and_never_raises),
 		cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_windows),
 		cmocka_unit_test(test_budgets),
 		cmocka_unit_test(test_spent_budget),
+		cmocka_unit_test(test_budgets_of_a_profile),
+		cmocka_unit_test(test_closes_everywhere),
+		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_own_mapping),
 		cmocka_unit_test(test_follows_a_moved_mark),
 		cmocka_unit_test(test_mistakes),
