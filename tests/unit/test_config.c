@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "adapt.h"
 #include "class.h"
 #include "config.h"
 #include "names.h"
@@ -487,6 +488,45 @@ static const struct fault_case faults[] = {
 	/* capacities */
 	{"[endpoint a]\n[endpoint b]\n[weir]\nendpoints = 2\n", 2, "[endpoint b]",
 	 "raise endpoints in [weir] from 2 to 3"},
+	/* how an upstream is followed */
+	{"[endpoint a]\nprofile = githup\n", 2, "[endpoint a] profile = githup",
+	 "there is no such profile; there are generic, http, ietf, akamai, anthropic, "},
+	{"[endpoint a]\n\nprofile = GitHub\n", 3, "[endpoint a] profile = GitHub",
+	 ", github, github-models, gitlab, "},
+	{"[endpoint a]\nprofile = openai2\n", 2, "[endpoint a] profile = openai2",
+	 ", twitch, twitter, vimeo, zendesk"},
+	{"[endpoint a]\nfield.remainig = X-Left\n", 2, "[endpoint a] field.remainig = X-Left",
+	 "MEANING is limit, remaining, reset, used, window, utilization, rate, burst, retry_after "
+	 "or resource"},
+	{"[endpoint a]\nfield.reset = X-Reset weeks\n", 2,
+	 "[endpoint a] field.reset = X-Reset weeks",
+	 "is auto, s, ms, min, epoch_s, epoch_ms, epoch_us, duration (1m30s) or date"},
+	{"[endpoint a]\nfield.limit = X-Limit epoch_ms\n", 2, "[endpoint a] field.limit", "unit"},
+	{"[endpoint a]\nfield.reset = no such field at all\n", 2, "[endpoint a] field.reset",
+	 "field.reset = X-Foo-Reset epoch_ms"},
+	{"[endpoint a]\nbudget.tokens = a/*\n", 2, "[endpoint a] budget.tokens", "and no pattern"},
+	{"[endpoint a]\nbudget.a b = x\n", 2, "[endpoint a] budget.a b", "(requests, tokens)"},
+	{"[endpoint a]\nbudget.a2345678901234567890123456789012345678901234567890123456789012345 = "
+	 "x\n",
+	 2, "[endpoint a] budget.a", "(requests, tokens)"},
+	{"[endpoint a]\nfield = X-Left\n", 2, "[endpoint a] field", "field.remaining"},
+	{"[endpoint a]\nbudget = x\n", 2, "[endpoint a] budget", "budget.tokens"},
+	{"[endpoint a]\nbudget.a = " N32 N32 N32 "\nbudget.b = " N32 N32 N32 "\n", 3,
+	 "[endpoint a] budget.b", "at most 207 bytes together"},
+	{"[endpoint a]\nbudget.a = x\nbudget.b = x\nbudget.a = y\n", 4, "[endpoint a] budget.a",
+	 "given already"},
+	{"[endpoint a]\nadaptive = header\n", 2, "[endpoint a] adaptive = header",
+	 "off, headers (what responses say, and their status where they say nothing) or aimd"},
+	{"[endpoint a]\nmin_rate = 0/s\n", 2, "[endpoint a] min_rate", "above 0, such as 60/h"},
+	{"[endpoint a]\nmin_rate = unlimited\n", 2, "[endpoint a] min_rate", "such as 60/h"},
+	{"[endpoint a]\nmin_rate = slow\n", 2, "[endpoint a] min_rate = slow", "/s"},
+	{"[endpoint a]\nsafety = 1.5\n", 2, "[endpoint a] safety", "above 0 and at most 1: 0.9"},
+	{"[endpoint a]\nsafety = nan\n", 2, "[endpoint a] safety = nan", "at most 1"},
+	{"[endpoint a]\nmax_close = 0s\n", 2, "[endpoint a] max_close", "above 0, such as 1h"},
+	{"[endpoint a]\nwindow = 1h\nadaptive = aimd\n", 3, "[endpoint a]",
+	 "no windows of its own"},
+	{"[endpoint a]\nrate = 10/s\nmin_rate = 601/min\n", 3, "[endpoint a]",
+	 "min_rate is above the rate"},
 };
 
 /* Each alone: one fault, on its line, that names where it is and what would be right. */
@@ -680,6 +720,44 @@ static void terms_are_set_one_by_one(void **state)
 	assert_memory_equal(&terms, &before, sizeof(terms));
 	assert_null(config_set_term(&terms, "max_wait", "unlimited"));
 	assert_int_equal(terms.max_wait_ns, 0);
+}
+
+static void set(struct terms *terms, const char *key, const char *value)
+{
+	const char *why = config_set_term(terms, key, value);
+
+	if (why)
+		fail_msg("%s = %s: %s", key, value, why);
+}
+
+/* A line of the text takes the place of the one of its key, and none takes that away. */
+static void how_responses_are_read_is_set_line_by_line(void **state)
+{
+	struct terms terms = {.rate_micro = TOKEN, .period_ns = SECOND};
+	char name[LAYOUT_TEXT_BYTES];
+
+	(void)state;
+	set(&terms, "profile", "openai");
+	set(&terms, "budget.tokens", "a/b");
+	set(&terms, "field.reset", "X-Reset epoch_ms");
+	set(&terms, "budget.tokens", "the tokens");
+	assert_string_equal(terms.adapt.text, "profile openai\nfield.reset X-Reset epoch_ms\n"
+					      "budget.tokens the tokens\n");
+	assert_ptr_equal(adapt_profile(&terms.adapt), fields_profile_find("openai"));
+	assert_true(adapt_budget(&terms.adapt, "Tokens", name));
+	assert_string_equal(name, "the tokens");
+	assert_false(adapt_budget(&terms.adapt, "token", name));
+	set(&terms, "profile", "none");
+	set(&terms, "field.reset", "none");
+	set(&terms, "budget.other", "none");
+	assert_string_equal(terms.adapt.text, "budget.tokens the tokens\n");
+	assert_null(adapt_profile(&terms.adapt));
+	assert_non_null(config_set_term(&terms, "profile", "openai2"));
+	assert_string_equal(terms.adapt.text, "budget.tokens the tokens\n");
+	set(&terms, "adaptive", "aimd");
+	assert_string_equal(adapt_mode_text(terms.adapt.mode), "aimd");
+	assert_string_equal(adapt_mode_text(99), "unknown");
+	assert_string_equal(adapt_cause_text(99), "unknown");
 }
 
 static void shadows_and_classes_are_set_one_by_one(void **state)
@@ -944,6 +1022,7 @@ int main(void)
 		cmocka_unit_test(files_are_read_whole),
 		cmocka_unit_test(the_installed_example_is_right),
 		cmocka_unit_test(terms_are_set_one_by_one),
+		cmocka_unit_test(how_responses_are_read_is_set_line_by_line),
 		cmocka_unit_test(shadows_and_classes_are_set_one_by_one),
 		cmocka_unit_test(terms_are_checked_as_a_whole),
 		cmocka_unit_test(every_overlap_is_found),
