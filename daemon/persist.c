@@ -395,7 +395,7 @@ static void describe_records(const struct persist *persist, FILE *out)
 
 	while (state_next(&reader, &record)) {
 		rules += record.kind == STATE_OPERATOR;
-		buckets += record.kind != STATE_OPERATOR && record.kind != STATE_LEARNED;
+		buckets += state_is_bucket(record.kind);
 	}
 	gmtime_r(&seconds, &parts);
 	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &parts);

@@ -126,7 +126,10 @@ static uint64_t by_wall(const struct persist_moment *moment, uint64_t now_ns, ui
 	return at_ns - now_ns < INT64_MAX - saved ? saved + (at_ns - now_ns) : UINT64_MAX;
 }
 
-/* What was learned stands beside the terms that it is held against. */
+/*
+ * What was learned stands beside the terms that it is held against. Where nothing was, that it is
+ * to stay so is all there is to keep.
+ */
 static void capture_learned(struct state_text *out, const struct segment *segment, uint32_t row,
 			    const struct persist_moment *moment)
 {
@@ -137,9 +140,17 @@ static void capture_learned(struct state_text *out, const struct segment *segmen
 	struct terms terms;
 
 	segment_terms(segment, row, &terms, &author, &changed_ns);
-	if (terms.learned.period_ns == 0)
+	if (terms.learned.period_ns == 0 && !(terms.learned.cause & LEARNED_FROZEN))
 		return;
 	segment_text(segment->rows[row].text, record.text);
+	if (terms.learned.period_ns == 0) {
+		record.kind = STATE_FROZEN;
+		record.terms.rate_micro = terms.rate_micro;
+		record.terms.period_ns = terms.period_ns;
+		record.terms.burst_micro = terms.burst_micro;
+		state_add(out, &record);
+		return;
+	}
 	record.learned = terms.learned;
 	record.learned.until_ns = by_wall(moment, now_ns, terms.learned.until_ns);
 	record.learned.from_ns = by_wall(moment, now_ns, terms.learned.from_ns);

@@ -148,6 +148,22 @@ static void put_learned(struct segment *segment, const struct state_record *reco
 	rules_learn(segment, (uint32_t)row, &learned);
 }
 
+/* A rule that an operator froze before anything was learned stays as it is configured. */
+static void put_frozen(struct segment *segment, const struct state_record *record)
+{
+	const struct learned_terms nothing = {.until_ns = UINT64_MAX, .cause = LEARNED_FROZEN};
+	int64_t row = names_exact_row(segment, record->text);
+	struct terms_author author;
+	struct terms terms;
+	uint64_t changed_ns;
+
+	if (row < 0)
+		return;
+	segment_terms(segment, (uint32_t)row, &terms, &author, &changed_ns);
+	if (terms.adapt.mode != ADAPT_OFF)
+		rules_learn(segment, (uint32_t)row, &nothing);
+}
+
 void persist_put(struct segment *segment, struct state_reader reader, const struct state_span *span,
 		 struct persist_counts *out)
 {
@@ -159,7 +175,9 @@ void persist_put(struct segment *segment, struct state_reader reader, const stru
 	while (state_next(&again, &record))
 		if (record.kind == STATE_LEARNED)
 			put_learned(segment, &record, span);
+		else if (record.kind == STATE_FROZEN)
+			put_frozen(segment, &record);
 	while (state_next(&reader, &record))
-		if (record.kind != STATE_OPERATOR && record.kind != STATE_LEARNED)
+		if (state_is_bucket(record.kind))
 			put(segment, &record, span, out);
 }

@@ -18,6 +18,7 @@
  *		name=x
  *	?learned rate=2.4/s burst=10 until=1763892030 from=1763892000 limit=100 remaining=80 \
  *		cause=1 name=api.github.com
+ *	?frozen rate=5000/h burst=100 name=api.github.com
  *	end CHECKSUM BYTES
  *
  * The last line is what `cksum` says of those before it. Everything is in tokens and durations:
@@ -56,8 +57,15 @@ enum state_kind {
 	STATE_REST,	/* the one that names without room share */
 	STATE_OPERATOR, /* a rule as an operator set it */
 	STATE_LEARNED,	/* what was learned of an upstream, by the name of the rule */
+	STATE_FROZEN,	/* nothing was, and an operator wants nothing to be; likewise */
 	STATE_KINDS
 };
+
+/* Whether a record is of a bucket, and not of a rule. */
+static inline bool state_is_bucket(enum state_kind kind)
+{
+	return kind == STATE_ENDPOINT || kind == STATE_NAME || kind == STATE_REST;
+}
 
 struct state_record {
 	enum state_kind kind;

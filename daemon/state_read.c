@@ -229,6 +229,7 @@ static const unsigned field_needed[] = {
 	[STATE_REST] = FIELD_RATE | FIELD_BURST | FIELD_USED,
 	[STATE_OPERATOR] = FIELD_RATE | FIELD_BURST | FIELD_INITIAL | FIELD_UID | FIELD_NAME,
 	[STATE_LEARNED] = FIELD_RATE | FIELD_BURST | FIELD_UNTIL | FIELD_CAUSE | FIELD_NAME,
+	[STATE_FROZEN] = FIELD_RATE | FIELD_BURST | FIELD_NAME,
 };
 
 static const unsigned field_allowed[] = {
@@ -240,6 +241,7 @@ static const unsigned field_allowed[] = {
 			   FIELD_ADAPTIVE | FIELD_MIN_RATE | FIELD_SAFETY | FIELD_MAX_CLOSE |
 			   FIELD_RESPONSES,
 	[STATE_LEARNED] = FIELD_FROM | FIELD_LIMIT | FIELD_REMAINING,
+	[STATE_FROZEN] = 0,
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

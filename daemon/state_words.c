@@ -5,7 +5,7 @@
 
 const char *const state_kind_words[STATE_KINDS] = {
 	[STATE_ENDPOINT] = "endpoint", [STATE_NAME] = "name",	     [STATE_REST] = "rest",
-	[STATE_OPERATOR] = "operator", [STATE_LEARNED] = "?learned",
+	[STATE_OPERATOR] = "operator", [STATE_LEARNED] = "?learned", [STATE_FROZEN] = "?frozen",
 };
 
 /* ---- checksum ---- */

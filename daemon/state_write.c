@@ -217,7 +217,7 @@ void state_add(struct state_text *out, const struct state_record *record)
 		add_rule(out, record);
 	else if (record->kind == STATE_LEARNED)
 		add_learned(out, &record->learned);
-	else
+	else if (state_is_bucket(record->kind))
 		add_level(out, record);
 	if (record->kind != STATE_REST)
 		add(out, " name=%s", record->text);

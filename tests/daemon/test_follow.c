@@ -777,11 +777,29 @@ static void test_killed_while_freezing(void **state)
 
 /* ---- over a reboot ---- */
 
+/* Stops the daemon, takes away what a reboot does, and starts it again. */
+static void reboot(struct world *world)
+{
+	char path[PLACE_PATH_BYTES];
+
+	weir_endpoint_close(world->api);
+	weir_close(world->weir);
+	assert_int_equal(fixture_stop(&world->fixture, SIGTERM), 0);
+	for (int i = 0; i < 2; i++) {
+		struct place place = place_of(world);
+
+		place_path(&place, i ? "rules" : "state", path);
+		assert_int_equal(unlink(path), 0);
+	}
+	fixture_start(&world->fixture);
+	world->weir = fixture_open(&world->fixture);
+	world->api = fixture_endpoint(world->weir, "api");
+}
+
 static void test_reboot(void **state)
 {
 	struct world world;
 	struct answer answer;
-	char path[PLACE_PATH_BYTES];
 	struct terms terms;
 
 	(void)state;
@@ -798,18 +816,7 @@ static void test_reboot(void **state)
 	assert_int_equal(
 		fixture_set(&world.fixture, "own", "field.reset", "X-Own epoch_ms", &answer), 0);
 	assert_int_equal(fixture_set(&world.fixture, "own", "budget.tokens", "a b", &answer), 0);
-	weir_endpoint_close(world.api);
-	weir_close(world.weir);
-	assert_int_equal(fixture_stop(&world.fixture, SIGTERM), 0);
-	for (int i = 0; i < 2; i++) {
-		struct place place = place_of(&world);
-
-		place_path(&place, i ? "rules" : "state", path);
-		assert_int_equal(unlink(path), 0);
-	}
-	fixture_start(&world.fixture);
-	world.weir = fixture_open(&world.fixture);
-	world.api = fixture_endpoint(world.weir, "api");
+	reboot(&world);
 	assert_true(fabs(fixture_rate(world.api) - 2.4) < 0.01);
 	terms = terms_of(&world, "api");
 	assert_int_equal(terms.learned.remaining_micro, 80 * TERMS_MICRO);
@@ -817,6 +824,38 @@ static void test_reboot(void **state)
 	terms = terms_of(&world, "own");
 	assert_int_equal(terms.adapt.mode, ADAPT_AIMD);
 	assert_string_equal(terms.adapt.text, "field.reset X-Own epoch_ms\nbudget.tokens a b\n");
+	end(&world);
+}
+
+/* Frozen before anything was learned: nothing is, over a reboot and until somebody says so. */
+static void test_reboot_frozen(void **state)
+{
+	struct wire_message message = {.kind = WIRE_ADAPT, .name = "api", .keep = WIRE_ADAPT_OFF};
+	struct world world;
+	struct answer answer;
+
+	(void)state;
+	fixture_begin(&world.fixture);
+	world.fixture.saves = true;
+	fixture_config(&world.fixture, CLOCK "[endpoint api]\nrate = 10/s\n" ADAPTIVE);
+	fixture_start(&world.fixture);
+	world.weir = fixture_open(&world.fixture);
+	world.api = fixture_endpoint(world.weir, "api");
+	assert_int_equal(weir_clock_advance(world.weir, 999 * WEIR_SECOND), 0);
+	assert_int_equal(fixture_ask(&world.fixture, &message, &answer), 0);
+	for (int i = 0; i < 2; i++) {
+		reboot(&world);
+		assert_true(terms_of(&world, "api").learned.cause & LEARNED_FROZEN);
+		assert_int_equal(terms_of(&world, "api").learned.period_ns, 0);
+		observe_left(world.api, "80", "1030");
+		settle(&world);
+		assert_rate(world.api, 10);
+	}
+	assert_sound(&world);
+	message.keep = WIRE_ADAPT_ON;
+	assert_int_equal(fixture_ask(&world.fixture, &message, &answer), 0);
+	reboot(&world);
+	assert_int_equal(terms_of(&world, "api").learned.cause, 0);
 	end(&world);
 }
 
@@ -842,6 +881,7 @@ int main(void)
 		cmocka_unit_test(test_killed_on_the_way),
 		cmocka_unit_test(test_killed_while_freezing),
 		cmocka_unit_test(test_reboot),
+		cmocka_unit_test(test_reboot_frozen),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
