@@ -27,7 +27,7 @@ struct turn {
 	uint64_t look_ns;
 	struct place_in_line place;
 	uint64_t deadline;
-	uint64_t from_ns;
+	uint64_t from_ns; /* slept: since */
 	double cost;
 	uint32_t state; /* enum turn_state */
 	uint32_t told;	/* enum weir_event_kind: of which wait; 0 of none */
@@ -67,6 +67,8 @@ static enum weir_verdict under_way(struct weir_endpoint *endpoint, struct turn *
 	if (turn->told != event)
 		weir_report(endpoint->weir, (int32_t)event, 0, endpoint->name, wait_ns);
 	turn->told = event;
+	if (!turn->slept)
+		turn->from_ns = segment_now_ns(segment);
 	turn->slept = true;
 	turn->look_ns = manual			  ? LOOK_AGAIN_MANUAL_NS
 			: wait_ns < LOOK_AGAIN_NS ? wait_ns
@@ -219,7 +221,6 @@ enum weir_verdict weir_turn_begin(struct weir_endpoint *endpoint, double cost, u
 	const struct segment *segment = segment_of(endpoint);
 	struct turn turn = {
 		.deadline = deadline_after(segment, timeout_ns),
-		.from_ns = segment_now_ns(segment),
 		.cost = cost,
 		.state = TURN_AWAY,
 	};

@@ -33,11 +33,14 @@ uint64_t ticks_to_ns(const struct segment *segment, uint64_t ticks)
 uint64_t deadline_after(const struct segment *segment, uint64_t timeout_ns)
 {
 	const uint64_t last = UINT64_MAX - 1;
-	uint64_t now = segment_now(segment);
 	uint64_t ticks = timeout_ns;
 
+	/* who waits for ever need not know what time it is */
 	if (timeout_ns == UINT64_MAX)
 		return UINT64_MAX;
+
+	uint64_t now = segment_now(segment);
+
 	if (segment->time.kind == CLOCK_KIND_TSC) {
 		struct line clock;
 
@@ -50,9 +53,12 @@ uint64_t deadline_after(const struct segment *segment, uint64_t timeout_ns)
 
 uint64_t ticks_left(const struct segment *segment, uint64_t deadline)
 {
+	if (deadline == UINT64_MAX)
+		return UINT64_MAX;
+
 	uint64_t now = segment_now(segment);
 
-	return deadline == UINT64_MAX ? UINT64_MAX : deadline > now ? deadline - now : 0;
+	return deadline > now ? deadline - now : 0;
 }
 
 /* Sleeps on a word while it has that value, at most so many ticks. Wakes early at will. */

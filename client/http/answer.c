@@ -97,15 +97,14 @@ static void rest_if_quiet(struct lane *lane, bool says)
 			      memory_order_relaxed);
 }
 
-bool lane_is_quiet(struct lane *lane)
+/* Told by when the request was sent, which is known without another look at the clock. */
+static bool is_quiet(struct lane *lane, uint64_t sent_ns)
 {
 	/* relaxed: see rest_if_quiet() */
-	uint64_t until = atomic_load_explicit(&lane->quiet_until_ns, memory_order_relaxed);
-
-	return until && http_now_ns() < until;
+	return sent_ns < atomic_load_explicit(&lane->quiet_until_ns, memory_order_relaxed);
 }
 
-void answer_observe(CURL *easy, struct lane *lane, int status, struct answer *out)
+void answer_observe(CURL *easy, struct lane *lane, int status, uint64_t sent_ns, struct answer *out)
 {
 	struct weir_observed observed = {.size = sizeof(observed)};
 	struct weir_header fields[FIELDS_MAX];
@@ -113,7 +112,7 @@ void answer_observe(CURL *easy, struct lane *lane, int status, struct answer *ou
 	size_t count;
 
 	*out = (struct answer){.retry_ns = 0};
-	if (status < 300 && lane_is_quiet(lane))
+	if (status < 300 && is_quiet(lane, sent_ns))
 		return;
 	count = fields_read(easy, fields, &says);
 	rest_if_quiet(lane, says || status >= 300);

@@ -28,7 +28,8 @@ static void turn(struct breaker *breaker, const struct breaker_terms *terms, uin
 {
 	uint64_t half = terms->window_ns / 2;
 
-	if (now_ns - breaker->half_ns < half)
+	/* below 0: somebody who came later was here before */
+	if ((int64_t)(now_ns - breaker->half_ns) < (int64_t)half)
 		return;
 	bool next = now_ns - breaker->half_ns < 2 * half;
 

@@ -19,10 +19,9 @@ static void sleep_ns(uint64_t ns)
 }
 
 /* Sleeps until the job is to be asked, or `stop` is. In line that is ten times a second anyway. */
-static void sleep_for(const struct job *job)
+static void sleep_for(const struct job *job, uint64_t now_ns)
 {
-	uint64_t now = http_now_ns();
-	uint64_t ns = job->next_ns > now ? job->next_ns - now : 0;
+	uint64_t ns = job->next_ns > now_ns ? job->next_ns - now_ns : 0;
 
 	sleep_ns(job->request.stop && ns > STOP_NS ? STOP_NS : ns);
 }
@@ -30,15 +29,21 @@ static void sleep_for(const struct job *job)
 CURLcode weir_http_perform(struct weir_http *http, CURL *easy,
 			   const struct weir_http_request *request, struct weir_http_result *result)
 {
+	uint64_t now_ns = http_now_ns();
 	struct job job;
 
-	job_begin(&job, http, easy, request);
-	while (job_next(&job) != JOB_DONE) {
+	request_fill(&job.request, request);
+	job_begin(&job, http, easy, now_ns);
+	while (job_next(&job, now_ns) != JOB_DONE) {
 		if (job.phase == JOB_TRANSFER) {
-			job_transferred(&job, curl_easy_perform(easy));
+			CURLcode of_try = curl_easy_perform(easy);
+
+			now_ns = http_now_ns();
+			job_transferred(&job, of_try, now_ns);
 			continue;
 		}
-		sleep_for(&job);
+		sleep_for(&job, now_ns);
+		now_ns = http_now_ns();
 		if (job.request.stop && job.request.stop(job.request.context))
 			job_cancel(&job);
 	}

@@ -2,10 +2,11 @@
  *
  * http.h - what stands behind a client of libweir-http, and the course of one request.
  *
- * A request's course (job.c) is the same whether a thread sleeps for it (easy.c) or a loop goes on
- * with others meanwhile (uv_multi.c): job_next() does all that can be done, and says what it waits
- * for. Lanes (route.c) are what requests of one endpoint have in common. The client's mutex guards
- * lanes, routes, breakers and the budget; it is never held while anything waits or calls back.
+ * A request's course (job.c, reply.c) is the same whether a thread sleeps for it (easy.c) or a loop
+ * goes on with others meanwhile (uv_multi.c): job_next() does all that can be done, and says what
+ * it waits for. Lanes (route.c) are what requests of one endpoint have in common. The client's
+ * mutex guards lanes, routes, breakers and the budget; it is never held while anything waits or
+ * calls back.
  *
  * Killed anywhere: what was drawn stays spent until the clock passes it, as with any client of
  * weir.
@@ -26,7 +27,7 @@
 #define LANE_BUCKETS 256
 #define LANES_KEPT 1024 /* that nobody uses */
 #define ROUTES 1024
-#define ROUTE_BYTES_MAX 1024	   /* of a key; longer URLs are matched every time */
+#define ROUTE_BYTES_MAX 1024	   /* of a URL; a longer one is matched every time */
 #define ROUTE_FRESH_NS WEIR_SECOND /* after so long a rule that was added is met */
 #define METHOD_BYTES 24
 #define CLASS_BYTES 16
@@ -40,8 +41,11 @@ struct lane {
 	char name[WEIR_NAME_MAX + 1];
 	char class_name[CLASS_BYTES];
 	struct breaker breaker;
+	_Atomic bool is_broken;		 /* the breaker is not closed, as of its last change */
+	_Atomic uint64_t half_ns;	 /* the breaker's, likewise */
+	_Atomic uint32_t good;		 /* answers of that half that it is yet to be told of */
 	_Atomic uint64_t quiet_until_ns; /* answers need not be read before: answer.c */
-	uint32_t users;			 /* jobs that may call with it; at 0 it may be freed */
+	_Atomic uint32_t users;		 /* jobs that may call with it; at 0 it may be freed */
 	struct lane *next;		 /* of its bucket */
 
 	/* the loop's thread alone */
@@ -57,7 +61,8 @@ struct lane {
 
 /* Where a method and URL lead: the lane that they led to lately. */
 struct route {
-	char *key;
+	char *key; /* class, method and URL, the URL up to its query, with no end */
+	size_t lengths[3];
 	struct lane *lane;
 	uint64_t matched_ns;
 };
@@ -71,6 +76,7 @@ struct weir_http {
 	struct try_terms try_terms;
 	pthread_mutex_t mutex;
 	struct budget budget;
+	_Atomic uint64_t made; /* requests that are yet to be paid into it */
 	uint32_t random;
 	uint32_t lane_count;
 	struct lane *lanes[LANE_BUCKETS];
@@ -89,9 +95,19 @@ int lane_of_name(struct weir_http *http, const char *name, const char *class_nam
 
 /* The same for a request. Also WEIR_EVALUE: no URL. */
 int lane_of_url(struct weir_http *http, const char *method, const char *url, const char *class_name,
-		struct lane **out);
+		uint64_t now_ns, struct lane **out);
 
-void lane_leave(struct weir_http *http, struct lane *lane);
+void lane_leave(struct lane *lane);
+
+/* After its breaker was touched, under the mutex: what is looked at without it. */
+static inline void lane_show_breaker(struct lane *lane)
+{
+	/* relaxed, both: see breaker_allows() and is_one_more() */
+	atomic_store_explicit(&lane->is_broken, lane->breaker.state != BREAKER_CLOSED,
+			      memory_order_relaxed);
+	atomic_store_explicit(&lane->half_ns, lane->breaker.half_ns, memory_order_relaxed);
+}
+
 void lanes_free(struct weir_http *http);
 
 /* ---- bill.c: what a request draws, all or nothing ---- */
@@ -153,10 +169,8 @@ enum job_phase {
 struct job {
 	struct weir_http *http;
 	CURL *easy;
-	struct weir_http_request request; /* its texts are the caller's, or, in a loop, copies */
-	struct weir_http_result result;
 	enum job_phase phase;
-	char method[METHOD_BYTES];
+	const char *method;
 	char *hop; /* the URL of a redirect that is followed; else NULL */
 	uint64_t deadline_ns;
 	uint64_t begun_ns; /* waiting, since */
@@ -164,8 +178,11 @@ struct job {
 	uint64_t due_ns;   /* in line: when its turn comes, as it stood when it was asked last */
 	uint32_t hops;	   /* followed here, of this try */
 	bool probe;
-	bool has_passed; /* the breaker knows of it */
+	bool has_passed; /* the breaker is to be told of it */
 	/* of the present try */
+	uint64_t launched_ns;
+	int status;	   /* of its answer, when the fields were read */
+	long curl_hops;	   /* redirects that libcurl followed, likewise */
 	bool is_read;	   /* its fields */
 	bool swallow;	   /* its body is nobody's */
 	bool is_delivered; /* some of it went to the program's `write` */
@@ -174,18 +191,23 @@ struct job {
 	struct verdict verdict;
 	char *target;
 	uint64_t retry_ns;
+	/* from here on only what is used is written */
+	struct weir_http_request request; /* its texts are the caller's, or, in a loop, copies */
+	struct weir_http_result result;
 	struct bill bill;
 };
 
-/* Begins; where that fails at once, the job is done, and says why. */
-void job_begin(struct job *job, struct weir_http *http, CURL *easy,
-	       const struct weir_http_request *request);
+/* What the caller wants, with all that he left out. from may be NULL. */
+void request_fill(struct weir_http_request *out, const struct weir_http_request *from);
+
+/* Begins job->request; where that fails at once, the job is done, and says why. */
+void job_begin(struct job *job, struct weir_http *http, CURL *easy, uint64_t now_ns);
 
 /* Goes on until there is something to wait for: until next_ns, or a transfer, or nothing more. */
-enum job_phase job_next(struct job *job);
+enum job_phase job_next(struct job *job, uint64_t now_ns);
 
 /* libcurl is ready with it. */
-void job_transferred(struct job *job, CURLcode code);
+void job_transferred(struct job *job, CURLcode code, uint64_t now_ns);
 
 /* Ends it in any phase but JOB_TRANSFER, or when libcurl does not have it any more. */
 void job_cancel(struct job *job);
@@ -201,6 +223,28 @@ uint64_t job_left_ns(const struct job *job, uint64_t now_ns);
 /* What there is to know of libcurl's codes. */
 CURLcode job_code(const struct job *job);
 
+/* ---- between job.c and reply.c ---- */
+
+/* Where it goes at present. */
+const char *job_url(const struct job *job);
+
+/* The lane of that. Returns 0, or a code of lane_of_url(). */
+int job_find_lane(struct job *job, uint64_t now_ns, struct lane **out);
+
+/* Waits so long before it is asked again. */
+void job_wait(struct job *job, uint64_t now_ns, uint64_t wait_ns);
+
+/* Whether libcurl has sent anything of the present try. */
+bool job_is_sent(const struct job *job);
+
+/* Gets the body in the program's place. */
+size_t job_take_body(char *bytes, size_t one, size_t count, void *context);
+
+/* What the breaker let pass, it is told of once. */
+void job_tell_breaker(struct job *job, enum breaker_news news, uint64_t now_ns);
+
+void job_done(struct job *job, enum weir_http_outcome outcome);
+
 /* ---- answer.c: what an answer says ---- */
 
 struct answer {
@@ -208,10 +252,8 @@ struct answer {
 	bool final;	   /* the same will never pass */
 };
 
-/* For a moment: it has no limit, and its answers speak of none. */
-bool lane_is_quiet(struct lane *lane);
-
-/* Reports the last answer of a handle to weir. */
-void answer_observe(CURL *easy, struct lane *lane, int status, struct answer *out);
+/* Reports the last answer of a handle, to a request that was sent after that, to weir. */
+void answer_observe(CURL *easy, struct lane *lane, int status, uint64_t sent_ns,
+		    struct answer *out);
 
 #endif

@@ -14,17 +14,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+	return hash ^ hash >> 32;
+}
+
+/* Word by word; those who choose the URLs gain nothing by a collision but a second look. */
 static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t count)
 {
-	/* FNV-1a; those who choose the URLs gain nothing by a collision but a second look */
-	for (size_t i = 0; i < count; i++)
-		hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001b3ull;
-	return hash;
+	uint64_t word = count;
+
+	if (count < sizeof(word)) {
+		for (size_t i = 0; i < count; i++)
+			word = word << 8 | (unsigned char)bytes[i];
+		return mix(hash, word);
+	}
+	for (size_t at = 0; at < count - sizeof(word); at += sizeof(word)) {
+		memcpy(&word, bytes + at, sizeof(word));
+		hash = mix(hash, word);
+	}
+	/* the last eight, of which some may have been there before */
+	memcpy(&word, bytes + count - sizeof(word), sizeof(word));
+	return mix(hash, word);
 }
 
 static uint64_t hash_text(const char *text)
 {
-	return hash_bytes(0xcbf29ce484222325ull, text, strlen(text));
+	return hash_bytes(0, text, strlen(text));
 }
 
 /* ---- lanes ---- */
@@ -32,7 +49,16 @@ static uint64_t hash_text(const char *text)
 /* Nobody is in it, and it remembers nothing that matters. */
 static bool lane_is_idle(const struct lane *lane)
 {
-	return lane->users == 0 && lane->breaker.state == BREAKER_CLOSED;
+	/* acquire: pairs with the release in lane_leave(); it grows under the mutex alone */
+	return atomic_load_explicit(&lane->users, memory_order_acquire) == 0 &&
+	       lane->breaker.state == BREAKER_CLOSED;
+}
+
+/* Under the mutex, so that it does not grow while a lane is found idle. */
+static void lane_enter(struct lane *lane)
+{
+	/* relaxed: ordered by the mutex */
+	atomic_fetch_add_explicit(&lane->users, 1, memory_order_relaxed);
 }
 
 static void lane_free(struct weir_http *http, struct lane *lane)
@@ -111,7 +137,7 @@ static int lane_get(struct weir_http *http, const char *name, const char *class_
 		*bucket = lane;
 		http->lane_count++;
 	}
-	lane->users++;
+	lane_enter(lane);
 	*out = lane;
 	return 0;
 }
@@ -125,11 +151,10 @@ int lane_of_name(struct weir_http *http, const char *name, const char *class_nam
 	return status;
 }
 
-void lane_leave(struct weir_http *http, struct lane *lane)
+void lane_leave(struct lane *lane)
 {
-	pthread_mutex_lock(&http->mutex);
-	lane->users--;
-	pthread_mutex_unlock(&http->mutex);
+	/* release: pairs with the acquire in lane_is_idle() */
+	atomic_fetch_sub_explicit(&lane->users, 1, memory_order_release);
 }
 
 /* ---- routes ---- */
@@ -156,72 +181,93 @@ static int match(struct weir *weir, const char *method, const char *url,
 	return 0;
 }
 
-/* "CLASS METHOD URL", the URL up to its query; false: it is too long. */
-static bool key_write(char key[ROUTE_BYTES_MAX], const char *method, const char *url,
-		      const char *class_name)
-{
-	const char *const parts[] = {class_name, method, url};
-	const size_t lengths[] = {strlen(class_name), strlen(method), name_bytes(url)};
-	size_t used = 0;
+/* What a route is kept under. */
+struct route_key {
+	const char *parts[3]; /* class, method, URL */
+	size_t lengths[3];
+};
 
-	if (lengths[0] + lengths[1] + lengths[2] + 3 > ROUTE_BYTES_MAX)
-		return false;
-	for (int i = 0; i < 3; i++) {
-		memcpy(key + used, parts[i], lengths[i]);
-		used += lengths[i];
-		key[used++] = ' ';
-	}
-	key[used - 1] = '\0';
-	return true;
+static struct route_key key_of(const char *method, const char *url, const char *class_name)
+{
+	return (struct route_key){
+		.parts = {class_name, method, url},
+		.lengths = {strlen(class_name), strlen(method), name_bytes(url)},
+	};
+}
+
+static struct route *route_of(struct weir_http *http, const struct route_key *key)
+{
+	uint64_t hash = 0;
+
+	for (int i = 0; i < 3; i++)
+		hash = hash_bytes(hash, key->parts[i], key->lengths[i]);
+	return &http->routes[hash % ROUTES];
 }
 
 /* Under the mutex. */
-static void route_remember(struct route *route, const char *key, struct lane *lane, uint64_t now_ns)
+static bool route_is(const struct route *route, const struct route_key *key)
 {
-	if (!route->key || strcmp(route->key, key) != 0) {
-		char *copy = strdup(key);
+	const char *text = route->key;
 
-		if (!copy)
-			return; /* what is not remembered is looked up */
+	if (!text || memcmp(route->lengths, key->lengths, sizeof(route->lengths)) != 0)
+		return false;
+	for (int i = 0; i < 3; i++) {
+		if (memcmp(text, key->parts[i], key->lengths[i]) != 0)
+			return false;
+		text += key->lengths[i];
+	}
+	return true;
+}
+
+/* Under the mutex. What is not remembered is looked up. */
+static void route_remember(struct route *route, const struct route_key *key, struct lane *lane,
+			   uint64_t now_ns)
+{
+	if (!route_is(route, key)) {
+		char *text = malloc(key->lengths[0] + key->lengths[1] + key->lengths[2] + 1);
+		char *end = text;
+
+		if (!text)
+			return;
+		for (int i = 0; i < 3; i++) {
+			memcpy(end, key->parts[i], key->lengths[i]);
+			end += key->lengths[i];
+		}
 		free(route->key);
-		route->key = copy;
+		route->key = text;
+		memcpy(route->lengths, key->lengths, sizeof(route->lengths));
 	}
 	route->lane = lane;
 	route->matched_ns = now_ns;
 }
 
 /* Under the mutex. */
-static int route_make(struct weir_http *http, struct route *route, const char *key,
-		      const char *method, const char *url, const char *class_name,
-		      struct lane **out)
+static int lane_match(struct weir_http *http, const char *method, const char *url,
+		      const char *class_name, struct lane **out)
 {
 	char name[WEIR_NAME_MAX + 1];
 	int status = match(http->weir, method, url, name);
 
-	if (status == 0)
-		status = lane_get(http, name, class_name, out);
-	if (status == 0 && route)
-		route_remember(route, key, *out, http_now_ns());
-	return status;
+	return status < 0 ? status : lane_get(http, name, class_name, out);
 }
 
 int lane_of_url(struct weir_http *http, const char *method, const char *url, const char *class_name,
-		struct lane **out)
+		uint64_t now_ns, struct lane **out)
 {
-	char key[ROUTE_BYTES_MAX];
-	struct route *route = NULL;
+	const struct route_key key = key_of(method, url, class_name ? class_name : "");
+	struct route *route = route_of(http, &key);
 	int status = 0;
 
-	class_name = class_name ? class_name : "";
-	if (key_write(key, method, url, class_name))
-		route = &http->routes[hash_text(key) % ROUTES];
 	pthread_mutex_lock(&http->mutex);
-	if (route && route->lane && strcmp(route->key, key) == 0 &&
-	    http_now_ns() - route->matched_ns < ROUTE_FRESH_NS) {
+	/* by another thread's clock it may have been matched later than now */
+	if (route->lane && (int64_t)(now_ns - route->matched_ns) < (int64_t)ROUTE_FRESH_NS &&
+	    route_is(route, &key)) {
 		*out = route->lane;
-		route->lane->users++;
+		lane_enter(route->lane);
 	} else {
-		status = route_make(http, route, key, method, url, class_name, out);
+		status = lane_match(http, method, url, key.parts[0], out);
+		if (status == 0 && key.lengths[2] <= ROUTE_BYTES_MAX)
+			route_remember(route, &key, *out, now_ns);
 	}
 	pthread_mutex_unlock(&http->mutex);
 	return status;

@@ -21,6 +21,7 @@
 
 #define AHEAD_NS (50 * WEIR_MILLISECOND) /* so far do places in line reach, beyond one */
 #define ACTIVE_BUCKETS 256
+#define TEXTS 4
 
 enum where {
 	IN_LANE,    /* queued, behind others of its endpoint */
@@ -41,7 +42,8 @@ struct weir_http_transfer {
 	struct weir_http_transfer *previous; /* of its lane */
 	struct weir_http_transfer *all_next;
 	struct weir_http_transfer *all_previous;
-	char *texts[3]; /* URL, endpoint, class */
+	char *texts; /* URL, endpoint, class, method: a block that is kept with it */
+	size_t texts_bytes;
 };
 
 struct loop {
@@ -49,10 +51,15 @@ struct loop {
 	struct weir_http *http;
 	uv_timer_t timer;
 	uint64_t timer_ns; /* when it goes off; 0: it does not */
+	uint64_t now_ns;   /* as of what happened last */
+	bool settles;	   /* settle() is at it, and sees what is done meanwhile */
+	bool is_fresh;	   /* something was */
 	struct heap heap;
 	size_t count;	 /* of all transfers */
 	uint32_t active; /* that have a slot */
 	struct weir_http_transfer *all;
+	struct weir_http_transfer *spare; /* to be used again; as many as have had slots at once */
+	uint32_t spare_count;
 	struct weir_http_transfer *end_first;
 	struct weir_http_transfer *end_last;
 	struct weir_http_transfer *at_work[ACTIVE_BUCKETS]; /* by their handle */
@@ -240,7 +247,7 @@ static void work_begin(struct weir_http_transfer *transfer)
 static void advance(struct weir_http_transfer *transfer)
 {
 	struct loop *loop = transfer->loop;
-	enum job_phase phase = job_next(&transfer->job);
+	enum job_phase phase = job_next(&transfer->job, loop->now_ns);
 
 	if (phase == JOB_LINE && transfer->where != IN_LINE)
 		line_enter(transfer);
@@ -265,7 +272,7 @@ static void advance(struct weir_http_transfer *transfer)
 }
 
 /* Gives a place to the first of a lane, if he may have one. */
-static bool lane_advance(struct loop *loop, struct lane *lane, uint64_t now)
+static bool lane_advance(struct loop *loop, struct lane *lane)
 {
 	/* the places that its jobs have reach far enough before that */
 	uint64_t next_ns = lane->line_until_ns > AHEAD_NS ? lane->line_until_ns - AHEAD_NS : 0;
@@ -273,7 +280,7 @@ static bool lane_advance(struct loop *loop, struct lane *lane, uint64_t now)
 
 	if (!lane->first || loop->active >= loop->http->settings.connections)
 		return false;
-	if (next_ns > now) {
+	if (next_ns > loop->now_ns) {
 		if (loop->lanes_ns == 0 || loop->lanes_ns > next_ns)
 			loop->lanes_ns = next_ns;
 		return false;
@@ -288,7 +295,6 @@ static bool lane_advance(struct loop *loop, struct lane *lane, uint64_t now)
 /* Gives places to those who may have one, one of each lane in turn. */
 static void pump(struct loop *loop)
 {
-	uint64_t now = http_now_ns();
 	bool moved;
 
 	do {
@@ -298,7 +304,7 @@ static void pump(struct loop *loop)
 			struct lane *lane = waiting_take(loop);
 
 			/* a lane that is emptied here lives on: its jobs are not ended yet */
-			moved |= lane_advance(loop, lane, now);
+			moved |= lane_advance(loop, lane);
 			if (lane->first && !lane->is_waiting)
 				waiting_put(loop, lane);
 		}
@@ -312,27 +318,29 @@ static void on_time(uv_timer_t *timer);
 static void set_timer(struct loop *loop)
 {
 	struct heap_entry *first = heap_first(&loop->heap);
-	uint64_t now = http_now_ns();
 	uint64_t at = first ? first->due_ns : 0;
 
 	if (loop->lanes_ns && (at == 0 || at > loop->lanes_ns))
 		at = loop->lanes_ns;
 	if (loop->end_first)
-		at = now;
+		at = 1; /* at once */
 	if (at == loop->timer_ns)
 		return;
 	loop->timer_ns = at;
-	if (at == 0)
+	if (at == 0) {
 		uv_timer_stop(&loop->timer);
-	else
-		/* rounded up: who comes too early has to come again */
-		uv_timer_start(&loop->timer, on_time,
-			       at > now ? (at - now + WEIR_MILLISECOND - 1) / WEIR_MILLISECOND : 0,
-			       0);
+		return;
+	}
+
+	uint64_t now = http_now_ns();
+
+	/* rounded up: who comes too early has to come again */
+	uv_timer_start(&loop->timer, on_time,
+		       at > now ? (at - now + WEIR_MILLISECOND - 1) / WEIR_MILLISECOND : 0, 0);
 }
 
 /* One whose time has come. */
-static void due(struct loop *loop, struct weir_http_transfer *transfer, uint64_t now)
+static void due(struct loop *loop, struct weir_http_transfer *transfer)
 {
 	struct job *job = &transfer->job;
 
@@ -345,7 +353,7 @@ static void due(struct loop *loop, struct weir_http_transfer *transfer, uint64_t
 		lane_join(loop, transfer, true);
 		break;
 	case IN_LANE:
-		if (now >= job->deadline_ns) {
+		if (loop->now_ns >= job->deadline_ns) {
 			lane_part(loop, transfer);
 			job_refuse(job, WEIR_REASON_DEADLINE, WEIR_NEVER);
 			end(transfer);
@@ -359,9 +367,37 @@ static void due(struct loop *loop, struct weir_http_transfer *transfer, uint64_t
 
 static void transfer_free(struct weir_http_transfer *transfer)
 {
-	for (size_t i = 0; i < sizeof(transfer->texts) / sizeof(transfer->texts[0]); i++)
-		free(transfer->texts[i]);
+	free(transfer->texts);
 	free(transfer);
+}
+
+/* Gives it back for the next one. */
+static void transfer_spare(struct loop *loop, struct weir_http_transfer *transfer)
+{
+	if (loop->spare_count >= loop->http->settings.connections) {
+		transfer_free(transfer);
+		return;
+	}
+	transfer->next = loop->spare;
+	loop->spare = transfer;
+	loop->spare_count++;
+}
+
+static struct weir_http_transfer *transfer_make(struct loop *loop)
+{
+	struct weir_http_transfer *transfer = loop->spare;
+
+	if (!transfer)
+		return calloc(1, sizeof(*transfer));
+	loop->spare = transfer->next;
+	loop->spare_count--;
+	return transfer;
+}
+
+static void spares_free(struct loop *loop)
+{
+	while (loop->spare)
+		transfer_free(transfer_make(loop));
 }
 
 /* Hands back what has come to its end. The callback may begin and end others. */
@@ -383,7 +419,7 @@ static void hand_back(struct loop *loop)
 		loop->count--;
 		job_end(&transfer->job);
 		transfer->done(transfer->job.easy, code, &transfer->job.result, transfer->context);
-		transfer_free(transfer);
+		transfer_spare(loop, transfer);
 	}
 }
 
@@ -402,6 +438,7 @@ static void on_sockets_closed(struct sockets *sockets)
 	void *context = loop->context;
 
 	loop->http->loop = NULL;
+	spares_free(loop);
 	free(loop);
 	if (detached)
 		detached(context);
@@ -410,8 +447,13 @@ static void on_sockets_closed(struct sockets *sockets)
 /* After anything that happened: the loop's own state is in order again. */
 static void settle(struct loop *loop)
 {
-	pump(loop);
-	hand_back(loop);
+	loop->settles = true;
+	do {
+		loop->is_fresh = false;
+		pump(loop);
+		hand_back(loop);
+	} while (loop->is_fresh || loop->end_first);
+	loop->settles = false;
 	if (loop->closes && loop->count == 0) {
 		if (!uv_is_closing((uv_handle_t *)&loop->timer))
 			uv_close((uv_handle_t *)&loop->timer, on_loop_timer_closed);
@@ -423,12 +465,12 @@ static void settle(struct loop *loop)
 static void on_time(uv_timer_t *timer)
 {
 	struct loop *loop = timer->data;
-	uint64_t now = http_now_ns();
 	struct heap_entry *first;
 
 	loop->timer_ns = 0;
-	while ((first = heap_first(&loop->heap)) && first->due_ns <= now)
-		due(loop, transfer_of_entry(first), now);
+	loop->now_ns = http_now_ns();
+	while ((first = heap_first(&loop->heap)) && first->due_ns <= loop->now_ns)
+		due(loop, transfer_of_entry(first));
 	settle(loop);
 }
 
@@ -438,7 +480,7 @@ static void worked(struct weir_http_transfer *transfer, CURLcode code)
 {
 	struct loop *loop = transfer->loop;
 
-	job_transferred(&transfer->job, code);
+	job_transferred(&transfer->job, code, loop->now_ns);
 	switch (transfer->job.phase) {
 	case JOB_REST:
 		transfer->where = AT_REST;
@@ -459,12 +501,16 @@ static void on_moved(struct sockets *sockets)
 {
 	struct loop *loop = (struct loop *)sockets;
 	struct CURLMsg *message;
+	bool has_worked = false;
 	int left;
 
 	while ((message = curl_multi_info_read(sockets->multi, &left))) {
 		CURLcode code = message->data.result;
 		struct weir_http_transfer *transfer;
 
+		if (!has_worked)
+			loop->now_ns = http_now_ns();
+		has_worked = true;
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		/* the message is gone with the handle */
@@ -472,7 +518,8 @@ static void on_moved(struct sockets *sockets)
 		if (transfer)
 			worked(transfer, code);
 	}
-	settle(loop);
+	if (has_worked)
+		settle(loop);
 }
 
 /* ---- the calls ---- */
@@ -501,24 +548,57 @@ int weir_http_attach(struct weir_http *http, struct uv_loop_s *uv)
 	return 0;
 }
 
+/* After a call from outside; one out of settle() is seen there. */
+static void called(struct loop *loop)
+{
+	loop->is_fresh = true;
+	if (loop->settles)
+		return;
+	pump(loop);
+	set_timer(loop);
+}
+
+/* The present, for a call from outside. */
+static void see_time(struct loop *loop)
+{
+	if (!loop->settles)
+		loop->now_ns = http_now_ns();
+}
+
 /* The caller's texts, for as long as the transfer lives. */
 static bool texts_copy(struct weir_http_transfer *transfer, struct weir_http_request *request)
 {
-	const char **texts[] = {&request->url, &request->endpoint, &request->class_name};
+	const char **texts[] = {&request->url, &request->endpoint, &request->class_name,
+				&request->method};
+	size_t lengths[TEXTS];
+	size_t bytes = 0;
+	char *at;
 
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+	for (size_t i = 0; i < TEXTS; i++) {
+		lengths[i] = *texts[i] ? strlen(*texts[i]) + 1 : 0;
+		bytes += lengths[i];
+	}
+	if (bytes > transfer->texts_bytes) {
+		free(transfer->texts);
+		transfer->texts = malloc(bytes);
+		transfer->texts_bytes = transfer->texts ? bytes : 0;
+		if (!transfer->texts)
+			return false;
+	}
+	at = transfer->texts;
+	for (size_t i = 0; i < TEXTS; i++) {
 		if (!*texts[i])
 			continue;
-		transfer->texts[i] = strdup(*texts[i]);
-		if (!transfer->texts[i])
-			return false;
-		*texts[i] = transfer->texts[i];
+		memcpy(at, *texts[i], lengths[i]);
+		*texts[i] = at;
+		at += lengths[i];
 	}
 	return true;
 }
 
 static void all_add(struct loop *loop, struct weir_http_transfer *transfer)
 {
+	transfer->all_previous = NULL;
 	transfer->all_next = loop->all;
 	if (loop->all)
 		loop->all->all_previous = transfer;
@@ -530,36 +610,33 @@ int weir_http_start(struct weir_http *http, CURL *easy, const struct weir_http_r
 		    weir_http_done *done, void *context, struct weir_http_transfer **out)
 {
 	struct loop *loop = http->loop;
-	struct weir_http_request request = {.size = sizeof(request)};
 	struct weir_http_transfer *transfer;
 
 	if (!loop || loop->closes)
 		return -ENOTCONN;
-	transfer = calloc(1, sizeof(*transfer));
-	if (!transfer || heap_reserve(&loop->heap, loop->count + 1) < 0) {
-		free(transfer);
+	if (heap_reserve(&loop->heap, loop->count + 1) < 0)
 		return -ENOMEM;
-	}
-	if (from)
-		memcpy(&request, from, from->size < sizeof(request) ? from->size : sizeof(request));
-	request.size = sizeof(request);
-	if (!texts_copy(transfer, &request)) {
-		transfer_free(transfer);
+	transfer = transfer_make(loop);
+	if (!transfer)
+		return -ENOMEM;
+	see_time(loop);
+	request_fill(&transfer->job.request, from);
+	if (!texts_copy(transfer, &transfer->job.request)) {
+		transfer_spare(loop, transfer);
 		return -ENOMEM;
 	}
 	transfer->loop = loop;
 	transfer->done = done;
 	transfer->context = context;
 	all_add(loop, transfer);
-	job_begin(&transfer->job, http, easy, &request);
+	job_begin(&transfer->job, http, easy, loop->now_ns);
 	if (transfer->job.phase == JOB_DONE)
 		end(transfer);
 	else
 		lane_join(loop, transfer, false);
 	if (out)
 		*out = transfer;
-	pump(loop);
-	set_timer(loop);
+	called(loop);
 	return 0;
 }
 
@@ -591,9 +668,9 @@ void weir_http_cancel(struct weir_http_transfer *transfer)
 {
 	struct loop *loop = transfer->loop;
 
+	see_time(loop);
 	cancel(transfer);
-	pump(loop);
-	set_timer(loop);
+	called(loop);
 }
 
 void weir_http_detach(struct weir_http *http, void (*detached)(void *context), void *context)

@@ -105,11 +105,11 @@ void budget_begin(struct budget *budget, uint32_t least)
 }
 
 /* What is saved up is bounded: a quiet day does not pay for a storm. */
-void budget_earn(struct budget *budget, uint32_t percent, uint32_t least)
+void budget_earn(struct budget *budget, uint64_t hundredths, uint32_t least)
 {
 	uint64_t most = ((uint64_t)least + 100) * 100;
 
-	budget->hundredths += percent;
+	budget->hundredths += hundredths;
 	if (budget->hundredths > most)
 		budget->hundredths = most;
 }

@@ -56,7 +56,7 @@ struct budget {
 };
 
 void budget_begin(struct budget *budget, uint32_t least);
-void budget_earn(struct budget *budget, uint32_t percent, uint32_t least);
+void budget_earn(struct budget *budget, uint64_t hundredths, uint32_t least);
 bool budget_spend(struct budget *budget);
 
 #endif

@@ -10,7 +10,7 @@ static struct lane *lane(struct stage *stage, const char *url)
 {
 	struct lane *found = NULL;
 
-	assert_int_equal(lane_of_url(stage->http, "GET", url, NULL, &found), 0);
+	assert_int_equal(lane_of_url(stage->http, "GET", url, NULL, http_now_ns(), &found), 0);
 	return found;
 }
 
@@ -29,7 +29,7 @@ static void test_urls_claim_nothing(void **state)
 
 		assert_string_equal(one->name, "example.com");
 		assert_true(weir_acquire(one->endpoint, 1, NULL) == (i < 3));
-		lane_leave(stage.http, one);
+		lane_leave(one);
 	}
 	assert_int_equal(stage.http->lane_count, 1);
 	/* so there is still room for others, with buckets of their own */
@@ -39,7 +39,7 @@ static void test_urls_claim_nothing(void **state)
 		struct lane *one = lane(&stage, url);
 
 		assert_true(weir_acquire(one->endpoint, 3, NULL));
-		lane_leave(stage.http, one);
+		lane_leave(one);
 	}
 	stage_end(&stage);
 }
@@ -55,20 +55,20 @@ static void test_lanes_are_bounded(void **state)
 	kept = lane(&stage, "http://kept.example.com/");
 	for (int i = 0; i < 5 * LANES_KEPT; i++) {
 		snprintf(url, sizeof(url), "http://host-%d.example.com/", i);
-		lane_leave(stage.http, lane(&stage, url));
+		lane_leave(lane(&stage, url));
 		assert_true(stage.http->lane_count <= LANES_KEPT);
 	}
 	/* one that somebody uses stays, and so does one that is broken */
 	assert_ptr_equal(lane(&stage, "http://kept.example.com/other"), kept);
-	lane_leave(stage.http, kept);
-	lane_leave(stage.http, kept);
+	lane_leave(kept);
+	lane_leave(kept);
 	kept->breaker.state = BREAKER_OPEN;
 	for (int i = 0; i < 3 * LANES_KEPT; i++) {
 		snprintf(url, sizeof(url), "http://host-%d.example.com/", i);
-		lane_leave(stage.http, lane(&stage, url));
+		lane_leave(lane(&stage, url));
 	}
 	assert_ptr_equal(lane(&stage, "http://kept.example.com/"), kept);
-	lane_leave(stage.http, kept);
+	lane_leave(kept);
 	stage_end(&stage);
 }
 
@@ -81,13 +81,13 @@ static void test_rules_that_change(void **state)
 	stage_begin(&stage, "[default]\nrate = unlimited\n");
 	one = lane(&stage, "http://example.com/a");
 	assert_string_equal(one->name, "example.com");
-	lane_leave(stage.http, one);
+	lane_leave(one);
 	assert_int_equal(weir_update(stage.weir, "GET example.com/a", "5/s", NULL, WEIR_KEEP_USED),
 			 0);
 	usleep((useconds_t)(ROUTE_FRESH_NS / 1000) + 50000);
 	one = lane(&stage, "http://example.com/a");
 	assert_string_equal(one->name, "GET example.com/a");
-	lane_leave(stage.http, one);
+	lane_leave(one);
 	stage_end(&stage);
 }
 
@@ -99,14 +99,15 @@ static void test_classes_have_lanes_of_their_own(void **state)
 	(void)state;
 	stage_begin(&stage, "[default]\nrate = 5/s\nclass nightly = leave 50 %\n");
 	plain = lane(&stage, "http://example.com/a");
-	assert_int_equal(
-		lane_of_url(stage.http, "GET", "http://example.com/a", "nightly", &nightly), 0);
+	assert_int_equal(lane_of_url(stage.http, "GET", "http://example.com/a", "nightly",
+				     http_now_ns(), &nightly),
+			 0);
 	assert_ptr_not_equal(plain, nightly);
 	assert_string_equal(nightly->class_name, "nightly");
 	assert_ptr_equal(lane(&stage, "http://example.com/a"), plain);
-	lane_leave(stage.http, plain);
-	lane_leave(stage.http, plain);
-	lane_leave(stage.http, nightly);
+	lane_leave(plain);
+	lane_leave(plain);
+	lane_leave(nightly);
 	stage_end(&stage);
 }
 
@@ -125,9 +126,10 @@ static void test_long_urls(void **state)
 	for (int i = 0; i < 3; i++) {
 		one = lane(&stage, url);
 		assert_string_equal(one->name, "example.com/*");
-		lane_leave(stage.http, one);
+		lane_leave(one);
 	}
-	assert_int_equal(lane_of_url(stage.http, "GET", "http://", NULL, &one), WEIR_EVALUE);
+	assert_int_equal(lane_of_url(stage.http, "GET", "http://", NULL, http_now_ns(), &one),
+			 WEIR_EVALUE);
 	stage_end(&stage);
 }
 
