@@ -37,9 +37,14 @@ static int match_in(const struct segment *segment, const char *name, char text[L
 		return status < 0 ? status : WEIR_MATCHED_DEFAULT;
 	segment_text(segment->rows[row].text, text);
 	/* relaxed: as in row_of() */
-	return atomic_load_explicit(&segment->rows[row].kind, memory_order_relaxed) == ROW_EXACT
-		       ? WEIR_MATCHED_EXACT
-		       : WEIR_MATCHED_PATTERN;
+	switch (atomic_load_explicit(&segment->rows[row].kind, memory_order_relaxed)) {
+	case ROW_EXACT:
+		return WEIR_MATCHED_EXACT;
+	case ROW_EACH:
+		return WEIR_MATCHED_EACH;
+	default:
+		return WEIR_MATCHED_PATTERN;
+	}
 }
 
 int weir_match(struct weir *weir, const char *name, char *rule, size_t rule_bytes)

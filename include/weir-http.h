@@ -160,7 +160,8 @@ void weir_http_close(struct weir_http *http);
 /*
  * Says to which endpoint a request would be charged; `out` has room for WEIR_NAME_MAX + 1 bytes.
  * The first of "METHOD host/path", "host/path" and "host" that a rule other than [default] has or
- * matches, and of that the rule's name; else "host". The host is in lower case and has a port if it
+ * matches, and of that the rule's name, or of an [each] rule, which has a bucket for each name,
+ * itself; else "host". The host is in lower case and has a port if it
  * is not that of the scheme; there is no query; what is too long is cut.
  * Returns 0, WEIR_EVALUE (no such URL), WEIR_EDAMAGED, -ENOMEM.
  */

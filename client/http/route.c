@@ -2,7 +2,8 @@
  *
  * route.c - which endpoint a request belongs to.
  *
- * Handles are kept by the rule's own name, so there are no more of them than rules and hosts. What
+ * Handles are kept by the rule's own name, so there are no more of them than rules and hosts; those
+ * of a rule with a bucket for each name, by the name, and they come and go. What
  * a method and URL led to is remembered in a table of fixed size, whose entries push each other
  * out, and is looked up anew after a second, so that a rule that was added is met. A URL that no
  * rule matches counts as its host: no URL claims a place in the segment's table of names.
@@ -159,7 +160,7 @@ void lane_leave(struct lane *lane)
 
 /* ---- routes ---- */
 
-/* A rule of its own that a name of the request falls under, or its host. */
+/* The rule that a name of the request falls under, or its host. */
 static int match(struct weir *weir, const char *method, const char *url,
 		 char out[WEIR_NAME_MAX + 1])
 {
@@ -171,6 +172,9 @@ static int match(struct weir *weir, const char *method, const char *url,
 	for (size_t i = 0; i < NAME_CANDIDATES; i++) {
 		int matched = weir_match(weir, names.texts[i], out, WEIR_NAME_MAX + 1);
 
+		/* a bucket for each name: it is the name that counts */
+		if (matched == WEIR_MATCHED_EACH)
+			memcpy(out, names.texts[i], WEIR_NAME_MAX + 1);
 		if (matched > 0)
 			return 0;
 		/* a text that can be no name is not that of a rule */

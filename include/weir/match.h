@@ -20,6 +20,7 @@ enum weir_matched {
 		0,		/* no other does: weir_endpoint would make it a bucket of its own */
 	WEIR_MATCHED_EXACT = 1, /* the rule has the name itself */
 	WEIR_MATCHED_PATTERN = 2, /* the rule is the most specific pattern */
+	WEIR_MATCHED_EACH = 3,	  /* it is, and the name has a bucket of its own there: keys.h */
 };
 
 /*

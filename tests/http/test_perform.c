@@ -84,6 +84,43 @@ static void test_candidates_in_order(void **state)
 	stage_end(&stage);
 }
 
+/* A rule with a bucket for each user: who has used up his own keeps nobody else from theirs. */
+static void test_each(void **state)
+{
+	static const char rule[] = "GET api.com/ok/user/*";
+	struct weir_level level = {.size = sizeof(level)};
+	struct stage stage;
+	struct weir_http_request request;
+	struct weir_http_result result;
+	struct weir_endpoint *users;
+	struct curl_slist *to;
+	char text[100];
+
+	(void)state;
+	stage_begin(&stage, UNLIMITED "[each GET api.com/ok/user/*]\nrate = 1/h\nburst = 2\n");
+	snprintf(text, sizeof(text), "api.com:80:127.0.0.1:%d", stage.server.port);
+	to = curl_slist_append(NULL, text);
+	curl_easy_setopt(stage.easy, CURLOPT_CONNECT_TO, to);
+	assert_int_equal(weir_endpoint(stage.weir, rule, &users), 0);
+	request = stage_request(&stage, "");
+	request.timeout_ns = 1;
+	for (int i = 0; i < 9; i++) {
+		snprintf(text, sizeof(text), "http://api.com/ok/user/%d?page=%d", i % 3, i);
+		request.url = text;
+		result = stage_run(&stage, &request);
+		assert_int_equal(result.outcome, i < 6 ? WEIR_HTTP_ANSWERED : WEIR_HTTP_REFUSED);
+		snprintf(text, sizeof(text), "GET api.com/ok/user/%d", i % 3);
+		assert_string_equal(result.endpoint, text);
+	}
+	assert_int_equal(weir_peek_key(users, "1", 1, &level), 0);
+	assert_int_equal((int)level.level, 0);
+	assert_int_equal(weir_peek_key(users, "3", 1, &level), 0);
+	assert_int_equal((int)level.level, 2);
+	weir_endpoint_close(users);
+	stage_end(&stage);
+	curl_slist_free_all(to);
+}
+
 static void test_named_endpoint(void **state)
 {
 	struct stage stage;
@@ -662,6 +699,7 @@ int main(void)
 		cmocka_unit_test(test_it_1_plain),
 		cmocka_unit_test(test_it_2_per_endpoint),
 		cmocka_unit_test(test_candidates_in_order),
+		cmocka_unit_test(test_each),
 		cmocka_unit_test(test_named_endpoint),
 		cmocka_unit_test(test_class),
 		cmocka_unit_test(test_charges_and_measure),

@@ -145,6 +145,30 @@ static void test_agrees_with_endpoints(void **state)
 	calls_end(&calls);
 }
 
+/* A bucket for each name: the name leads to its own. */
+static void test_each(void **state)
+{
+	struct weir *weir;
+	struct weir_endpoint *one, *two;
+	char rule[WEIR_NAME_MAX + 1];
+
+	(void)state;
+	assert_int_equal(weir_host(&weir,
+				   "[default]\nrate = 1/s\n[each users/*]\nrate = 1/h\nburst = 1\n",
+				   WEIR_CLOCK_MANUAL, NULL, NULL, 0),
+			 0);
+	assert_int_equal(weir_match(weir, "users/1", rule, sizeof(rule)), WEIR_MATCHED_EACH);
+	assert_string_equal(rule, "users/*");
+	assert_int_equal(weir_endpoint(weir, "users/1", &one), 0);
+	assert_int_equal(weir_endpoint(weir, "users/2", &two), 0);
+	assert_true(weir_acquire(one, 1, NULL));
+	assert_false(weir_acquire(one, 1, NULL));
+	assert_true(weir_acquire(two, 1, NULL));
+	weir_endpoint_close(one);
+	weir_endpoint_close(two);
+	weir_close(weir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +177,7 @@ int main(void)
 		cmocka_unit_test(test_follows_the_rules),
 		cmocka_unit_test(test_wrong_arguments),
 		cmocka_unit_test(test_agrees_with_endpoints),
+		cmocka_unit_test(test_each),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
