@@ -31,6 +31,8 @@
 #include <weir-http.h>
 #include <weir.h>
 
+#include "uv_sockets.h"
+
 #define TARGET 0.03 /* of the requests a second, at most */
 #define CONNECTIONS 64
 #define ROUNDS_MOST 1000
@@ -110,15 +112,13 @@ static pid_t start_server(char url[64])
 /* ---- what is measured ---- */
 
 struct bench {
+	struct sockets sockets; /* of bare multi; first: one is the other */
 	char url[64];
 	unsigned requests; /* of a round */
 	struct weir *weir;
 	struct weir_http *http;
 	CURL *easy[CONNECTIONS];
 	uv_loop_t uv;
-	/* bare multi */
-	CURLM *multi;
-	uv_timer_t timer;
 	unsigned started;
 	unsigned ended;
 	unsigned failed;
@@ -164,98 +164,31 @@ static void easy_weir(struct bench *bench)
 			weir_http_perform(bench->http, bench->easy[0], &request, NULL) != CURLE_OK;
 }
 
-/* ---- bare multi: the usual glue of libcurl and libuv ---- */
+/* ---- bare multi: by the glue of the library, so that it is not that which is compared ---- */
 
-static void check_bare(struct bench *bench)
+static void on_moved(struct sockets *sockets)
 {
+	struct bench *bench = (struct bench *)sockets;
 	struct CURLMsg *message;
 	int left;
 
-	while ((message = curl_multi_info_read(bench->multi, &left))) {
+	while ((message = curl_multi_info_read(sockets->multi, &left))) {
 		CURL *easy = message->easy_handle;
 
 		bench->failed += message->data.result != CURLE_OK;
 		bench->ended++;
-		curl_multi_remove_handle(bench->multi, easy);
+		curl_multi_remove_handle(sockets->multi, easy);
 		if (bench->started < bench->requests) {
 			bench->started++;
 			curl_easy_setopt(easy, CURLOPT_URL, bench->url);
-			curl_multi_add_handle(bench->multi, easy);
+			curl_multi_add_handle(sockets->multi, easy);
 		}
 	}
 }
 
-struct watched {
-	uv_poll_t poll;
-	struct bench *bench;
-	curl_socket_t fd;
-};
-
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_closed(struct sockets *sockets)
 {
-	struct watched *watched = poll->data;
-	struct bench *bench = watched->bench;
-	int what = (status < 0 ? CURL_CSELECT_ERR : 0) |
-		   (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
-		   (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
-	int running;
-
-	curl_multi_socket_action(bench->multi, watched->fd, what, &running);
-	check_bare(bench);
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-	struct bench *bench = timer->data;
-	int running;
-
-	curl_multi_socket_action(bench->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	check_bare(bench);
-}
-
-static int set_timer(CURLM *multi, long ms, void *context)
-{
-	struct bench *bench = context;
-
-	(void)multi;
-	if (ms < 0)
-		uv_timer_stop(&bench->timer);
-	else
-		uv_timer_start(&bench->timer, on_timer, (uint64_t)ms, 0);
-	return 0;
-}
-
-static void on_closed(uv_handle_t *closed)
-{
-	free(closed->data);
-}
-
-static int set_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *of_socket)
-{
-	struct bench *bench = context;
-	struct watched *watched = of_socket;
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		if (watched)
-			uv_close((uv_handle_t *)&watched->poll, on_closed);
-		curl_multi_assign(bench->multi, fd, NULL);
-		return 0;
-	}
-	if (!watched) {
-		watched = calloc(1, sizeof(*watched));
-		if (!watched)
-			return -1;
-		uv_poll_init_socket(&bench->uv, &watched->poll, fd);
-		watched->poll.data = watched;
-		watched->bench = bench;
-		watched->fd = fd;
-		curl_multi_assign(bench->multi, fd, watched);
-	}
-	return uv_poll_start(&watched->poll,
-			     (what & CURL_POLL_IN ? UV_READABLE : 0) |
-				     (what & CURL_POLL_OUT ? UV_WRITABLE : 0),
-			     on_poll);
+	(void)sockets;
 }
 
 static void multi_bare(struct bench *bench)
@@ -263,7 +196,7 @@ static void multi_bare(struct bench *bench)
 	bench->started = bench->ended = 0;
 	for (unsigned i = 0; i < CONNECTIONS && bench->started < bench->requests; i++) {
 		bench->started++;
-		curl_multi_add_handle(bench->multi, bench->easy[i]);
+		curl_multi_add_handle(bench->sockets.multi, bench->easy[i]);
 	}
 	while (bench->ended < bench->requests)
 		uv_run(&bench->uv, UV_RUN_ONCE);
@@ -365,13 +298,11 @@ static int bench_open(struct bench *bench)
 	if (status < 0)
 		return status;
 	uv_loop_init(&bench->uv);
-	uv_timer_init(&bench->uv, &bench->timer);
-	bench->timer.data = bench;
-	bench->multi = curl_multi_init();
-	curl_multi_setopt(bench->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
-	curl_multi_setopt(bench->multi, CURLMOPT_SOCKETDATA, bench);
-	curl_multi_setopt(bench->multi, CURLMOPT_TIMERFUNCTION, set_timer);
-	curl_multi_setopt(bench->multi, CURLMOPT_TIMERDATA, bench);
+	bench->sockets.moved = on_moved;
+	bench->sockets.closed = on_closed;
+	status = sockets_open(&bench->sockets, &bench->uv);
+	if (status < 0)
+		return status;
 	for (unsigned i = 0; i < CONNECTIONS; i++)
 		bench->easy[i] = handle(bench);
 	return weir_http_attach(bench->http, &bench->uv);
@@ -381,9 +312,8 @@ static void bench_close(struct bench *bench)
 {
 	for (unsigned i = 0; i < CONNECTIONS; i++)
 		curl_easy_cleanup(bench->easy[i]);
-	curl_multi_cleanup(bench->multi);
+	sockets_close(&bench->sockets);
 	weir_http_detach(bench->http, NULL, NULL);
-	uv_close((uv_handle_t *)&bench->timer, NULL);
 	uv_run(&bench->uv, UV_RUN_DEFAULT);
 	uv_loop_close(&bench->uv);
 	weir_http_close(bench->http);

@@ -1,49 +1,44 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * uv_sockets.c - libcurl's sockets in a loop of libuv. They are watched by an epoll of their own,
+ * which the loop watches: libcurl gives up a socket at the end of each transfer and asks for it
+ * again at the next one, and a uv_poll_t that comes and goes with it costs six system calls.
+ */
 #include "uv_sockets.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
-/* A socket that libcurl wants to be told of. */
-struct watched {
-	uv_poll_t poll;
-	struct sockets *sockets;
-	curl_socket_t fd;
-};
+#define EVENTS 64 /* at once; more wait for the next round of the loop */
 
-static void one_closed(struct sockets *sockets)
+/* ---- what happens ---- */
+
+static void act(struct sockets *sockets, const struct epoll_event *event)
 {
-	if (--sockets->open == 0 && sockets->closes)
-		sockets->closed(sockets);
-}
-
-static void on_watched_closed(uv_handle_t *handle)
-{
-	struct watched *watched = handle->data;
-	struct sockets *sockets = watched->sockets;
-
-	free(watched);
-	one_closed(sockets);
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-	one_closed(handle->data);
-}
-
-static void on_poll(uv_poll_t *poll, int status, int events)
-{
-	struct watched *watched = poll->data;
-	struct sockets *sockets = watched->sockets;
-	int what = status < 0 ? CURL_CSELECT_ERR : 0;
+	int what = 0;
 	int running;
 
-	if (events & UV_READABLE)
+	if (event->events & (EPOLLIN | EPOLLHUP))
 		what |= CURL_CSELECT_IN;
-	if (events & UV_WRITABLE)
+	if (event->events & EPOLLOUT)
 		what |= CURL_CSELECT_OUT;
-	/* `watched` may be gone after that */
-	curl_multi_socket_action(sockets->multi, watched->fd, what, &running);
+	if (event->events & EPOLLERR)
+		what |= CURL_CSELECT_ERR;
+	/* one that was given up since the events were read is none of libcurl's, which it sees */
+	curl_multi_socket_action(sockets->multi, event->data.fd, what, &running);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int flags)
+{
+	struct sockets *sockets = poll->data;
+	struct epoll_event events[EVENTS];
+	int count = epoll_wait(sockets->epoll, events, EVENTS, 0);
+
+	(void)status;
+	(void)flags;
+	for (int i = 0; i < count; i++)
+		act(sockets, &events[i]);
 	sockets->moved(sockets);
 }
 
@@ -55,6 +50,8 @@ static void on_timer(uv_timer_t *timer)
 	curl_multi_socket_action(sockets->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	sockets->moved(sockets);
 }
+
+/* ---- what libcurl wants to be told of ---- */
 
 static int set_timer(CURLM *multi, long ms, void *context)
 {
@@ -68,69 +65,90 @@ static int set_timer(CURLM *multi, long ms, void *context)
 	return 0;
 }
 
-static struct watched *watch(struct sockets *sockets, curl_socket_t fd)
+static void watched_add(struct sockets *sockets)
 {
-	struct watched *watched = calloc(1, sizeof(*watched));
-
-	if (!watched)
-		return NULL;
-	if (uv_poll_init_socket(sockets->uv, &watched->poll, fd) < 0) {
-		free(watched);
-		return NULL;
-	}
-	watched->poll.data = watched;
-	watched->sockets = sockets;
-	watched->fd = fd;
-	sockets->open++;
-	return watched;
+	if (sockets->watched++ == 0)
+		uv_ref((uv_handle_t *)&sockets->poll);
 }
 
-static int set_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *of_socket)
+static void watched_remove(struct sockets *sockets)
+{
+	if (--sockets->watched == 0)
+		uv_unref((uv_handle_t *)&sockets->poll);
+}
+
+static int set_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *is_watched)
 {
 	struct sockets *sockets = context;
-	struct watched *watched = of_socket;
-	int events = 0;
+	struct epoll_event event = {.data.fd = fd};
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
-		if (watched)
-			uv_close((uv_handle_t *)&watched->poll, on_watched_closed);
-		curl_multi_assign(sockets->multi, fd, NULL);
+		if (is_watched)
+			watched_remove(sockets);
+		/* it is still open, so what fails is one that was not there */
+		epoll_ctl(sockets->epoll, EPOLL_CTL_DEL, fd, NULL);
 		return 0;
 	}
-	if (!watched) {
-		watched = watch(sockets, fd);
-		if (!watched)
-			return -1;
-		curl_multi_assign(sockets->multi, fd, watched);
-	}
 	if (what & CURL_POLL_IN)
-		events |= UV_READABLE;
+		event.events |= EPOLLIN;
 	if (what & CURL_POLL_OUT)
-		events |= UV_WRITABLE;
-	return uv_poll_start(&watched->poll, events, on_poll) < 0 ? -1 : 0;
+		event.events |= EPOLLOUT;
+	if (epoll_ctl(sockets->epoll, is_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) < 0)
+		return -1;
+	if (!is_watched) {
+		watched_add(sockets);
+		curl_multi_assign(sockets->multi, fd, sockets);
+	}
+	return 0;
 }
 
-int sockets_open(struct sockets *sockets, uv_loop_t *uv)
+/* ---- its beginning and end ---- */
+
+static void multi_set(struct sockets *sockets)
 {
-	sockets->uv = uv;
-	sockets->multi = curl_multi_init();
-	if (!sockets->multi)
-		return -ENOMEM;
-	uv_timer_init(uv, &sockets->timer);
-	sockets->timer.data = sockets;
-	sockets->open = 1;
 	curl_multi_setopt(sockets->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
 	curl_multi_setopt(sockets->multi, CURLMOPT_SOCKETDATA, sockets);
 	curl_multi_setopt(sockets->multi, CURLMOPT_TIMERFUNCTION, set_timer);
 	curl_multi_setopt(sockets->multi, CURLMOPT_TIMERDATA, sockets);
+}
+
+int sockets_open(struct sockets *sockets, uv_loop_t *uv)
+{
+	int status;
+
+	sockets->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (sockets->epoll < 0)
+		return -errno;
+	sockets->multi = curl_multi_init();
+	status = sockets->multi ? uv_poll_init(uv, &sockets->poll, sockets->epoll) : -ENOMEM;
+	if (status < 0) {
+		curl_multi_cleanup(sockets->multi);
+		close(sockets->epoll);
+		return status;
+	}
+	uv_timer_init(uv, &sockets->timer);
+	sockets->timer.data = sockets->poll.data = sockets;
+	sockets->handles = 2;
+	multi_set(sockets);
+	uv_poll_start(&sockets->poll, UV_READABLE, on_poll);
+	uv_unref((uv_handle_t *)&sockets->poll);
 	return 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct sockets *sockets = handle->data;
+
+	if (--sockets->handles > 0)
+		return;
+	close(sockets->epoll);
+	sockets->closed(sockets);
 }
 
 void sockets_close(struct sockets *sockets)
 {
-	/* what is still watched is given up by set_socket() */
 	curl_multi_cleanup(sockets->multi);
-	sockets->closes = true;
-	uv_close((uv_handle_t *)&sockets->timer, on_timer_closed);
+	uv_close((uv_handle_t *)&sockets->poll, on_closed);
+	uv_close((uv_handle_t *)&sockets->timer, on_closed);
 }
