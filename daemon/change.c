@@ -68,7 +68,8 @@ int64_t change_add(struct instance *instance, const struct rule *rule)
 	if (instance_live_rows(instance) >= instance->config.endpoints)
 		return WEIR_EROWS;
 	row = rules_add(&instance->segment, rule);
-	if (row != WEIR_EROWS)
+	/* a pair that nobody has seen is as large as it was to be */
+	if (row != WEIR_EROWS || !instance->revealed)
 		return row;
 	error = make_room(instance, NULL, rule);
 	return error < 0 ? error : rules_add(&instance->segment, rule);
@@ -335,6 +336,7 @@ static int grow(struct instance *instance, const struct config *next, const char
 		struct control_reply *reply)
 {
 	struct segment_shape shape = instance_shape(instance);
+	char room[SPACE_TEXT_BYTES];
 	struct rule *instead = NULL;
 	int tables = instance_plan_tables(instance, next, false, &shape, &instead);
 	int error = tables < 0 ? tables : 0;
@@ -352,8 +354,10 @@ static int grow(struct instance *instance, const struct config *next, const char
 		error = instance_succeed(instance, &shape, instead);
 	free(instead);
 	if (error < 0)
-		change_say(reply, LOG_ERROR, by, "a larger pair of objects could not be made: %s",
-			   weir_strerror(error));
+		change_say(reply, LOG_ERROR, by,
+			   "a larger pair of objects could not be made: %s; beside the present one "
+			   "it needs %s",
+			   weir_strerror(error), instance_space(instance, &shape, room));
 	else
 		change_say(reply, LOG_INFO, by,
 			   "endpoints %u, names %u, members %u, permits %u, waiters %u, %llu slots "

@@ -40,8 +40,7 @@ static uint32_t config_follows(const struct config *config)
 	return count;
 }
 
-struct segment_shape instance_wanted_shape(const struct instance *instance,
-					   const struct config *config)
+struct segment_shape instance_wanted_shape(const struct config *config, gid_t group)
 {
 	uint32_t tables;
 	uint64_t bins;
@@ -52,7 +51,7 @@ struct segment_shape instance_wanted_shape(const struct instance *instance,
 		.names = config->names,
 		.members = config->members,
 		.clock = config->clock ? config->clock : time_source_best(),
-		.group = instance->group,
+		.group = group,
 		.permits = config->permits,
 		.waiters = config->waiters,
 		.tables = tables,
@@ -93,6 +92,15 @@ struct segment_shape instance_shape(const struct instance *instance)
 		.bins = instance->segment.bin_count,
 		.follows = follows_for(live_follows(instance), instance->segment.row_count),
 	};
+}
+
+char *instance_space(const struct instance *instance, const struct segment_shape *shape,
+		     char out[SPACE_TEXT_BYTES])
+{
+	struct space space;
+
+	space_look(&space, shape, instance->place.dir);
+	return space_text(&space, instance->place.dir, out);
 }
 
 static bool same_capacities(const struct segment_shape *a, const struct segment_shape *b)
@@ -333,20 +341,35 @@ static void set_publisher(const struct segment *segment)
 			      memory_order_relaxed);
 }
 
-static int create(struct instance *instance)
+/* With so much more room for keys than the file asks for. */
+static int create(struct instance *instance, uint32_t tables, uint64_t bins)
 {
-	struct segment_shape shape = instance_wanted_shape(instance, &instance->config);
+	struct segment_shape shape = instance_wanted_shape(&instance->config, instance->group);
+	char room[SPACE_TEXT_BYTES];
 	struct segment fresh;
-	int error = segment_create(&fresh, &instance->place, &shape);
+	int error;
 
+	shape.tables += tables;
+	shape.bins += bins;
+	error = segment_create(&fresh, &instance->place, &shape);
 	if (error < 0) {
-		log_line(LOG_ERROR, "cannot make the segment of %llu KiB in %s: %s",
-			 (unsigned long long)(segment_state_bytes(&shape) / 1024),
-			 instance->place.dir, weir_strerror(error));
+		log_line(LOG_ERROR, "cannot make the segment in %s: %s; it needs %s",
+			 instance->place.dir, weir_strerror(error),
+			 instance_space(instance, &shape, room));
 		return error;
 	}
 	instance->segment = fresh;
 	return 0;
+}
+
+int instance_widen(struct instance *instance, uint32_t tables, uint64_t bins)
+{
+	int error;
+
+	/* both at once may be more than there is room for */
+	segment_detach(&instance->segment);
+	error = create(instance, tables, bins);
+	return error < 0 ? create(instance, 0, 0) : 0;
 }
 
 int instance_reveal(struct instance *instance)
@@ -421,9 +444,10 @@ static void log_adopted(const struct instance *instance)
 /* A new start is when capacities become what the file says, smaller ones too. */
 static int adopt_capacities(struct instance *instance)
 {
-	struct segment_shape wanted = instance_wanted_shape(instance, &instance->config);
+	struct segment_shape wanted = instance_wanted_shape(&instance->config, instance->group);
 	struct segment_shape present = instance_shape(instance);
 	struct rule *instead = NULL;
+	char room[SPACE_TEXT_BYTES];
 	int tables = instance_plan_tables(instance, &instance->config, true, &wanted, &instead);
 	int error = tables < 0 ? tables : 0;
 
@@ -437,9 +461,10 @@ static int adopt_capacities(struct instance *instance)
 	if (error < 0)
 		log_line(LOG_WARNING,
 			 "the capacities stay: endpoints %u, names %u, members %u, permits %u, "
-			 "waiters %u (%s)",
+			 "waiters %u, %llu slots for keys (%s; a pair of others needs %s)",
 			 present.rows, present.names, present.members, present.permits,
-			 present.waiters, weir_strerror(error));
+			 present.waiters, (unsigned long long)present.bins * LAYOUT_BIN_SLOTS,
+			 weir_strerror(error), instance_space(instance, &wanted, room));
 	return 0;
 }
 
@@ -482,7 +507,7 @@ static const char *clock_name(enum clock_kind kind)
 /* What there is decides: adopt it, replace it, or make the first. */
 static int obtain(struct instance *instance)
 {
-	enum clock_kind wanted = instance_wanted_shape(instance, &instance->config).clock;
+	enum clock_kind wanted = instance_wanted_shape(&instance->config, instance->group).clock;
 	int found =
 		segment_attach(&instance->segment, &instance->place, SEGMENT_PUBLISH, (uid_t)-1);
 
@@ -497,7 +522,7 @@ static int obtain(struct instance *instance)
 			 instance->place.dir, clock_name(instance->segment.time.kind),
 			 clock_name(wanted));
 		instance->replaced = instance->segment;
-		return create(instance);
+		return create(instance, 0, 0);
 	}
 	if (found == WEIR_EOWNER || found > WEIR_EABSENT) {
 		log_line(LOG_ERROR, "cannot take over what is in %s: %s", instance->place.dir,
@@ -507,7 +532,7 @@ static int obtain(struct instance *instance)
 	if (found != WEIR_EABSENT)
 		log_line(LOG_WARNING, "what is in %s cannot be used (%s): made anew, all full",
 			 instance->place.dir, weir_strerror(found));
-	return create(instance);
+	return create(instance, 0, 0);
 }
 
 /* The last part of the path alone: its parents are the system's. */

@@ -19,6 +19,7 @@
 #include "reconcile.h"
 #include "rules.h"
 #include "segment.h"
+#include "space.h"
 
 #define INSTANCE_PAST 4
 
@@ -46,6 +47,12 @@ struct instance {
 int instance_start(struct instance *out, const struct place *place, struct config *config,
 		   gid_t group);
 
+/*
+ * Makes a pair that has no name and no rules yet again, with so much more room for keys; without
+ * that if it cannot be had, which has been logged. Returns 0, or a code: then there is no pair.
+ */
+int instance_widen(struct instance *instance, uint32_t tables, uint64_t bins);
+
 /* Gives a new pair its name. Returns 0 or a code that has been logged. */
 int instance_reveal(struct instance *instance);
 
@@ -59,9 +66,12 @@ int instance_succeed(struct instance *instance, const struct segment_shape *shap
 		     const struct rule *instead);
 
 /* The shape that the configuration asks for, and the one that is. */
-struct segment_shape instance_wanted_shape(const struct instance *instance,
-					   const struct config *config);
+struct segment_shape instance_wanted_shape(const struct config *config, gid_t group);
 struct segment_shape instance_shape(const struct instance *instance);
+
+/* What a pair of that shape needs, and what there is: space_text(). */
+char *instance_space(const struct instance *instance, const struct segment_shape *shape,
+		     char out[SPACE_TEXT_BYTES]);
 
 /*
  * What the tables of keys of `config` need beyond the present: sets the shape's tables and bins for

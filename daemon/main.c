@@ -141,10 +141,29 @@ static void print_rules(const struct config *config)
 	}
 }
 
+/* Whether the pair could be there; the one that is there may be in the way for now. */
+static int check_space(const struct start *start)
+{
+	const struct segment_shape shape = instance_wanted_shape(&start->config, start->group);
+	char text[SPACE_TEXT_BYTES];
+	struct space space;
+
+	space_look(&space, &shape, start->place.dir);
+	printf("segment: %s\n", space_text(&space, start->place.dir, text));
+	if (!space_is_too_small(&space))
+		return 0;
+	fprintf(stderr,
+		"%s: the segment is larger than %s: lower `keys` or the other capacities, or give "
+		"it more room\n",
+		start->source.path, start->place.dir);
+	return EXIT_CONFIGURATION;
+}
+
 static int check(const struct start *start)
 {
 	const struct config *config = &start->config;
 	char group[64];
+	int status;
 
 	peer_group_name(group, sizeof(group), start->group);
 	printf("%s: %s\n", start->source.path, start->absent ? "not there" : "no faults");
@@ -152,9 +171,10 @@ static int check(const struct start *start)
 	       start->place.socket, group);
 	printf("endpoints %u, names %u, members %u\n", config->endpoints, config->names,
 	       config->members);
+	status = check_space(start);
 	print_rules(config);
 	persist_describe(config->state_file, stdout);
-	return fflush(stdout) ? EXIT_RUNTIME : 0;
+	return fflush(stdout) ? EXIT_RUNTIME : status;
 }
 
 /* ---- running ---- */

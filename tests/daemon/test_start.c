@@ -2,6 +2,7 @@
  *
  * How weird starts and stops: first, second, after a kill, after a stop, on what it finds.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <setjmp.h>
@@ -486,6 +487,150 @@ static void test_socket_path(void **state)
 	assert_int_not_equal(fixture_wait(fixture), 0);
 }
 
+/* ---- a segment that is larger than where it belongs ---- */
+
+#define ROOM "[default]\nrate = 10/s\n[endpoint api]\nrate = 5/s\nburst = 20\n"
+#define KEYS_IN_ROOM "clock = manual\n" ROOM "[each c/*]\nrate = 0\nburst = 9\nkeys = 20K\n"
+/* 22 MB, where 12 MiB are */
+#define KEYS_ABOVE "clock = manual\n" ROOM "[each c/*]\nrate = 0\nburst = 9\nkeys = 1M\n"
+/* 5 MB: they fit, beside the pair that is there as well */
+#define KEYS_BESIDE "clock = manual\n" ROOM "[each c/*]\nrate = 0\nburst = 9\nkeys = 200K\n"
+
+/* In a process of its own, whose mount namespace nobody else sees. Skipped where it may not. */
+static void on_a_small_file_system(void (*body)(struct fixture *fixture))
+{
+	int status;
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct fixture fixture;
+		int error;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		error = fixture_begin_small(&fixture, "12m");
+		if (error == 0)
+			body(&fixture);
+		fixture_end(&fixture);
+		fflush(NULL);
+		_exit(error == -EPERM ? 77 : error ? 1 : 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77) {
+		print_message("skipped: mounting a file system takes root\n");
+		skip();
+	}
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* cmocka's assertions would go on with the other tests in the child. */
+#define NEED(what)                                                                                 \
+	do {                                                                                       \
+		if (!(what)) {                                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                 \
+			_exit(2);                                                                  \
+		}                                                                                  \
+	} while (0)
+
+static int check(struct fixture *fixture, const char *config)
+{
+	static const char *const arguments[] = {"--check", NULL};
+
+	fixture_config(fixture, config);
+	fixture_clear_log(fixture);
+	fixture_spawn(fixture, arguments);
+	return fixture_wait(fixture);
+}
+
+static void start_without_room(struct fixture *fixture)
+{
+	NEED(check(fixture, KEYS_IN_ROOM) == 0);
+	NEED(fixture_has_logged(fixture, " has 12.0 MiB, of them "));
+	NEED(check(fixture, KEYS_ABOVE) == 3);
+	NEED(fixture_has_logged(fixture, "the segment is larger than "));
+	NEED(fixture_has_logged(fixture, " for keys; "));
+	fixture_clear_log(fixture);
+	fixture_spawn(fixture, NULL);
+	NEED(fixture_wait(fixture) == 1);
+	NEED(fixture_has_logged(fixture, "cannot make the segment in "));
+	NEED(fixture_has_logged(fixture, weir_strerror(WEIR_ESPACE)));
+	NEED(fixture_has_logged(fixture, " for keys; "));
+	/* nothing of the attempt is left in the way */
+	NEED(!exists(fixture, "rules") && !exists(fixture, "rules.new"));
+	NEED(!exists(fixture, "state") && !exists(fixture, "state.new"));
+	fixture_config(fixture, KEYS_BESIDE);
+	fixture_start(fixture);
+	NEED(fixture_stop(fixture, SIGTERM) == 0);
+}
+
+static void test_no_room_at_the_start(void **state)
+{
+	(void)state;
+	on_a_small_file_system(start_without_room);
+}
+
+static double level_of_key(const struct fixture *fixture, const char *name)
+{
+	struct weir *weir = fixture_open(fixture);
+	struct weir_endpoint *endpoint = fixture_endpoint(weir, name);
+	double level = fixture_level(endpoint);
+
+	weir_endpoint_close(endpoint);
+	weir_close(weir);
+	return level;
+}
+
+/* What ran before goes on: rules, levels, and the reload that fits. */
+static void reload_without_room(struct fixture *fixture)
+{
+	static const char *const configs[] = {KEYS_ABOVE,
+					      KEYS_ABOVE "[endpoint more]\nrate = 1/s\n"};
+	struct weir_endpoint *key;
+	struct weir *weir;
+
+	fixture_config(fixture, KEYS_IN_ROOM);
+	fixture_start(fixture);
+	weir = fixture_open(fixture);
+	key = fixture_endpoint(weir, "c/a");
+	NEED(weir_acquire(key, 5, NULL) == WEIR_ADMIT);
+	for (size_t i = 0; i < sizeof(configs) / sizeof(configs[0]); i++) {
+		fixture_config(fixture, configs[i]);
+		fixture_clear_log(fixture);
+		fixture_reload(fixture);
+		NEED(fixture_has_logged(fixture, "a larger pair of objects could not be made: "));
+		NEED(fixture_has_logged(fixture, "beside the present one it needs "));
+		NEED(!exists(fixture, "rules.new") && !exists(fixture, "state.new"));
+		NEED(level_of_key(fixture, "c/a") == 4);
+		NEED(level_of_key(fixture, "c/b") == 9);
+		/* not half of the file, either */
+		NEED(level_of_key(fixture, "more") == 10);
+	}
+	NEED(weir_acquire(key, 4, NULL) == WEIR_ADMIT);
+	NEED(weir_acquire(key, 1, NULL) == WEIR_REFUSE);
+	/* after a restart there is no more room either, and the pair that is there is adopted */
+	NEED(fixture_stop(fixture, SIGTERM) == 0);
+	fixture_clear_log(fixture);
+	fixture_start(fixture);
+	NEED(fixture_has_logged(fixture, "the capacities stay: "));
+	NEED(weir_acquire(key, 1, NULL) == WEIR_REFUSE);
+	fixture_config(fixture, KEYS_BESIDE);
+	fixture_reload(fixture);
+	NEED(fixture_has_logged(fixture, "slots for keys: a larger pair of objects"));
+	NEED(weir_acquire(key, 1, NULL) == WEIR_REFUSE);
+	weir_endpoint_close(key);
+	weir_close(weir);
+	NEED(fixture_stop(fixture, SIGTERM) == 0);
+}
+
+static void test_no_room_at_a_reload(void **state)
+{
+	(void)state;
+	on_a_small_file_system(reload_without_room);
+}
+
 #define DAEMON_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -507,6 +652,8 @@ int main(void)
 		DAEMON_TEST(test_check_and_exit_codes),
 		DAEMON_TEST(test_name_option_beats_file),
 		DAEMON_TEST(test_socket_path),
+		cmocka_unit_test(test_no_room_at_the_start),
+		cmocka_unit_test(test_no_room_at_a_reload),
 	};
 
 	return cmocka_run_group_tests_name("daemon start", tests, NULL, NULL);
