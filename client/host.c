@@ -282,10 +282,11 @@ static int64_t update_locked(struct weir *weir, const char *name, const struct u
 	segment_terms(segment, (uint32_t)from, &terms, &author, &changed_ns);
 	if (terms_update(&terms, update, row >= 0 && row == names_default_row(segment)))
 		return WEIR_EVALUE;
-	if (row >= 0 && keys_table_of(segment, (uint32_t)row) >= 0 && config_check_each(&terms)) {
+	if (row >= 0 && keys_table_of(segment, (uint32_t)row) >= 0 &&
+	    config_check_each(name, &terms)) {
 		if (update->message)
 			snprintf(update->message, update->message_bytes, "%s",
-				 config_check_each(&terms));
+				 config_check_each(name, &terms));
 		return WEIR_EVALUE;
 	}
 	author = (struct terms_author){ORIGIN_OPERATOR, getuid()};

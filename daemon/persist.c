@@ -10,6 +10,7 @@
 #include "bucket.h"
 #include "change.h"
 #include "describe.h"
+#include "keyed.h"
 #include "lock.h"
 #include "log.h"
 #include "names.h"
@@ -158,34 +159,40 @@ static void take_replaced(struct persist *persist, const struct instance *instan
 
 /* ---- operators' rules ---- */
 
-static const struct config_rule *in_file(const struct config *config, const char *text)
-{
-	/* [default] always is; its text is "*", which no other rule has */
-	for (size_t i = 0; i < config->rule_count; i++)
-		if (strcmp(config->rules[i].text, text) == 0)
-			return &config->rules[i];
-	return NULL;
-}
-
 static struct rule rule_of(const struct instance *instance, const struct state_record *record)
 {
-	const struct config_rule *file = in_file(&instance->config, record->text);
-	struct rule rule = {
+	return (struct rule){
 		.kind = strcmp(record->text, "*") == 0	 ? ROW_DEFAULT
+			: record->keys			 ? ROW_EACH
 			: names_is_pattern(record->text) ? ROW_PATTERN
 							 : ROW_EXACT,
 		.text = record->text,
 		.order = (uint32_t)instance->config.rule_count,
 		.terms = record->terms,
 		.author = {ORIGIN_OPERATOR, record->uid},
+		.keys = record->keys,
+		.fold = record->fold,
 	};
+}
 
-	if (file && file->kind == ROW_EACH) {
-		rule.kind = ROW_EACH;
-		rule.keys = file->keys;
-		rule.fold = file->fold;
-	}
-	return rule;
+/* The file's own, as reconcile.c pairs them; NULL: an operator's alone. */
+static const struct config_rule *in_file(const struct config *config, const struct rule *rule)
+{
+	/* [default] always is; its text is "*", which no other rule has */
+	for (size_t i = 0; i < config->rule_count; i++)
+		if (strcmp(config->rules[i].text, rule->text) == 0 &&
+		    (config->rules[i].kind == ROW_EACH) == (rule->kind == ROW_EACH))
+			return &config->rules[i];
+	return NULL;
+}
+
+/* A rule with a bucket for each key, as large and folded as the file says, if it does. */
+static void size_table(struct rule *rule, const struct config_rule *file)
+{
+	if (!file || rule->kind != ROW_EACH)
+		return;
+	rule->keys = file->keys;
+	rule->fold = file->fold;
 }
 
 static bool add_rule(struct instance *instance, const struct rule *rule)
@@ -266,11 +273,13 @@ static void restore_rules(const struct persist *persist, struct instance *instan
 	add_default(persist, instance);
 	while (state_next(&reader, &record)) {
 		struct rule rule = rule_of(instance, &record);
-		bool more = !in_file(config, record.text);
+		const struct config_rule *file = in_file(config, &rule);
+		bool more = !file;
 
 		if (record.kind != STATE_OPERATOR || rule.kind == ROW_DEFAULT ||
-		    names_exact_row(&instance->segment, record.text) >= 0)
+		    names_row_of_kind(&instance->segment, rule.kind, rule.text) >= 0)
 			continue;
+		size_table(&rule, file);
 		if (more && spare == 0) {
 			log_line(LOG_WARNING,
 				 "endpoint %s: the operator's rule is not restored: no room; raise "
@@ -283,6 +292,40 @@ static void restore_rules(const struct persist *persist, struct instance *instan
 		if (add_rule(instance, &rule))
 			spare -= more;
 	}
+}
+
+/* What the tables of rules need that the file has no more, and that come back all the same. */
+static void count_tables(const struct persist *persist, const struct instance *instance,
+			 uint32_t *tables, uint64_t *bins)
+{
+	struct state_reader reader = persist->reader;
+	struct state_record record;
+
+	*tables = 0;
+	*bins = 0;
+	while (state_next(&reader, &record)) {
+		struct rule rule = rule_of(instance, &record);
+
+		if (record.kind != STATE_OPERATOR || rule.kind != ROW_EACH ||
+		    in_file(&instance->config, &rule))
+			continue;
+		++*tables;
+		*bins += keyed_bins(rule.keys);
+	}
+}
+
+/* Without that room the rules are not restored, and that is said where it happens. */
+static int restore_all(const struct persist *persist, struct instance *instance)
+{
+	uint32_t tables;
+	uint64_t bins;
+	int error;
+
+	count_tables(persist, instance, &tables, &bins);
+	error = tables ? instance_widen(instance, tables, bins) : 0;
+	if (error == 0)
+		restore_rules(persist, instance);
+	return error;
 }
 
 /* The first daemon of this instance has stopped in between. */
@@ -318,10 +361,9 @@ int persist_load(struct persist *persist, struct instance *instance)
 	if (instance->replaced.rules)
 		take_replaced(persist, instance);
 	if (persist->text)
-		restore_rules(persist, instance);
-	else
-		log_line(LOG_INFO, "%s: no levels to restore; buckets begin at their initial level",
-			 persist->file.path);
+		return restore_all(persist, instance);
+	log_line(LOG_INFO, "%s: no levels to restore; buckets begin at their initial level",
+		 persist->file.path);
 	return 0;
 }
 

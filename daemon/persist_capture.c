@@ -3,6 +3,7 @@
 
 #include "bucket.h"
 #include "gate.h"
+#include "key_tables.h"
 #include "names.h"
 #include "window.h"
 
@@ -170,6 +171,8 @@ static void capture_row(struct state_text *out, const struct segment *segment, u
 	segment_text(segment->rows[row].text, record.text);
 	segment_terms(segment, row, &record.terms, &author, &changed_ns);
 	record.uid = author.uid;
+	record.keys = keys_capacity(segment, row);
+	record.fold = keys_fold(segment, row);
 	if (author.origin == ORIGIN_OPERATOR)
 		state_add(out, &record);
 	record.kind = STATE_ENDPOINT;

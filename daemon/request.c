@@ -60,8 +60,9 @@ static void set_row(struct task *task, uint32_t row)
 	if (!control_terms(&now, task->reply, &was, task->request))
 		return;
 	wrong = segment_row_kind(segment, row) == ROW_DEFAULT ? config_check_default(&now)
-		: segment_row_kind(segment, row) == ROW_EACH  ? config_check_each(&now)
-							      : NULL;
+		: segment_row_kind(segment, row) == ROW_EACH
+			? config_check_each(task->request->name, &now)
+			: NULL;
 	if (wrong) {
 		control_answer(task->reply, WEIR_EVALUE, "%s", wrong);
 		return;

@@ -16,6 +16,7 @@
  *	operator rate=5/s burst=10 initial=10 uid=0 name=api.github.com
  *	operator rate=9/s burst=9 initial=9 shadow_rate=5/s shadow_burst=5 classes=a:20% uid=0 \
  *		name=x
+ *	operator rate=5/s burst=9 initial=9 ?keys=65536 ?fold=ipv6/64,case uid=0 name=*.net
  *	?learned rate=2.4/s burst=10 until=1763892030 from=1763892000 limit=100 remaining=80 \
  *		cause=1 name=api.github.com
  *	?frozen rate=5000/h burst=100 name=api.github.com
@@ -76,6 +77,8 @@ struct state_record {
 	uint64_t closed_ns;   /* of a bucket: until it opens; 0: open; or STATE_FOREVER */
 	uint64_t renews_ns;   /* of a bucket: wall clock of the next window; 0: none is under way */
 	uint64_t uid;	      /* of a rule: who set it */
+	uint64_t keys;	      /* of a rule with a bucket for each key: for how many; else 0 */
+	uint64_t fold;	      /* and what counts as one */
 };
 
 /* ---- writing ---- */

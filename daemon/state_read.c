@@ -8,6 +8,7 @@
 #include "adapt.h"
 #include "class.h"
 #include "config.h"
+#include "fold.h"
 #include "names.h"
 #include "state_words.h"
 #include "value.h"
@@ -213,6 +214,8 @@ enum field {
 	FIELD_LIMIT = 1u << 23,
 	FIELD_REMAINING = 1u << 24,
 	FIELD_CAUSE = 1u << 25,
+	FIELD_KEYS = 1u << 26,
+	FIELD_FOLD = 1u << 27,
 };
 
 static const char *const field_words[] = {
@@ -220,7 +223,7 @@ static const char *const field_words[] = {
 	"uid",		"name",	      "window",	     "renews",	 "shadow",    "shadow_rate",
 	"shadow_burst", "classes",    "concurrency", "max_hold", "?adaptive", "?min_rate",
 	"?safety",	"?max_close", "?responses",  "until",	 "from",      "limit",
-	"remaining",	"cause",
+	"remaining",	"cause",      "?keys",	     "?fold",
 };
 
 static const unsigned field_needed[] = {
@@ -239,7 +242,7 @@ static const unsigned field_allowed[] = {
 	[STATE_OPERATOR] = FIELD_MAX_WAIT | FIELD_WINDOW | FIELD_SHADOW | FIELD_SHADOW_RATE |
 			   FIELD_SHADOW_BURST | FIELD_CLASSES | FIELD_CONCURRENCY | FIELD_MAX_HOLD |
 			   FIELD_ADAPTIVE | FIELD_MIN_RATE | FIELD_SAFETY | FIELD_MAX_CLOSE |
-			   FIELD_RESPONSES,
+			   FIELD_RESPONSES | FIELD_KEYS | FIELD_FOLD,
 	[STATE_LEARNED] = FIELD_FROM | FIELD_LIMIT | FIELD_REMAINING,
 	[STATE_FROZEN] = 0,
 };
@@ -268,17 +271,30 @@ static bool take_closed(const char *value, uint64_t *closed_ns)
 	return true;
 }
 
+/* As it is in weir.ini; false: it is too long. */
+static bool blanks_for_commas(const char *value, char *out, size_t room)
+{
+	if (strlen(value) >= room)
+		return false;
+	strcpy(out, value);
+	for (; *out; out++)
+		if (*out == ',')
+			*out = ' ';
+	return true;
+}
+
 static bool take_window(struct window_terms *window, const char *value)
 {
 	char text[VALUE_TEXT_BYTES];
 
-	if (strlen(value) >= sizeof(text))
-		return false;
-	strcpy(text, value);
-	for (char *at = text; *at; at++)
-		if (*at == ',')
-			*at = ' ';
-	return !value_window(text, window);
+	return blanks_for_commas(value, text, sizeof(text)) && !value_window(text, window);
+}
+
+static bool take_fold(uint64_t *fold, const char *value)
+{
+	char text[FOLD_RULE_BYTES];
+
+	return blanks_for_commas(value, text, sizeof(text)) && !fold_read(text, fold);
 }
 
 /* One of add_classes(). */
@@ -435,6 +451,10 @@ static bool take_field(struct state_record *record, enum field field, const char
 		return take_micro(value, &record->learned.remaining_micro);
 	case FIELD_CAUSE:
 		return take_cause(value, &record->learned.cause);
+	case FIELD_KEYS:
+		return !value_count(value, 1, LAYOUT_MAX_KEYS, &record->keys);
+	case FIELD_FOLD:
+		return take_fold(&record->fold, value);
 	}
 	return false;
 }
@@ -492,6 +512,8 @@ static int read_fields(struct state_record *record, char *rest, unsigned line, s
 
 	const char *why = config_finish_terms(&record->terms, true, true);
 
+	if (!why && record->keys)
+		why = config_check_each(record->text, &record->terms);
 	return why ? fail(fault, WEIR_EDAMAGED, line, "%s", why) : 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "adapt.h"
 #include "class.h"
+#include "fold.h"
 #include "state_words.h"
 #include "value.h"
 #include "window.h"
@@ -135,6 +136,25 @@ static void add_adapt(struct state_text *out, const struct adapt_terms *adapt)
 		add_responses(out, adapt->text);
 }
 
+/* A field has no blanks in it. */
+static void commas_for_blanks(char *text)
+{
+	for (; *text; text++)
+		if (*text == ' ')
+			*text = ',';
+}
+
+/* Of an [each]; an earlier weird passes over it. */
+static void add_keys(struct state_text *out, const struct state_record *record)
+{
+	char fold[FOLD_RULE_BYTES];
+
+	fold_write(record->fold, fold);
+	commas_for_blanks(fold);
+	if (record->keys)
+		add(out, " ?keys=%llu ?fold=%s", (unsigned long long)record->keys, fold);
+}
+
 static void add_rule(struct state_text *out, const struct state_record *record)
 {
 	char initial[VALUE_TEXT_BYTES], max_wait[VALUE_TEXT_BYTES];
@@ -149,6 +169,7 @@ static void add_rule(struct state_text *out, const struct state_record *record)
 	add_shadows(out, &record->terms);
 	add_classes(out, &record->terms);
 	add_adapt(out, &record->terms.adapt);
+	add_keys(out, record);
 	add(out, " uid=%llu", (unsigned long long)record->uid);
 }
 
@@ -186,9 +207,7 @@ static void add_learned(struct state_text *out, const struct learned_terms *lear
 static const char *window_text(const struct window_terms *window, char out[VALUE_TEXT_BYTES])
 {
 	value_window_text(window, out);
-	for (char *at = out; *at; at++)
-		if (*at == ' ')
-			*at = ',';
+	commas_for_blanks(out);
 	return out;
 }
 

@@ -628,14 +628,10 @@ static char *hand_on(char *out, int room, void *context)
 
 /* ---- The whole ---- */
 
-/* What a rule with a bucket for each needs beside its terms. */
+/* A pattern that was faulty has been said to be. */
 static const char *check_each(const struct config_draft *draft)
 {
-	const char *star = strchr(draft->rule.text, '*');
-
-	if (!draft->text_faulty && (!star || strchr(star + 1, '*')))
-		return "the pattern of an [each] has one *, which stands for the key";
-	return config_check_each(&draft->rule.terms);
+	return config_check_each(draft->text_faulty ? "*" : draft->rule.text, &draft->rule.terms);
 }
 
 static void finish_draft(struct parser *parser, struct config_draft *draft)

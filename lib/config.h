@@ -116,7 +116,7 @@ const char *config_finish_terms(struct terms *terms, bool burst_given, bool init
 const char *config_update_terms(struct terms *terms, const struct terms *from, bool burst_given,
 				bool initial_given);
 
-/* What terms cannot have in an [each]; NULL: nothing of that. */
-const char *config_check_each(const struct terms *terms);
+/* What is wrong with such terms or such a pattern in an [each]; NULL: nothing. */
+const char *config_check_each(const char *pattern, const struct terms *terms);
 
 #endif

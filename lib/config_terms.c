@@ -316,8 +316,12 @@ const char *config_update_terms(struct terms *terms, const struct terms *from, b
 	return config_finish_terms(terms, true, true);
 }
 
-const char *config_check_each(const struct terms *terms)
+const char *config_check_each(const char *pattern, const struct terms *terms)
 {
+	const char *star = strchr(pattern, '*');
+
+	if (!star || strchr(star + 1, '*'))
+		return "the pattern of an [each] has one *, which stands for the key";
 	if (terms->initial_micro != terms->burst_micro)
 		return "a key begins full, as one that is full again is forgotten: no initial";
 	if (terms->beside.period_ns)

@@ -576,6 +576,74 @@ static void test_operators_other_settings(void **state)
 						"first, as an operator had set it"));
 }
 
+#define EACH_RULES RULES "[each c/*]\nrate = 1/s\nburst = 4\nkeys = 100\nfold = ipv4/24 case\n"
+
+/* Each key has a bucket of its own, but that an operator made it of 6. */
+static void assert_each(const struct fixture *fixture)
+{
+	take_from(fixture, "c/192.0.2.1", 5);
+	take_from(fixture, "c/Alice", 6);
+	assert_true(level_of(fixture, "c/192.0.2.9") == 1);
+	assert_true(level_of(fixture, "c/aLICE") == 0);
+	assert_true(level_of(fixture, "c/192.0.3.1") == 6);
+	assert_true(level_of(fixture, "c/bob") == 6);
+}
+
+/* A rule with a bucket for each key stays one, and as large, when the file has it no more. */
+static void test_operators_each(void **state)
+{
+	struct fixture *fixture = *state;
+	struct answer answer;
+
+	start_and_take(fixture, EACH_RULES);
+	assert_int_equal(fixture_set(fixture, "c/*", "burst", "6", &answer), 0);
+	assert_each(fixture);
+	stop(fixture);
+	assert_true(has_line(fixture, " ?keys=100 ?fold=ipv4/24,case uid="));
+	fixture_config(fixture, RULES);
+	fixture_start(fixture);
+	assert_true(fixture_has_logged(fixture, "each c/*: kept as an operator set it; not in"));
+	assert_true(level_of(fixture, "c/192.0.2.9") == 1);
+	stop(fixture);
+	boot(fixture);
+	fixture_start(fixture);
+	assert_true(fixture_has_logged(fixture,
+				       "each c/*: rate 1/s, burst 6, as an operator had set it"));
+	assert_each(fixture);
+	/* the file has it again, larger */
+	stop(fixture);
+	boot(fixture);
+	fixture_config(fixture, RULES "[each c/*]\nrate = 1/s\nburst = 4\nkeys = 5K\n");
+	fixture_start(fixture);
+	assert_true(fixture_has_logged(fixture,
+				       "each c/*: rate 1/s, burst 6, as an operator had set it"));
+	take_from(fixture, "c/192.0.2.1", 5);
+	assert_true(level_of(fixture, "c/192.0.2.9") == 6);
+	fixture_reload(fixture);
+	assert_true(fixture_has_logged(fixture, "each c/*: burst 6 -> 4"));
+}
+
+/* The file has a pattern with one bucket in its place by now: both are there, as in a restart. */
+static void test_operators_each_of_another_kind(void **state)
+{
+	struct fixture *fixture = *state;
+	struct answer answer;
+
+	start_and_take(fixture, EACH_RULES);
+	assert_int_equal(fixture_set(fixture, "c/*", "burst", "6", &answer), 0);
+	stop(fixture);
+	boot(fixture);
+	fixture_config(fixture, RULES "[endpoint c/*]\nrate = 1/s\nburst = 4\n");
+	fixture_start(fixture);
+	assert_true(fixture_has_logged(fixture,
+				       "each c/*: rate 1/s, burst 6, as an operator had set it"));
+	assert_true(fixture_has_logged(fixture, "ready: instance test, 4 rules"));
+	fixture_reload(fixture);
+	assert_true(fixture_has_logged(fixture, "each c/*: removed, was rate 1/s"));
+	take_from(fixture, "c/a", 3);
+	assert_true(level_of(fixture, "c/b") == 1);
+}
+
 /* Rules of an operator never keep one of the file's out, nor weird from starting. */
 static void test_no_room_for_operators_rules(void **state)
 {
@@ -1059,6 +1127,8 @@ int main(void)
 		REBOOT_TEST(test_changed_rules),
 		REBOOT_TEST(test_operators_rules),
 		REBOOT_TEST(test_operators_other_settings),
+		REBOOT_TEST(test_operators_each),
+		REBOOT_TEST(test_operators_each_of_another_kind),
 		REBOOT_TEST(test_no_room_for_operators_rules),
 		REBOOT_TEST(test_a_segment_is_newer),
 		REBOOT_TEST(test_another_clock),

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "class.h"
+#include "fold.h"
 #include "state.h"
 #include "weir.h"
 
@@ -150,6 +151,8 @@ static void test_golden(void **state)
 		"endpoint rate=5000/d burst=5000 window=1d,aligned,+02:00 used=812 "
 		"renews=1763935200 name=by day\n"
 		"operator rate=9/h burst=9 window=1h,first initial=9 uid=0 name=o\n"
+		"operator rate=9/s burst=9 initial=9 ?keys=70000 ?fold=ipv4/24,case uid=0 "
+		"name=c/*\n"
 		"operator rate=10/s burst=10 initial=10 shadow=yes shadow_rate=5/s shadow_burst=6 "
 		"classes=a-1:2.5,background:20%,batch:0.5% uid=0 name=p\n";
 	struct state_text text = begun();
@@ -198,6 +201,15 @@ static void test_golden(void **state)
 		.terms = terms_of(9 * TERMS_MICRO, 3600 * SECOND, 9 * TERMS_MICRO)};
 	record.terms.initial_micro = record.terms.burst_micro;
 	record.terms.window = (struct window_terms){3600 * SECOND, WINDOW_FIRST, 0};
+	state_add(&text, &record);
+	record = (struct state_record){
+		.kind = STATE_OPERATOR,
+		.text = "c/*",
+		.terms = terms_of(9 * TERMS_MICRO, SECOND, 9 * TERMS_MICRO),
+		.keys = 70000,
+		.fold = 24 | FOLD_CASE,
+	};
+	record.terms.initial_micro = record.terms.burst_micro;
 	state_add(&text, &record);
 	add_shadows_and_classes(&text);
 	assert_int_equal(state_finish(&text), 0);
@@ -260,6 +272,16 @@ static void random_extras(struct terms *terms)
 					   : 1 + below(terms->burst_micro - 1));
 }
 
+/* A rule with a bucket for each key, which begins full and has one mark. */
+static void make_each(struct state_record *record)
+{
+	strcpy(record->text, "client/*");
+	record->terms.initial_micro = record->terms.burst_micro;
+	record->terms.beside = (struct shadow_terms){0};
+	record->keys = 1 + below(LAYOUT_MAX_KEYS);
+	record->fold = below(33) | below(129) << 8 | (below(2) ? FOLD_CASE : 0);
+}
+
 static struct state_record random_record(void)
 {
 	struct state_record record = {.kind = (enum state_kind)below(4)};
@@ -272,6 +294,8 @@ static struct state_record random_record(void)
 		record.terms.max_wait_ns = below(2) ? below(366 * DAY) : 0;
 		record.uid = below(1ull << 32);
 		random_extras(&record.terms);
+		if (below(3) == 0)
+			make_each(&record);
 		return record;
 	}
 	record.used_micro = any_size(61);
@@ -308,6 +332,8 @@ static void assert_same_record(const struct state_record *a, const struct state_
 	assert_true(a->used_micro == b->used_micro);
 	assert_int_equal(a->closed_ns, b->closed_ns);
 	assert_int_equal(a->uid, b->uid);
+	assert_int_equal(a->keys, b->keys);
+	assert_int_equal(a->fold, b->fold);
 }
 
 static void test_round_trip(void **state)
@@ -455,6 +481,19 @@ static const struct bad bad_bodies[] = {
 	 WEIR_EDAMAGED, "classes=a:1,b:1,c:1,d:1,e:1 cannot"},
 	{LINE("operator rate=1/s burst=9 initial=9 classes=a:9 uid=0 name=x"), WEIR_EDAMAGED,
 	 "line 5: a class must leave less than the burst"},
+	{LINE("operator rate=1/s burst=9 initial=9 ?keys=0 uid=0 name=x/*"), WEIR_EDAMAGED,
+	 "?keys=0 cannot"},
+	{LINE("operator rate=1/s burst=9 initial=9 ?keys=9 ?fold=ipv4/33 uid=0 name=x/*"),
+	 WEIR_EDAMAGED, "?fold=ipv4/33 cannot"},
+	{LINE("operator rate=1/s burst=9 initial=9 ?keys=9 ?fold=ipv4/24,ipv6/64,case,none uid=0 "
+	      "name=x/*"),
+	 WEIR_EDAMAGED, "?fold=ipv4/24,ipv6/64,case,none cannot"},
+	{LINE("operator rate=1/s burst=9 initial=9 ?keys=9 uid=0 name=x"), WEIR_EDAMAGED,
+	 "line 5: the pattern of an [each] has one *"},
+	{LINE("operator rate=1/s burst=9 initial=9 ?keys=9 uid=0 name=*/*"), WEIR_EDAMAGED,
+	 "line 5: the pattern of an [each] has one *"},
+	{LINE("operator rate=1/s burst=9 initial=8 ?keys=9 uid=0 name=x/*"), WEIR_EDAMAGED,
+	 "line 5: a key begins full"},
 	{LINE("endpoint rate=1/s burst=9 used=9 shadow=yes name=x"), WEIR_ENEWER,
 	 "a field 'shadow'"},
 };
