@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "carry.h"
+#include "fault.h"
 #include "fold.h"
 #include "weir.h"
 
@@ -188,6 +189,7 @@ static void move_slot(const struct keyed *from, const struct keyed *to, struct k
 
 	if (key == 0 || key & KEY_INSERTING || !keyed_freeze(from, key, &there))
 		return;
+	FAULT_POINT(keys_frozen);
 	keyed_find(to, key, &seen);
 	now = line_read(want.row, want.time, &line);
 	want.first = carry_mark(origin, &line, there);

@@ -46,11 +46,14 @@
 #define FIRST CAPACITIES(16) FIRST_RULES
 #define SECOND CAPACITIES(16) SECOND_RULES
 #define GROWN CAPACITIES(24) FIRST_RULES
+#define EACH(keys) "[each e/*]\nrate = 10/s\n" BURST_LINE(BURST) "keys = " #keys "\n"
+#define FEW_KEYS FIRST EACH(8)
+#define MORE_KEYS FIRST EACH(64)
 
 enum {
 	WORKERS = 2,
-	NAMES = 4,
-	LATE = 3, /* the name that is used first when the daemon has died */
+	NAMES = 6,
+	LATE = 5, /* the name that is used first when the daemon has died */
 	PASSAGES = 512,
 	POINTS = 64,
 	POINT_BYTES = 40,
@@ -58,7 +61,7 @@ enum {
 	DRAW_PAUSE_NS = 200000,
 };
 
-static const char *const names[NAMES] = {"api", "plain", "own", "late"};
+static const char *const names[NAMES] = {"api", "plain", "own", "e/a", "e/b", "late"};
 
 /* Something that weird does, or that is done to it. */
 struct operation;
@@ -82,6 +85,7 @@ struct run {
 
 struct operation {
 	const char *name;
+	const char *config;		  /* of the start; NULL: FIRST */
 	bool (*perform)(struct run *run); /* false: weird died of it */
 	bool at_start;			  /* it is in the start itself; perform does nothing */
 	bool saves;			  /* there is a state file */
@@ -318,7 +322,7 @@ static void run_begin(struct run *run, const struct operation *operation, const 
 	assert_ptr_not_equal(run->shared, MAP_FAILED);
 	log_path(run, path);
 	assert_int_equal(setenv("WEIR_FAULT_LOG", path, 1), 0);
-	fixture_config(&run->fixture, FIRST);
+	fixture_config(&run->fixture, operation->config ? operation->config : FIRST);
 }
 
 static void run_end(struct run *run)
@@ -510,6 +514,12 @@ static bool reload_larger(struct run *run)
 	return reload(run, GROWN);
 }
 
+/* Keys move while they are drawn from. */
+static bool reload_more_keys(struct run *run)
+{
+	return reload(run, MORE_KEYS);
+}
+
 /* A member dies, and weird clears its slot. */
 static bool reap(struct run *run)
 {
@@ -633,6 +643,7 @@ static const struct operation operations[] = {
 	 .rate_before = 5,
 	 .rate_after = 6},
 	{.name = "reload, larger tables", .perform = reload_larger, KEEPS},
+	{.name = "reload, more keys", .config = FEW_KEYS, .perform = reload_more_keys, KEEPS},
 	{.name = "reap", .perform = reap, KEEPS},
 	{.name = "stop, and save", .perform = stop, .saves = true, KEEPS},
 	{.name = "calibrate anew", .perform = rebase, KEEPS},
