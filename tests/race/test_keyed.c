@@ -4,12 +4,21 @@
  * still each key is granted its burst to a token, whoever inserts it; then time goes on, all
  * buckets become full, and other keys take over their slots. And while time passes in small steps
  * no key is granted more than its burst and what was minted.
+ *
+ * And the table moves to a larger pair, again and again, while they draw, and one of them is
+ * killed each time: no key is granted more than its burst, and less only by what the killed one
+ * had not counted yet.
+ *
+ * All of it twice: by processes, which share nothing but the segment, and by the threads of one
+ * process, in one mapping, where ThreadSanitizer sees every access of each.
  */
 #include <pthread.h>
+#include <sys/time.h>
 
 #include "segment_fixture.h"
 
 #include "handle.h"
+#include "move.h"
 
 enum {
 	PROCESSES = 4,
@@ -19,7 +28,11 @@ enum {
 	KEYS = 60,
 	BURST = 5,
 	STEPS = 2000,
+	MOVES = 80,
 };
+
+/* How those who race are kept apart. */
+enum form { BY_PROCESSES, BY_THREADS };
 
 /* What all processes count, and where they wait for each other. */
 struct ring {
@@ -28,6 +41,7 @@ struct ring {
 	_Atomic uint32_t arrived;
 	_Atomic uint32_t epoch;
 	_Atomic uint32_t stop;
+	uint32_t epochs; /* that there will be; fixed before anybody runs */
 };
 
 struct job {
@@ -81,7 +95,7 @@ static void *epochs(void *context)
 {
 	struct job *job = context;
 
-	for (uint32_t epoch = 1; epoch <= EPOCHS; epoch++) {
+	for (uint32_t epoch = 1; epoch <= job->ring->epochs; epoch++) {
 		if (!wait_epoch(job->ring, epoch)) {
 			count(&job->ring->failed);
 			break;
@@ -107,7 +121,16 @@ static void *steps(void *context)
 	return NULL;
 }
 
-/* In a child: threads that share a handle. Returns the exit status. */
+/* Threads that share a handle. */
+static bool crew_start(struct job *jobs, pthread_t *threads, unsigned count, void *(*role)(void *))
+{
+	for (unsigned i = 0; i < count; i++)
+		if (pthread_create(&threads[i], NULL, role, &jobs[i]) != 0)
+			return false;
+	return true;
+}
+
+/* In a child. Returns the exit status. */
 static int crew(struct ring *ring, const struct place *place, unsigned number,
 		void *(*role)(void *context))
 {
@@ -118,11 +141,10 @@ static int crew(struct ring *ring, const struct place *place, unsigned number,
 
 	if (!rule)
 		return 1;
-	for (unsigned i = 0; i < THREADS; i++) {
+	for (unsigned i = 0; i < THREADS; i++)
 		jobs[i] = (struct job){ring, rule, number * THREADS + i};
-		if (pthread_create(&threads[i], NULL, role, &jobs[i]) != 0)
-			return 2;
-	}
+	if (!crew_start(jobs, threads, THREADS, role))
+		return 2;
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	weir_endpoint_close(rule);
@@ -132,25 +154,18 @@ static int crew(struct ring *ring, const struct place *place, unsigned number,
 
 struct race {
 	struct scene scene;
+	enum form form;
 	struct ring *ring;
 	pid_t crew[PROCESSES];
+	pthread_t threads[PROCESSES * THREADS];
+	struct job jobs[PROCESSES * THREADS];
 	struct weir *weir;
 	struct weir_endpoint *rule;
+	bool killed; /* somebody was: an announcement may be left over */
 };
 
-static void race_begin(struct race *race, void *(*role)(void *context))
+static void start_processes(struct race *race, void *(*role)(void *context))
 {
-	struct segment_shape shape = scene_shape;
-	struct rule rule = scene_rule(ROW_EACH, "c/*", 1000, BURST);
-
-	shape.tables = 1;
-	shape.bins = keyed_bins(8);
-	rule.keys = 8;
-	race->ring = mmap(NULL, sizeof(*race->ring), PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	assert_true(race->ring != MAP_FAILED);
-	scene_begin(&race->scene, &shape);
-	assert_true(rules_add(&race->scene.segment, &rule) >= 0);
 	for (unsigned i = 0; i < PROCESSES; i++) {
 		race->crew[i] = fork();
 		assert_true(race->crew[i] >= 0);
@@ -159,28 +174,81 @@ static void race_begin(struct race *race, void *(*role)(void *context))
 			_exit(crew(race->ring, &race->scene.place, i, role));
 		}
 	}
+}
+
+static void start_threads(struct race *race, void *(*role)(void *context))
+{
+	for (unsigned i = 0; i < PROCESSES * THREADS; i++)
+		race->jobs[i] = (struct job){race->ring, race->rule, i};
+	assert_true(crew_start(race->jobs, race->threads, PROCESSES * THREADS, role));
+}
+
+static struct segment_shape shape_for(uint64_t keys)
+{
+	struct segment_shape shape = scene_shape;
+
+	shape.tables = 1;
+	shape.bins = keyed_bins(keys);
+	return shape;
+}
+
+static struct rule rule_for(uint64_t keys)
+{
+	struct rule rule = scene_rule(ROW_EACH, "c/*", 1000, BURST);
+
+	rule.keys = keys;
+	return rule;
+}
+
+static void race_begin(struct race *race, enum form form, void *(*role)(void *context),
+		       uint32_t epochs)
+{
+	const struct segment_shape shape = shape_for(8);
+	const struct rule rule = rule_for(8);
+
+	*race = (struct race){.form = form};
+	race->ring = scene_shared(sizeof(*race->ring));
+	race->ring->epochs = epochs;
+	scene_begin(&race->scene, &shape);
+	assert_true(rules_add(&race->scene.segment, &rule) >= 0);
+	if (form == BY_PROCESSES)
+		start_processes(race, role);
 	race->weir = scene_open(&race->scene.place);
 	race->rule = scene_endpoint(race->weir, "c/*");
 	assert_non_null(race->rule);
+	if (form == BY_THREADS)
+		start_threads(race, role);
+}
+
+static void wait_crew(struct race *race)
+{
+	int status;
+
+	for (unsigned i = 0; i < PROCESSES && race->form == BY_PROCESSES; i++) {
+		assert_int_equal(waitpid(race->crew[i], &status, 0), race->crew[i]);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	}
+	for (unsigned i = 0; i < PROCESSES * THREADS && race->form == BY_THREADS; i++)
+		pthread_join(race->threads[i], NULL);
 }
 
 static void race_end(struct race *race)
 {
-	const struct binding *binding = endpoint_binding(race->rule);
+	const struct binding *binding;
 	struct keyed_census census;
 	struct line line;
-	int status;
+	uint64_t now;
 
-	for (unsigned i = 0; i < PROCESSES; i++) {
-		assert_int_equal(waitpid(race->crew[i], &status, 0), race->crew[i]);
-		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	}
-	uint64_t now = line_read(binding->row, &binding->time, &line);
-
+	wait_crew(race);
+	/* wherever it is by now */
+	assert_true(weir_peek_key(race->rule, "", 0,
+				  &(struct weir_level){.size = sizeof(struct weir_level)}) == 0);
+	binding = endpoint_binding(race->rule);
+	now = line_read(binding->row, &binding->time, &line);
 	keyed_count(&binding->keyed, &line, now, &census);
-	assert_int_equal(census.slots, 16);
+	assert_int_equal(census.slots, 2 * binding->keyed.half * LAYOUT_BIN_SLOTS);
 	assert_int_equal(census.evicted, 0);
-	assert_int_equal(census.inserting, 0);
+	assert_true(census.inserting == 0 || race->killed);
 	assert_int_equal(race->ring->failed, 0);
 	printf("%llu insertions begun\n", (unsigned long long)census.inserted);
 	weir_endpoint_close(race->rule);
@@ -199,20 +267,43 @@ static void wait_arrived(struct ring *ring, uint32_t number)
 	fail_msg("not all arrived");
 }
 
+static void begin_epoch(struct race *race, uint32_t epoch)
+{
+	for (unsigned i = 0; i < KEYS; i++)
+		atomic_store(&race->ring->granted[i], 0);
+	atomic_store_explicit(&race->ring->epoch, epoch, memory_order_seq_cst);
+}
+
+/* All who race have drawn what they were let; how much in all. No key has more than its burst. */
+static unsigned end_epoch(struct race *race, uint32_t epoch)
+{
+	unsigned sum = 0;
+
+	wait_arrived(race->ring, epoch * PROCESSES * THREADS);
+	for (unsigned i = 0; i < AT_ONCE; i++) {
+		unsigned granted = race->ring->granted[(epoch * 7 + i) % KEYS];
+
+		assert_true(granted <= BURST);
+		sum += granted;
+	}
+	return sum;
+}
+
+/* Everybody is full again, in the pair that has the name. */
+static void pass_time(struct race *race)
+{
+	time_source_advance(&race->scene.segment.time, WEIR_SECOND);
+}
+
 static void each_key_is_granted_its_burst(void **state)
 {
 	struct race race;
 
-	(void)state;
-	race_begin(&race, epochs);
+	race_begin(&race, *(const enum form *)*state, epochs, EPOCHS);
 	for (uint32_t epoch = 1; epoch <= EPOCHS; epoch++) {
-		memset((void *)race.ring->granted, 0, sizeof(race.ring->granted));
-		atomic_store_explicit(&race.ring->epoch, epoch, memory_order_seq_cst);
-		wait_arrived(race.ring, epoch * PROCESSES * THREADS);
-		for (unsigned i = 0; i < AT_ONCE; i++)
-			assert_int_equal(race.ring->granted[(epoch * 7 + i) % KEYS], BURST);
-		/* everybody is full again */
-		assert_int_equal(weir_clock_advance(race.weir, WEIR_SECOND), 0);
+		begin_epoch(&race, epoch);
+		assert_int_equal(end_epoch(&race, epoch), AT_ONCE * BURST);
+		pass_time(&race);
 	}
 	race_end(&race);
 }
@@ -222,8 +313,7 @@ static void none_is_granted_more_than_is_minted(void **state)
 	struct race race;
 	uint64_t minted = 0;
 
-	(void)state;
-	race_begin(&race, steps);
+	race_begin(&race, *(const enum form *)*state, steps, 0);
 	for (unsigned i = 0; i < STEPS; i++) {
 		/* a token each */
 		assert_int_equal(weir_clock_advance(race.weir, WEIR_MILLISECOND), 0);
@@ -237,11 +327,101 @@ static void none_is_granted_more_than_is_minted(void **state)
 	race_end(&race);
 }
 
+/* ---- while the table moves ---- */
+
+/* As a reload does that takes another pair. */
+static void move_table(struct race *race, uint64_t keys, uint64_t *random)
+{
+	const struct segment_shape shape = shape_for(keys);
+	const struct rule rule = rule_for(keys);
+	struct segment *old = &race->scene.segment;
+	struct segment next;
+
+	assert_int_equal(segment_create(&next, &race->scene.place, &shape), 0);
+	assert_int_equal(move_prepare(old, &next, &rule), 0);
+	assert_int_equal(segment_reveal(&next, &race->scene.place), 0);
+	move_retire(old);
+	usleep((unsigned)(scene_random(random) % 500));
+	assert_int_equal(move_finish(&next, old), 0);
+	segment_forget_old(&race->scene.place);
+	segment_detach(old);
+	*old = next;
+}
+
+/* In a child: as one of those who race, until a timer kills it, wherever it is by then. */
+static int draw_till_killed(struct race *race, uint32_t epoch, uint64_t microseconds)
+{
+	const struct itimerval timer = {.it_value.tv_usec = (suseconds_t)microseconds};
+	struct weir *weir = scene_open(&race->scene.place);
+	struct job job = {race->ring, scene_endpoint(weir, "c/*"), epoch};
+
+	signal(SIGALRM, SIG_DFL);
+	if (!job.rule || !wait_epoch(race->ring, epoch) || setitimer(ITIMER_REAL, &timer, NULL) < 0)
+		return 1;
+	for (;;)
+		draw_epoch(&job, epoch);
+}
+
+static pid_t start_victim(struct race *race, uint32_t epoch, uint64_t *random)
+{
+	uint64_t microseconds = 1 + scene_random(random) % 3000;
+	pid_t victim;
+
+	/* the threads' process is left as it is: fork() copies one thread alone */
+	if (race->form == BY_THREADS)
+		return 0;
+	victim = fork();
+	assert_true(victim >= 0);
+	if (victim == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(draw_till_killed(race, epoch, microseconds));
+	}
+	return victim;
+}
+
+static void none_is_forgotten_on_the_way(void **state)
+{
+	uint64_t random = 11;
+	unsigned lost = 0;
+	struct race race;
+
+	race_begin(&race, *(const enum form *)*state, epochs, MOVES);
+	for (uint32_t epoch = 1; epoch <= MOVES; epoch++) {
+		pid_t victim = start_victim(&race, epoch, &random);
+		unsigned granted;
+
+		if (victim)
+			usleep((unsigned)(scene_random(&random) % 2000));
+		begin_epoch(&race, epoch);
+		usleep((unsigned)(scene_random(&random) % 300));
+		move_table(&race, 8 + epoch / 4, &random);
+		if (victim)
+			assert_int_equal(scene_wait(victim), 256 + SIGALRM);
+		race.killed = victim != 0;
+		granted = end_epoch(&race, epoch);
+		assert_true(granted + (victim != 0) >= AT_ONCE * BURST);
+		lost += AT_ONCE * BURST - granted;
+		pass_time(&race);
+	}
+	printf("%u moves, %u grants that the killed had not counted\n", MOVES, lost);
+	race_end(&race);
+}
+
+#define RACE(test, form)                                                                           \
+	{                                                                                          \
+#test, test, NULL, NULL, form                                                      \
+	}
+
 int main(void)
 {
+	static enum form forms[] = {BY_PROCESSES, BY_THREADS};
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_key_is_granted_its_burst),
-		cmocka_unit_test(none_is_granted_more_than_is_minted),
+		RACE(each_key_is_granted_its_burst, &forms[0]),
+		RACE(each_key_is_granted_its_burst, &forms[1]),
+		RACE(none_is_granted_more_than_is_minted, &forms[0]),
+		RACE(none_is_granted_more_than_is_minted, &forms[1]),
+		RACE(none_is_forgotten_on_the_way, &forms[0]),
+		RACE(none_is_forgotten_on_the_way, &forms[1]),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
