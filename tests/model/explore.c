@@ -47,8 +47,16 @@ static uint32_t hash_of(const void *state, size_t bytes, uint8_t ended)
 {
 	const unsigned char *at = state;
 	uint64_t hash = 0xcbf29ce484222325ull ^ ended;
+	uint64_t word = 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < bytes; i++)
+	/* eight bytes at a time: states are far more than anything else looked at */
+	for (; i + sizeof(word) <= bytes; i += sizeof(word)) {
+		memcpy(&word, at + i, sizeof(word));
+		hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+		hash ^= hash >> 29;
+	}
+	for (; i < bytes; i++)
 		hash = (hash ^ at[i]) * 0x100000001b3ull;
 	return (uint32_t)(hash ^ hash >> 32);
 }
@@ -115,12 +123,16 @@ static const char *judge(const struct model *model, const void *state, uint8_t e
 	return !wrong && model->wrong_at_end ? model->wrong_at_end(state) : wrong;
 }
 
-/* Whether each machine, by itself, comes to its end: nobody waits for a dead one. */
-static const char *judge_alone(const struct model *model, const void *state, uint8_t ended,
-			       unsigned char *scratch)
+/*
+ * Whether each machine, by itself, comes to its end: nobody waits for a dead one. But the one that
+ * has come here by itself, which was seen to in the state before.
+ */
+static const char *judge_alone(const struct model *model, const void *state,
+			       const struct visit *visit, unsigned char *scratch)
 {
 	for (unsigned machine = 0; machine < model->machines && model->alone; machine++) {
-		bool goes_on = !(ended & 1u << machine);
+		bool goes_on = !(visit->ended & 1u << machine) &&
+			       (visit->parent == NO_STATE || visit->machine != machine);
 
 		memcpy(scratch, state, model->bytes);
 		for (unsigned i = 0; goes_on && i < model->alone; i++)
@@ -183,7 +195,8 @@ void explore_all(const struct model *model, struct exploration *out)
 
 		out->wrong = judge(model, state_at(&search, at), ended, &out->ends);
 		if (!out->wrong)
-			out->wrong = judge_alone(model, state_at(&search, at), ended, scratch);
+			out->wrong = judge_alone(model, state_at(&search, at), &search.visits[at],
+						 scratch);
 		if (out->wrong)
 			trace_to(&search, at, out->trace);
 		else

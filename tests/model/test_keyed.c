@@ -51,8 +51,17 @@ struct slot {
 	uint8_t mark;
 };
 
+/* What a caller is about. */
+enum phase {
+	FINDING, /* looks for its key, and takes from it */
+	INSERTING_IT,
+	TAKING_BACK, /* what it has announced */
+	RETURNING,   /* what it has taken */
+};
+
 struct caller {
-	uint16_t at; /* where it goes on */
+	uint16_t at;   /* where it goes on, */
+	uint8_t phase; /* and in what */
 	uint8_t round;
 	uint8_t i;
 	uint8_t v;
@@ -115,12 +124,15 @@ static uint8_t later(uint8_t a, uint8_t b)
 
 /* ---- a caller ---- */
 
+/* Nothing is kept of an earlier look: what nobody asks for any more makes no states. */
 static void look_begin(struct caller *own)
 {
 	own->i = 0;
 	own->there = own->first = own->room = NONE;
 	own->grade = NONE;
 	own->failed = 0;
+	own->mark = own->back_key = own->number = 0;
+	own->was = (struct slot){FREE, 0};
 	memset(own->others, NONE, sizeof(own->others));
 }
 
@@ -229,104 +241,173 @@ static bool knows(const struct caller *own)
 	return own->known == own->first && own->known_number == own->number;
 }
 
-static bool caller_step(struct keys *keys, unsigned machine)
+static bool caller_step(struct keys *keys, unsigned machine);
+
+static void enter(struct caller *own, enum phase phase)
+{
+	own->phase = (uint8_t)phase;
+	own->at = 0;
+}
+
+/* Goes on with another phase in the same step: nothing was read or written in this one. */
+static bool go_to(struct keys *keys, unsigned machine, enum phase phase)
+{
+	enter(&keys->callers[machine], phase);
+	return caller_step(keys, machine);
+}
+
+/* The last access of a step was a take. */
+static bool has_taken(struct caller *own, unsigned machine)
+{
+	own->round = 0;
+	look_begin(own);
+	if (++own->taken < times[machine]) {
+		enter(own, FINDING);
+		return true;
+	}
+	enter(own, RETURNING);
+	return gives_back[machine];
+}
+
+static bool find_step(struct keys *keys, unsigned machine)
 {
 	struct caller *own = &keys->callers[machine];
-	uint8_t key = wants[machine];
 	uint8_t n = units[machine];
 
 	MACHINE_BEGIN(own->at);
 	while (own->round < rounds) {
 		own->round++;
 		own->v = keys->v;
+		look_begin(own);
 		STEP(own->at);
-		for (look_begin(own); own->i < slots && own->there == NONE; own->i++) {
+		for (; own->i < slots && own->there == NONE; own->i++) {
+			look_at(keys, own, wants[machine]);
+			STEP(own->at);
+		}
+		if (own->there == NONE) {
+			own->known = NONE;
+			return go_to(keys, machine, INSERTING_IT);
+		}
+		if (own->back_key & MOVED || later(own->mark, own->v) + n > own->v + BURST)
+			return false; /* follows, or is refused */
+		if (take(keys, own, wants[machine], n))
+			return has_taken(own, machine);
+		look_begin(own);
+		STEP(own->at);
+	}
+	MACHINE_END;
+}
+
+/* Takes back all announcements but the first. */
+static void take_back_other(struct keys *keys, struct caller *own, uint8_t key)
+{
+	if (!take_back_one(keys, own, key, own->i, own->others[own->i]))
+		own->failed = 1;
+}
+
+static bool insert_step(struct keys *keys, unsigned machine)
+{
+	struct caller *own = &keys->callers[machine];
+	uint8_t key = wants[machine];
+
+	MACHINE_BEGIN(own->at);
+	while (own->round < rounds) {
+		own->round++;
+		for (look_begin(own); own->i < slots; own->i++) {
 			look_at(keys, own, key);
 			STEP(own->at);
 		}
-		if (own->there != NONE) {
-			if (own->back_key & MOVED || later(own->mark, own->v) + n > own->v + BURST)
-				return false; /* follows, or is refused */
-			if (take(keys, own, key, n))
-				goto taken;
+		own->failed = keys->retired && rule != NOT_RETIRED;
+		STEP(own->at);
+		if (own->failed || own->there != NONE)
+			return go_to(keys, machine, TAKING_BACK);
+		if (own->first == NONE) {
+			if (!announce(keys, own, key, units[machine]))
+				own->known = NONE;
+			else if (rule == NO_ANNOUNCEMENT)
+				return has_taken(own, machine);
+			look_begin(own);
 			STEP(own->at);
 			continue;
 		}
-		own->known = NONE;
-		while (own->round < rounds) {
-			own->round++;
-			for (look_begin(own); own->i < slots; own->i++) {
-				look_at(keys, own, key);
-				STEP(own->at);
-			}
-			own->failed = keys->retired && rule != NOT_RETIRED;
-			STEP(own->at);
-			if (own->failed || own->there != NONE) {
-				for (own->i = 0; own->i < slots; own->i++) {
-					if (own->first == own->i)
-						take_back_one(keys, own, key, own->i, own->number);
-					else if (own->others[own->i] != NONE)
-						take_back_one(keys, own, key, own->i,
-							      own->others[own->i]);
-					else
-						continue;
-					STEP(own->at);
-				}
-				if (own->failed)
-					return false;
-				break;
-			}
-			if (own->first == NONE) {
-				if (!announce(keys, own, key, n))
-					own->known = NONE;
-				else if (rule == NO_ANNOUNCEMENT)
-					goto taken;
-				STEP(own->at);
+		for (own->i = 0; own->i < slots && rule != OTHERS_STAY; own->i++) {
+			if (own->others[own->i] == NONE)
 				continue;
-			}
-			for (own->i = 0; own->i < slots && rule != OTHERS_STAY; own->i++) {
-				if (own->others[own->i] == NONE)
-					continue;
-				if (!take_back_one(keys, own, key, own->i, own->others[own->i]))
-					own->failed = 1;
-				STEP(own->at);
-			}
-			if (own->failed) {
-				own->known = NONE;
-			} else if (!knows(own)) {
-				own->known = own->first;
-				own->known_number = own->number;
-			} else {
-				if (rule != OLD_TIME)
-					own->v = keys->v;
-				STEP(own->at);
-				if (commit(keys, own, key, n))
-					goto taken;
-				own->known = NONE;
-				STEP(own->at);
-			}
-		}
-	}
-	return false;
-taken:
-	if (++own->taken < times[machine]) {
-		own->round = 0;
-		own->at = 0;
-		return true;
-	}
-	if (!gives_back[machine])
-		return false;
-	for (own->round = 0; own->round < rounds; own->round++) {
-		STEP(own->at);
-		own->v = keys->v;
-		for (look_begin(own); own->i < slots && own->there == NONE; own->i++) {
-			look_at(keys, own, key);
+			take_back_other(keys, own, key);
 			STEP(own->at);
 		}
-		if (own->there == NONE || own->back_key & MOVED || give_back(keys, own, key))
-			return false;
+		if (own->failed) {
+			own->known = NONE;
+		} else if (!knows(own)) {
+			own->known = own->first;
+			own->known_number = own->number;
+		} else {
+			if (rule != OLD_TIME)
+				own->v = keys->v;
+			STEP(own->at);
+			if (commit(keys, own, key, units[machine]))
+				return has_taken(own, machine);
+			own->known = NONE;
+			look_begin(own);
+			STEP(own->at);
+		}
 	}
 	MACHINE_END;
+}
+
+/* The key is there, or the table is retired: all that it has seen announced goes. */
+static bool take_back_step(struct keys *keys, unsigned machine)
+{
+	struct caller *own = &keys->callers[machine];
+	uint8_t number;
+
+	MACHINE_BEGIN(own->at);
+	for (own->i = 0; own->i < slots; own->i++) {
+		number = own->first == own->i ? own->number : own->others[own->i];
+		if (own->first != own->i && number == NONE)
+			continue;
+		take_back_one(keys, own, wants[machine], own->i, number);
+		STEP(own->at);
+	}
+	if (!own->failed)
+		return go_to(keys, machine, FINDING);
+	MACHINE_END;
+}
+
+static bool return_step(struct keys *keys, unsigned machine)
+{
+	struct caller *own = &keys->callers[machine];
+
+	MACHINE_BEGIN(own->at);
+	for (; own->round < rounds; own->round++) {
+		own->v = keys->v;
+		for (look_begin(own); own->i < slots && own->there == NONE; own->i++) {
+			look_at(keys, own, wants[machine]);
+			STEP(own->at);
+		}
+		if (own->there == NONE || own->back_key & MOVED ||
+		    give_back(keys, own, wants[machine]))
+			return false;
+		look_begin(own);
+		STEP(own->at);
+	}
+	MACHINE_END;
+}
+
+static bool caller_step(struct keys *keys, unsigned machine)
+{
+	static bool (*const steps[])(struct keys *, unsigned) = {
+		[FINDING] = find_step,
+		[INSERTING_IT] = insert_step,
+		[TAKING_BACK] = take_back_step,
+		[RETURNING] = return_step,
+	};
+	struct caller *own = &keys->callers[machine];
+	bool goes_on = steps[own->phase](keys, machine);
+
+	if (!goes_on)
+		*own = (struct caller){.at = 0};
+	return goes_on;
 }
 
 /* ---- the clock, and who moves X to a newer pair ---- */
