@@ -448,6 +448,42 @@ enum weir_verdict answer_now(struct weir_endpoint *endpoint, const struct ask *a
 	return answer_fault(endpoint, attempt->fault, answer);
 }
 
+bool attempt_at_once(struct weir_endpoint *endpoint, double cost, struct attempt *out)
+{
+	struct binding *binding = endpoint_binding(endpoint);
+
+	if (!binding_is_current(binding))
+		return false;
+
+	/* in the order of attempt_once() */
+	uint64_t seen = bucket_load(binding->bucket);
+
+	out->binding = binding;
+	out->units = units_of(cost, binding->units_per_token);
+	out->now = line_read_short(binding->row, &binding->time, &out->line);
+	out->v = (uint64_t)(line_straight_wide(&out->line, out->now) >> 64);
+	out->gate = gate_load(binding->bucket);
+	out->unpaid_units = out->key = 0;
+	if (out->units == 0 || seen == BUCKET_UNSET || !gate_is_settled(out->gate) ||
+	    (out->line.flags & LINE_COLD & ~(unsigned)LINE_UNLIMITED) || binding->keyed.bins)
+		return false;
+	if (out->line.flags & LINE_UNLIMITED)
+		out->mark.mark = out->v;
+	else if (out->units > out->line.burst_units ||
+		 bucket_take_from(binding->bucket, seen, out->v, out->units, out->line.burst_units,
+				  &out->mark) != BUCKET_TAKEN)
+		return false;
+	tally_count(&binding->tallies, binding->bucket_index, COUNT_GRANTED_CALLS, out->units);
+	return true;
+}
+
+void answer_at_once(const struct attempt *attempt, struct weir_answer *answer)
+{
+	if (answer)
+		answer_write(answer, 0, level_at(&attempt->line, attempt->mark.mark, attempt->v), 0,
+			     WEIR_REASON_NONE);
+}
+
 /* Whatever the first glance did not decide, from the beginning. */
 static __attribute__((noinline)) enum weir_verdict acquire_cold(struct weir_endpoint *endpoint,
 								double cost,

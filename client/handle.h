@@ -240,6 +240,13 @@ struct attempt {
 enum attempt_result attempt_take(struct weir_endpoint *endpoint, const struct ask *ask,
 				 uint64_t ahead_ticks, struct attempt *out);
 
+/*
+ * The common case of an attempt that will be waited for otherwise: all is as it was, the gate is
+ * open, and the tokens are there. true: they are taken, and counted. Else nothing was.
+ */
+bool attempt_at_once(struct weir_endpoint *endpoint, double cost, struct attempt *out);
+void answer_at_once(const struct attempt *attempt, struct weir_answer *answer);
+
 /* How far ahead of V the call's own tokens may reach when it is admitted. */
 static inline uint64_t attempt_room(const struct attempt *attempt)
 {

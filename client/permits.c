@@ -228,7 +228,11 @@ static enum weir_verdict admitted(const struct try *try, enum permit_result resu
 	};
 
 	memcpy(out, &permit, sizeof(permit));
-	answer_permit(try, slept_ns, 0, WEIR_REASON_NONE, answer);
+	if (answer)
+		*answer = (struct weir_answer){
+			.wait_ns = slept_ns,
+			.level = result == PERMIT_TAKEN ? free_now(try->binding) : __builtin_inf(),
+		};
 	return WEIR_ADMIT;
 }
 
@@ -533,9 +537,13 @@ static enum weir_verdict take_late(struct weir_endpoint *endpoint, const struct 
 enum weir_verdict weir_permit_take(struct weir_endpoint *endpoint, uint64_t timeout_ns,
 				   struct weir_permit *out, struct weir_answer *answer)
 {
-	struct try try;
-	enum permit_result result = try_take(endpoint, NULL, &try);
+	struct try try = {.binding = endpoint_binding(endpoint)};
+	enum permit_result result;
 
+	/* without a limit one load says so */
+	if (is_current(try.binding) && permits_are_unlimited(try.binding->row))
+		return admitted(&try, PERMIT_UNLIMITED, 0, out, answer);
+	result = try_take(endpoint, NULL, &try);
 	if ((result == PERMIT_NONE || result == PERMIT_BEHIND) &&
 	    look_for_dead(endpoint, try.binding))
 		result = try_take(endpoint, NULL, &try);
@@ -593,17 +601,25 @@ static bool is_left(const struct weir *weir, const struct attachment *at)
 	return at != atomic_load_explicit(&weir->current, memory_order_acquire);
 }
 
+static bool is_of_nobody(const struct weir_permit *value)
+{
+	struct permit permit;
+
+	memcpy(&permit, value, sizeof(permit));
+	return permit.word && permit.index == PERMIT_OF_NOBODY;
+}
+
 int weir_permit_release(struct weir_endpoint *endpoint, struct weir_permit *value)
 {
 	struct permit permit;
 	struct attachment *at;
 	int status;
 
-	memcpy(&permit, value, sizeof(permit));
-	if (permit.word && permit.index == PERMIT_OF_NOBODY) {
+	if (is_of_nobody(value)) {
 		memset(value, 0, sizeof(*value));
 		return 0;
 	}
+	memcpy(&permit, value, sizeof(permit));
 	status = permit_find(endpoint, &permit, &at);
 	if (status < 0)
 		return status;

@@ -10,6 +10,7 @@
  */
 #include "handle.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define LOOK_AGAIN_NS (WEIR_SECOND / 10)
@@ -218,6 +219,20 @@ static enum weir_verdict step(struct weir_endpoint *endpoint, struct turn *turn,
 enum weir_verdict weir_turn_begin(struct weir_endpoint *endpoint, double cost, uint64_t timeout_ns,
 				  struct weir_turn *out, struct weir_answer *answer)
 {
+	struct attempt attempt;
+
+	if (attempt_at_once(endpoint, cost, &attempt)) {
+		const uint32_t state = TURN_ADMITTED;
+		struct place_in_line place;
+
+		/* of a turn that has come, nothing else is asked for any more */
+		place_take(&attempt, &place);
+		memcpy((char *)out + offsetof(struct turn, place), &place, sizeof(place));
+		memcpy((char *)out + offsetof(struct turn, state), &state, sizeof(state));
+		answer_at_once(&attempt, answer);
+		return WEIR_ADMIT;
+	}
+
 	const struct segment *segment = segment_of(endpoint);
 	struct turn turn = {
 		.deadline = deadline_after(segment, timeout_ns),

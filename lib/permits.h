@@ -38,6 +38,14 @@ static inline uint32_t permit_member(uint64_t word)
 	return (uint32_t)(word >> 47) & 0xffff;
 }
 
+/* A rule without a limit, as far as one load tells. */
+static inline bool permits_are_unlimited(const struct rule_row *row)
+{
+	/* acquire: who was told of a limit by the one who set it sees it here */
+	return (atomic_load_explicit(&row->permit_limit, memory_order_acquire) & PERMIT_LIMIT) ==
+	       TERMS_NO_LIMIT;
+}
+
 enum permit_result {
 	PERMIT_TAKEN,
 	PERMIT_UNLIMITED, /* the rule has no limit: nothing was taken */

@@ -277,7 +277,7 @@ void segment_clock(const struct segment *segment, struct line *out)
 uint64_t segment_now_ns(const struct segment *segment)
 {
 	struct line clock;
-	uint64_t now = line_read(&segment->rules->clock, &segment->time, &clock);
+	uint64_t now = line_read_short(&segment->rules->clock, &segment->time, &clock);
 
 	return segment->time.kind == CLOCK_KIND_TSC ? line_value(&clock, now) : now;
 }

@@ -5,6 +5,7 @@
 #include "executor.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,26 +20,31 @@ _Static_assert(sizeof(struct task) < 256, "what a queued task takes");
 
 /* ---- slots ---- */
 
+/* What was in it stays until here: an id is spent when its task has ended, not when it was told. */
 static uint32_t slot_take(struct weir_executor *executor)
 {
-	uint32_t slot = list_take(executor, &executor->unused);
+	uint32_t slot = executor->unused.first;
 
-	if (slot == NO_TASK && executor->used_once < executor->task_count) {
+	if (slot != NO_TASK)
+		executor->unused.first = executor->tasks[slot].next;
+	else if (executor->used_once < executor->task_count)
 		slot = executor->used_once++;
-		executor->tasks[slot].generation = 1;
-	}
-	executor->free_count -= slot != NO_TASK;
-	return slot;
-}
+	if (slot == NO_TASK)
+		return NO_TASK;
 
-void slot_free(struct weir_executor *executor, uint32_t slot)
-{
 	struct task *task = &executor->tasks[slot];
 	uint32_t generation = task->generation == GENERATION_MOST ? 1 : task->generation + 1;
 
-	*task = (struct task){.generation = generation};
-	list_append(executor, &executor->unused, slot);
-	executor->free_count++;
+	task->generation = generation;
+	executor->free_count--;
+	return slot;
+}
+
+void slots_free(struct weir_executor *executor, uint32_t first, uint32_t last, uint32_t count)
+{
+	executor->tasks[last].next = executor->unused.first;
+	executor->unused.first = first;
+	executor->free_count += count;
 }
 
 /* ---- submitting ---- */
@@ -63,7 +69,8 @@ static uint8_t rank_of(int32_t priority)
 	return ranks[priority];
 }
 
-static int64_t push(struct weir_executor *executor, const struct weir_task *from, struct map *map)
+static int64_t push(struct weir_executor *executor, const struct weir_task *from, struct map *map,
+		    uint64_t now_ns)
 {
 	if (executor->is_shut)
 		return -ESHUTDOWN;
@@ -80,7 +87,7 @@ static int64_t push(struct weir_executor *executor, const struct weir_task *from
 	struct task *task = &executor->tasks[slot];
 
 	if (!lane) {
-		slot_free(executor, slot);
+		slots_free(executor, slot, slot, 1);
 		return -ENOMEM;
 	}
 	task->work = from->work;
@@ -89,7 +96,7 @@ static int64_t push(struct weir_executor *executor, const struct weir_task *from
 	task->cost = from->cost;
 	task->rank = rank_of(from->priority);
 	task->map = map;
-	task->submitted_ns = weir_clock_now(executor->weir);
+	task->submitted_ns = now_ns;
 	if (map)
 		map->task = slot;
 	lane_push(lane, slot);
@@ -100,8 +107,10 @@ static int64_t push(struct weir_executor *executor, const struct weir_task *from
 
 static int64_t submit(struct weir_executor *executor, const struct weir_task *task, struct map *map)
 {
+	uint64_t now_ns = weir_clock_now(executor->weir);
+
 	uv_mutex_lock(&executor->mutex);
-	int64_t id = push(executor, task, map);
+	int64_t id = push(executor, task, map, now_ns);
 	bool wake = executor_ask(executor);
 
 	uv_mutex_unlock(&executor->mutex);
@@ -259,8 +268,26 @@ static int executor_make(struct weir_executor *executor,
 		return -ENOMEM;
 	list_init(&executor->unused);
 	list_init(&executor->ended);
+	list_init(&executor->untold);
 	executor->ended_maps_end = &executor->ended_maps;
 	return runners_make(executor, options->threads);
+}
+
+/*
+ * Held for less than it takes to sleep and be woken: who finds it held spins for a moment first.
+ * uv_mutex_t is what it is here.
+ */
+static int mutex_make(pthread_mutex_t *mutex)
+{
+	pthread_mutexattr_t kind;
+	int status = pthread_mutexattr_init(&kind);
+
+	if (status != 0)
+		return -status;
+	pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_ADAPTIVE_NP);
+	status = pthread_mutex_init(mutex, &kind);
+	pthread_mutexattr_destroy(&kind);
+	return -status;
 }
 
 static void executor_free(struct weir_executor *executor)
@@ -282,7 +309,7 @@ int weir_executor_open(struct weir_executor **out, struct weir_uv *uv, struct we
 	int status = executor ? executor_make(executor, &options) : -ENOMEM;
 
 	if (status == 0)
-		status = uv_mutex_init(&executor->mutex);
+		status = mutex_make(&executor->mutex);
 	if (status < 0) {
 		if (executor)
 			executor_free(executor);
@@ -304,7 +331,8 @@ int weir_executor_close(struct weir_executor *executor)
 		return 0;
 
 	struct weir_executor **at = &executor->uv->executors;
-	bool is_busy = executor->shutting || executor->active > 0 || executor->looking;
+	bool is_busy = executor->shutting || executor->active > 0 || executor->looking ||
+		       executor->untold.first != NO_TASK;
 
 	uv_mutex_lock(&executor->mutex);
 	is_busy |= !executor->is_shut || executor->ended.first != NO_TASK || executor->ended_maps;

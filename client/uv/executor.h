@@ -105,7 +105,8 @@ struct lane {
 	uint64_t wait_ns;
 	struct weir_turn turn;
 	bool has_permit;
-	bool in_line; /* for a permit */
+	bool permit_counts; /* the endpoint has a limit */
+	bool in_line;	    /* for a permit */
 	struct weir_permit permit;
 	struct weir_waiter waiter;
 	struct wait wait; /* the loop's */
@@ -118,6 +119,7 @@ struct run {
 	int (*work)(void *data);
 	void *data;
 	struct weir_endpoint *endpoint;
+	bool has_permit;
 	struct weir_permit permit;
 };
 
@@ -142,7 +144,7 @@ struct weir_executor {
 	uint32_t task_count;
 	uint32_t free_count;
 	uint32_t used_once; /* slots from here on have never been used */
-	struct list unused;
+	struct list unused; /* the one used last goes first: it is still in the caches */
 	struct list ended;
 	struct map *ended_maps; /* a list by next_listed */
 	struct map **ended_maps_end;
@@ -163,8 +165,9 @@ struct weir_executor {
 	uint32_t active;
 	bool keeps; /* the loop alive */
 	bool shutting;
-	bool looking; /* at what has ended */
-	bool late;    /* the time-out of the shutdown is over */
+	bool looking;	    /* at what has ended */
+	struct list untold; /* of what has ended: taken out of the list, to be told of */
+	bool late;	    /* the time-out of the shutdown is over */
 	struct wait deadline;
 	weir_executor_stopped *stopped;
 };
@@ -178,8 +181,8 @@ void lane_push(struct lane *lane, uint32_t task);
 /* Ends a queued task, or what has not started of a map, unrun. Its lane may be gone then. */
 void lane_drop(struct weir_executor *executor, uint32_t task, const struct weir_answer *answer);
 
-/* The next thing that may run now: its tokens are taken. false: nothing. */
-bool lanes_next(struct weir_executor *executor, struct run *run);
+/* The next thing that may run at now_ns: its tokens are taken. false: nothing. */
+bool lanes_next(struct weir_executor *executor, uint64_t now_ns, struct run *run);
 
 /* A permit has come free here: who waits for one looks at once. */
 void lane_released(struct weir_executor *executor, struct weir_endpoint *endpoint);
@@ -201,7 +204,8 @@ void task_ended(struct weir_executor *executor, uint32_t task, size_t item,
 
 /* ---- executor.c ---- */
 
-void slot_free(struct weir_executor *executor, uint32_t slot);
+/* Slots first to last, in a list by next: they are unused. */
+void slots_free(struct weir_executor *executor, uint32_t first, uint32_t last, uint32_t count);
 void map_free(struct map *map);
 
 /* ---- runner.c: threads ---- */

@@ -12,6 +12,7 @@
  * at once. A look costs some tenths of a microsecond.
  */
 #define PERMIT_LOOK_NS (2 * WEIR_MILLISECOND)
+#define UNLIMITED __builtin_inf()
 
 /* ---- lists of tasks, by index ---- */
 
@@ -119,6 +120,10 @@ static void lane_become(struct lane *lane, enum lane_state state)
 {
 	uint32_t best = lane_best(lane);
 
+	/* alone in its ring, and there it stays */
+	if (state == LANE_READY && lane->state == LANE_READY && lane->ring_next == lane &&
+	    best != NO_TASK && lane->executor->tasks[best].rank == lane->rank)
+		return;
 	if (in_ring(lane))
 		ring_remove(lane);
 	lane->executor->sum.waiting -= lane->state == LANE_WAITING;
@@ -177,10 +182,11 @@ struct lane *lane_get(struct weir_executor *executor, struct weir_endpoint *endp
 /* An endpoint for which nothing is queued leaves nothing behind. */
 void lane_free_if_idle(struct lane *lane)
 {
-	struct lane **at = &lane->executor->lanes[bucket_of(lane->endpoint)];
-
 	if (lane->state != LANE_IDLE || lane->looked_at)
 		return;
+
+	struct lane **at = &lane->executor->lanes[bucket_of(lane->endpoint)];
+
 	while (*at != lane)
 		at = &(*at)->next_hashed;
 	*at = lane->next_hashed;
@@ -303,8 +309,11 @@ static bool permit_take(struct lane *lane, uint32_t best)
 	if (lane->has_permit)
 		return true;
 	lane->has_permit = weir_permit_take(lane->endpoint, 0, &lane->permit, &answer);
-	if (lane->has_permit)
+	if (lane->has_permit) {
+		/* without a limit it is nobody's, and need not go back */
+		lane->permit_counts = answer.level < UNLIMITED;
 		return true;
+	}
 	if (answer.fault == 0)
 		permit_queue(lane);
 	else
@@ -324,7 +333,7 @@ static bool permit_poll(struct lane *lane)
 	if (lane->in_line && executor->sum.running < executor->runner_count) {
 		if (weir_permit_poll(lane->endpoint, &lane->waiter, &lane->permit, &answer)) {
 			lane->in_line = false;
-			lane->has_permit = true;
+			lane->has_permit = lane->permit_counts = true;
 		} else if (answer.fault == 0) {
 			lane->look_ns = PERMIT_LOOK_NS;
 			lane->wait_ns = WEIR_NEVER;
@@ -400,20 +409,23 @@ static bool lane_poll(struct lane *lane)
 /* ---- what runs next ---- */
 
 /* Takes a task, or the next item of a map, out of its lane. */
-static void take(struct lane *lane, uint32_t index, struct run *run)
+static void take(struct lane *lane, uint32_t index, uint64_t now_ns, struct run *run)
 {
 	struct weir_executor *executor = lane->executor;
 	struct task *task = &executor->tasks[index];
 	struct map *map = task->map;
-	uint64_t waited_ns = weir_clock_now(executor->weir) - task->submitted_ns;
+	/* it may have been submitted since the time was read */
+	uint64_t waited_ns = now_ns > task->submitted_ns ? now_ns - task->submitted_ns : 0;
 
 	*run = (struct run){
 		.task = index,
 		.work = task->work,
 		.data = task->data,
 		.endpoint = lane->endpoint,
-		.permit = lane->permit,
+		.has_permit = lane->permit_counts,
 	};
+	if (lane->permit_counts)
+		run->permit = lane->permit;
 	lane->has_permit = false;
 	if (map) {
 		run->item = map->started++;
@@ -443,7 +455,7 @@ static uint32_t paid_task(const struct lane *lane)
 	return lane->executor->tasks[best].cost == lane->turn_cost ? best : lane->holder;
 }
 
-bool lanes_next(struct weir_executor *executor, struct run *run)
+bool lanes_next(struct weir_executor *executor, uint64_t now_ns, struct run *run)
 {
 	for (unsigned rank = 0; rank < PRIORITIES; rank++) {
 		while (executor->rings[rank]) {
@@ -451,11 +463,11 @@ bool lanes_next(struct weir_executor *executor, struct run *run)
 			uint32_t best = lane_best(lane);
 
 			if (lane->state == LANE_PAID) {
-				take(lane, paid_task(lane), run);
+				take(lane, paid_task(lane), now_ns, run);
 				return true;
 			}
 			if (permit_take(lane, best) && lane_begin(lane, best)) {
-				take(lane, best, run);
+				take(lane, best, now_ns, run);
 				return true;
 			}
 		}

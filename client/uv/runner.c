@@ -12,6 +12,8 @@
 #include <stdlib.h>
 
 #define SLICE_NS 5000000u
+#define SLICE_LOOK_NS 100000u
+#define SLICE_LOOK_TASKS 16
 
 static void run_ended(struct weir_executor *executor, const struct run *run, int value, int fault)
 {
@@ -24,9 +26,44 @@ static void run_ended(struct weir_executor *executor, const struct run *run, int
 	};
 
 	executor->sum.running--;
-	lane_released(executor, run->endpoint);
+	if (run->has_permit && executor->sum.waiting > 0)
+		lane_released(executor, run->endpoint);
 	executor->sum.completed++;
 	task_ended(executor, run->task, run->item, &outcome);
+}
+
+/* How long a request to the pool has run tasks. */
+struct slice {
+	uint64_t until_ns;  /* uv_hrtime() */
+	uint64_t looked_ns; /* by the segment's clock, which is there anyway, and may stand still */
+	unsigned tasks;	    /* since */
+};
+
+static bool slice_goes_on(struct slice *slice, uint64_t now_ns)
+{
+	if (now_ns - slice->looked_ns < SLICE_LOOK_NS && ++slice->tasks < SLICE_LOOK_TASKS)
+		return true;
+	slice->looked_ns = now_ns;
+	slice->tasks = 0;
+	return uv_hrtime() < slice->until_ns;
+}
+
+static bool is_any_ready(const struct weir_executor *executor)
+{
+	bool any = false;
+
+	for (unsigned rank = 0; rank < PRIORITIES; rank++)
+		any |= executor->rings[rank] != NULL;
+	return any;
+}
+
+/* What else may run, or get in line, is for a thread that has nothing to do, if there is one. */
+static void pass_on(struct weir_executor *executor)
+{
+	if (executor->sum.running < executor->runner_count && is_any_ready(executor)) {
+		executor->fresh++;
+		executor->woken = true;
+	}
 }
 
 /* In a thread of the pool. */
@@ -34,13 +71,17 @@ static void run_tasks(uv_work_t *work)
 {
 	struct runner *runner = work->data;
 	struct weir_executor *executor = runner->executor;
-	uint64_t until_ns = uv_hrtime() + SLICE_NS;
+	uint64_t now_ns = weir_clock_now(executor->weir);
+	struct slice slice = {.until_ns = uv_hrtime() + SLICE_NS, .looked_ns = now_ns};
 	struct run run;
 	bool found;
 
 	uv_mutex_lock(&executor->mutex);
-	found = lanes_next(executor, &run);
+	found = lanes_next(executor, now_ns, &run);
 	for (;;) {
+		if (found)
+			pass_on(executor);
+
 		bool wake = executor_ask(executor);
 
 		uv_mutex_unlock(&executor->mutex);
@@ -50,11 +91,15 @@ static void run_tasks(uv_work_t *work)
 			return;
 
 		int value = run.work(run.data);
-		int status = weir_permit_release(run.endpoint, &run.permit);
+		int status = run.has_permit ? weir_permit_release(run.endpoint, &run.permit) : 0;
+
+		now_ns = weir_clock_now(executor->weir);
+
+		bool goes_on = slice_goes_on(&slice, now_ns);
 
 		uv_mutex_lock(&executor->mutex);
 		run_ended(executor, &run, value, status == WEIR_EEXPIRED ? status : 0);
-		found = uv_hrtime() < until_ns && lanes_next(executor, &run);
+		found = goes_on && lanes_next(executor, now_ns, &run);
 	}
 }
 
@@ -87,11 +132,9 @@ int runners_make(struct weir_executor *executor, uint32_t count)
 
 static bool any_ready(struct weir_executor *executor)
 {
-	bool any = false;
-
 	uv_mutex_lock(&executor->mutex);
-	for (unsigned rank = 0; rank < PRIORITIES; rank++)
-		any |= executor->rings[rank] != NULL;
+	bool any = is_any_ready(executor);
+
 	uv_mutex_unlock(&executor->mutex);
 	return any;
 }

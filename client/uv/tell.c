@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TELL_AT_ONCE 64
 #define TELL_MOST 1024 /* then the loop's other business */
@@ -26,39 +27,35 @@ bool executor_ask(struct weir_executor *executor)
 
 /* ---- results ---- */
 
-static struct telling telling_of(const struct weir_executor *executor, uint32_t index)
+static void telling_of(const struct weir_executor *executor, uint32_t index, struct telling *out)
 {
 	const struct task *task = &executor->tasks[index];
 
-	return (struct telling){
-		.done = task->done,
-		.result =
-			{
-				.id = (int64_t)task->generation << 32 | index,
-				.data = task->data,
-				.waited_ns = task->waited_ns,
-				.verdict = task->verdict,
-				.value = task->value,
-				.fault = task->fault,
-				.reason = task->reason,
-			},
-	};
+	out->done = task->done;
+	out->result.id = (int64_t)task->generation << 32 | index;
+	out->result.data = task->data;
+	out->result.index = 0;
+	out->result.waited_ns = task->waited_ns;
+	out->result.verdict = task->verdict;
+	out->result.value = task->value;
+	out->result.fault = task->fault;
+	out->result.reason = task->reason;
+	memset(out->result.reserved, 0, sizeof(out->result.reserved));
 }
 
-static struct telling telling_of_item(const struct weir_executor *executor, const struct map *map,
-				      size_t index)
+static void telling_of_item(const struct weir_executor *executor, const struct map *map,
+			    size_t index, struct telling *out)
 {
-	struct telling telling = telling_of(executor, map->task);
 	const struct item *item = &map->items[index];
 
-	telling.result.index = index;
-	telling.result.data = map->data[index];
-	telling.result.waited_ns = item->waited_ns;
-	telling.result.verdict = item->verdict;
-	telling.result.value = item->value;
-	telling.result.fault = item->fault;
-	telling.result.reason = item->reason;
-	return telling;
+	telling_of(executor, map->task, out);
+	out->result.index = index;
+	out->result.data = map->data[index];
+	out->result.waited_ns = item->waited_ns;
+	out->result.verdict = item->verdict;
+	out->result.value = item->value;
+	out->result.fault = item->fault;
+	out->result.reason = item->reason;
 }
 
 /* The next items of the first map, in the order of the input, as far as they have ended. */
@@ -68,7 +65,7 @@ static unsigned take_items(struct weir_executor *executor, struct telling *out, 
 	unsigned count = 0;
 
 	while (count < room && map->told < map->count && map->items[map->told].ended)
-		out[count++] = telling_of_item(executor, map, map->told++);
+		telling_of_item(executor, map, map->told++, &out[count++]);
 	if (map->told < map->count && map->items[map->told].ended)
 		return count;
 	executor->ended_maps = map->next_listed;
@@ -76,36 +73,54 @@ static unsigned take_items(struct weir_executor *executor, struct telling *out, 
 		executor->ended_maps_end = &executor->ended_maps;
 	map->listed = false;
 	if (map->told == map->count) {
-		slot_free(executor, map->task);
+		executor->tasks[map->task].state = TASK_FREE;
+		slots_free(executor, map->task, map->task, 1);
 		map_free(map);
 	}
 	return count;
 }
 
-/* What is to be told next; the slots of these are free. Under the mutex. */
-static unsigned take_tellings(struct weir_executor *executor, struct telling *out)
+/* All that has ended, in a list of the loop's own: nobody else touches those tasks any more. */
+static void take_untold(struct weir_executor *executor)
 {
+	if (executor->untold.first != NO_TASK)
+		return;
+	uv_mutex_lock(&executor->mutex);
+	executor->untold = executor->ended;
+	list_init(&executor->ended);
+	uv_mutex_unlock(&executor->mutex);
+}
+
+/* The next of them; their slots are first to *last. Without the mutex. */
+static unsigned take_tellings(struct weir_executor *executor, struct telling *out, uint32_t *last)
+{
+	struct list *untold = &executor->untold;
 	unsigned count = 0;
 
-	while (count < TELL_AT_ONCE && executor->ended.first != NO_TASK) {
-		uint32_t task = list_take(executor, &executor->ended);
-
-		out[count++] = telling_of(executor, task);
-		slot_free(executor, task);
+	while (count < TELL_AT_ONCE && untold->first != NO_TASK) {
+		*last = untold->first;
+		telling_of(executor, *last, &out[count++]);
+		untold->first = executor->tasks[*last].next;
 	}
-	while (count < TELL_AT_ONCE && executor->ended_maps)
-		count += take_items(executor, out + count, TELL_AT_ONCE - count);
 	return count;
 }
 
 static unsigned tell_some(struct weir_executor *executor)
 {
 	struct telling tellings[TELL_AT_ONCE];
+	uint32_t last = NO_TASK;
 	bool drained;
 
-	uv_mutex_lock(&executor->mutex);
-	unsigned count = take_tellings(executor, tellings);
+	take_untold(executor);
 
+	uint32_t first = executor->untold.first;
+	unsigned count = take_tellings(executor, tellings, &last);
+
+	uv_mutex_lock(&executor->mutex);
+	if (count > 0)
+		slots_free(executor, first, last, count);
+	while (count < TELL_AT_ONCE && executor->ended_maps)
+		count += take_items(executor, tellings + count, TELL_AT_ONCE - count);
 	drained = executor->was_full && executor->free_count >= (executor->task_count + 1) / 2;
 	executor->was_full &= !drained;
 	uv_mutex_unlock(&executor->mutex);

@@ -36,9 +36,10 @@ struct weir_permit {
  * with no system call. Who finds none free looks for holders that have died (system calls, at most
  * once a millisecond of a handle). answer may be NULL; of it wait_ns says how long it slept, or
  * refused after how long to look again (WEIR_NEVER: not before somebody raises the limit), and
- * level how many are free. Refused: WEIR_REASON_PERMIT, WEIR_REASON_DEADLINE; WEIR_REASON_QUEUE
- * with fault WEIR_EWAITERS, no place in line was left. Policy answers WEIR_EMEMBERS, when this
- * process has no slot in the table of members: such a permit counts nowhere.
+ * level how many are free (infinity: there is no limit). Refused: WEIR_REASON_PERMIT,
+ * WEIR_REASON_DEADLINE; WEIR_REASON_QUEUE with fault WEIR_EWAITERS, no place in line was left.
+ * Policy answers WEIR_EMEMBERS, when this process has no slot in the table of members: such a
+ * permit counts nowhere.
  */
 enum weir_verdict weir_permit_take(struct weir_endpoint *endpoint, uint64_t timeout_ns,
 				   struct weir_permit *out, struct weir_answer *answer);

@@ -85,6 +85,46 @@ static void test_it_5_permits(void **state)
 	stage_end(&stage);
 }
 
+/* A limit that comes while tasks run holds for those that begin after it, and so does its end. */
+static void test_limit_comes_and_goes(void **state)
+{
+	struct weir_endpoint *free;
+	struct stage stage;
+	struct hold first;
+	struct hold then;
+
+	(void)state;
+	begin(&stage, 8);
+	hold_begin(&first);
+	hold_begin(&then);
+	free = stage_endpoint(&stage, "free");
+	for (int i = 0; i < 3; i++)
+		submit(stage.executor, free, hold_work, &first);
+	hold_until(&first, &stage, 3);
+	assert_int_equal(weir_executor_update_rate_limit(stage.executor, "free", "concurrency=2",
+							 WEIR_KEEP_USED, NULL, 0),
+			 0);
+	for (int i = 0; i < 4; i++)
+		submit(stage.executor, free, hold_work, &then);
+	hold_until(&then, &stage, 2);
+	stage_look(&stage);
+	assert_int_equal(then.entered, 2);
+	assert_int_equal(permits_of(free).held, 2);
+	assert_int_equal(weir_executor_update_rate_limit(stage.executor, "free",
+							 "concurrency=unlimited", WEIR_KEEP_USED,
+							 NULL, 0),
+			 0);
+	hold_until(&then, &stage, 4);
+	hold_open(&first);
+	hold_open(&then);
+	stage_until(&stage, &told, 7);
+	assert_int_equal(permits_of(free).held, 0);
+	hold_end(&first);
+	hold_end(&then);
+	weir_endpoint_close(free);
+	stage_end(&stage);
+}
+
 /* IT-6: one at a time and two a second, by both limits of one endpoint. */
 static void test_it_6_both(void **state)
 {
@@ -285,6 +325,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_it_5_permits),
+		cmocka_unit_test(test_limit_comes_and_goes),
 		cmocka_unit_test(test_it_6_both),
 		cmocka_unit_test(test_defect_13_no_token_without_permit),
 		cmocka_unit_test(test_shutdown_gives_both_back),

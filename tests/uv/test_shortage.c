@@ -18,8 +18,8 @@ void *__real_calloc(size_t count, size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 int __real_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb done);
 int __wrap_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb done);
-int __real_uv_mutex_init(uv_mutex_t *mutex);
-int __wrap_uv_mutex_init(uv_mutex_t *mutex);
+int __real_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *kind);
+int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *kind);
 int __real_uv_queue_work(uv_loop_t *loop, uv_work_t *work, uv_work_cb run, uv_after_work_cb done);
 int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *work, uv_work_cb run, uv_after_work_cb done);
 
@@ -38,9 +38,9 @@ int __wrap_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb done)
 	return async_status < 0 ? async_status : __real_uv_async_init(loop, async, done);
 }
 
-int __wrap_uv_mutex_init(uv_mutex_t *mutex)
+int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *kind)
 {
-	return mutex_status < 0 ? mutex_status : __real_uv_mutex_init(mutex);
+	return mutex_status ? mutex_status : __real_pthread_mutex_init(mutex, kind);
 }
 
 int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *work, uv_work_cb run, uv_after_work_cb done)
@@ -91,7 +91,7 @@ static void test_open(void **state)
 	}
 	assert_int_equal(made, 4); /* itself, its tasks, its threads: then there is one */
 	stage.executor = executor;
-	mutex_status = -EAGAIN;
+	mutex_status = EAGAIN;
 	assert_int_equal(weir_executor_open(&executor, stage.uv, stage.weir, NULL), -EAGAIN);
 	mutex_status = 0;
 	stage_end(&stage);
