@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 enum {
-	BENCH_PROCESSES_MAX = 2,
+	BENCH_PROCESSES_MAX = 8,
 	BENCH_RATIOS_MAX = 2,
 	BENCH_ROUNDS_MAX = 64,
 };
@@ -23,6 +23,7 @@ struct bench_work {
 	const char *name;
 	uint64_t least;			/* ops of the smallest sensible batch */
 	bool spread;			/* it has threads, for which the process keeps all CPUs */
+	bool crowd;			/* may be more processes than CPUs, which they then share */
 	const char *(*prepare)(void);	/* NULL, or why this cannot be measured here */
 	int (*enter)(unsigned process); /* 0 or a negative code */
 	uint64_t (*run)(uint64_t ops);	/* how many of the ops went as they should */
@@ -115,8 +116,8 @@ void *bench_shared(uint64_t bytes);
 unsigned bench_cpus(void);
 
 /*
- * Forks `processes` processes, each on a CPU of its own, which start together and work for
- * for_ns. Returns NULL and *out, or what went wrong.
+ * Forks `processes` processes, each on a CPU of its own or, if there are more, a crowd on all of
+ * them, which start together and work for for_ns. Returns NULL and *out, or what went wrong.
  */
 const char *bench_crew(const struct bench_work *work, unsigned processes, uint64_t for_ns,
 		       struct bench_sample *out);

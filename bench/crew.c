@@ -2,6 +2,7 @@
 #include "bench.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -106,6 +108,18 @@ static void work_until(const struct bench_work *work, uint64_t for_ns, struct cr
 	part->ns = now - begin - bench_aside_ns;
 }
 
+/* On a CPU of its own by looking again and again; a crowd, where others want it, asleep. */
+static void wait_for_start(const struct bench_work *work, struct crew *crew)
+{
+	/* acquire: pairs with the release in crew_start() */
+	while (!atomic_load_explicit(&crew->go, memory_order_acquire)) {
+		if (work->crowd)
+			syscall(SYS_futex, &crew->go, FUTEX_WAIT, 0, NULL, NULL, 0);
+		else
+			sched_yield();
+	}
+}
+
 /* A process of the crew. */
 static void crew_process(const struct bench_work *work, unsigned index, uint64_t for_ns,
 			 struct crew *crew)
@@ -113,7 +127,7 @@ static void crew_process(const struct bench_work *work, unsigned index, uint64_t
 	struct crew_part *part = &crew->parts[index];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	part->code = work->spread ? 0 : pin(index);
+	part->code = work->spread || work->crowd ? 0 : pin(index);
 	if (part->code == 0 && work->enter != NULL)
 		part->code = work->enter(index);
 	if (part->code < 0)
@@ -121,9 +135,7 @@ static void crew_process(const struct bench_work *work, unsigned index, uint64_t
 	part->ops = batch_size(work);
 	/* release: pairs with the acquire in crew_start(), which counts who is ready */
 	atomic_fetch_add_explicit(&crew->ready, 1, memory_order_release);
-	/* acquire: pairs with the release in crew_start() */
-	while (!atomic_load_explicit(&crew->go, memory_order_acquire))
-		sched_yield();
+	wait_for_start(work, crew);
 	work_until(work, for_ns, part);
 	if (work->leave != NULL)
 		work->leave();
@@ -151,6 +163,7 @@ static bool crew_start(struct crew *crew, const pid_t *pids, unsigned processes)
 	}
 	/* release: pairs with the acquire in crew_process() */
 	atomic_store_explicit(&crew->go, 1, memory_order_release);
+	syscall(SYS_futex, &crew->go, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 	return true;
 }
 

@@ -218,7 +218,7 @@ static void prepare(void)
 
 		if (!row->measured)
 			continue;
-		if (row->processes > bench_cpus())
+		if (row->processes > bench_cpus() && !row->work->crowd)
 			row->note = "not on this machine: it needs a CPU for each process";
 		else if (row->work->prepare != NULL)
 			row->note = row->work->prepare();

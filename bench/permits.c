@@ -161,6 +161,7 @@ static uint64_t run_plain(uint64_t ops)
 const struct bench_work bench_permit = {
 	.name = "weir/permit",
 	.least = 64,
+	.crowd = true,
 	.prepare = prepare_permits,
 	.enter = enter_permits,
 	.run = run_permits,
@@ -171,6 +172,7 @@ const struct bench_work bench_permit = {
 const struct bench_work bench_owned = {
 	.name = "peer/robust-semaphore",
 	.least = 64,
+	.crowd = true,
 	.prepare = prepare_owned,
 	.run = run_owned,
 };
@@ -178,6 +180,7 @@ const struct bench_work bench_owned = {
 const struct bench_work bench_plain = {
 	.name = "peer/sem_t",
 	.least = 64,
+	.crowd = true,
 	.prepare = prepare_plain,
 	.run = run_plain,
 };
