@@ -249,6 +249,11 @@ uint64_t weir_clock_now(struct weir *weir)
 	return segment_now_ns(&at->segment);
 }
 
+uint64_t weir_endpoint_clock_now(struct weir_endpoint *endpoint)
+{
+	return segment_now_ns(&endpoint_binding(endpoint)->attachment->segment);
+}
+
 int weir_clock_advance(struct weir *weir, uint64_t by_ns)
 {
 	struct attachment *at = atomic_load_explicit(&weir->current, memory_order_acquire);

@@ -71,9 +71,30 @@ int weir_uv_acquire(struct weir_uv *uv, struct weir_uv_request *request,
 		    weir_uv_done *done);
 
 /*
- * Ends a wait, and gives back its place, or its tokens if it was admitted and its callback is still
- * to come, as weir_cancel does. done is called later, with fault -ECANCELED. Returns 0, or
- * WEIR_ESPENT: its callback has been called.
+ * Waits for a permit as weir_permit_take does, first come first served among all processes; into
+ * *permit, which stays where it is until the callback, and is the caller's if that says
+ * WEIR_ADMIT. One that comes free in another process, or by another way than a request of this
+ * loop that ends, is seen within some milliseconds: no descriptor tells of it. As weir_uv_acquire
+ * otherwise; with timeout_ns 0 it does not wait. A refusal's reason is one of weir_permit_take's;
+ * fault WEIR_EWAITERS: there is no place in line.
+ */
+int weir_uv_permit_take(struct weir_uv *uv, struct weir_uv_request *request,
+			struct weir_endpoint *endpoint, uint64_t timeout_ns,
+			struct weir_permit *permit, weir_uv_done *done);
+
+/*
+ * A permit and cost tokens together, or neither, as weir_enter does: the permit is waited for
+ * first, so that no token is spent meanwhile. Refused, cancelled, or with the loop closed under it
+ * nothing is held. WEIR_ECOST: cost is not above 0; else as the two above.
+ */
+int weir_uv_enter(struct weir_uv *uv, struct weir_uv_request *request,
+		  struct weir_endpoint *endpoint, double cost, uint64_t timeout_ns,
+		  struct weir_permit *permit, weir_uv_done *done);
+
+/*
+ * Ends a wait, and gives back its place, or its permit and tokens if it was admitted and its
+ * callback is still to come, as weir_cancel does. done is called later, with fault -ECANCELED.
+ * Returns 0, or WEIR_ESPENT: its callback has been called.
  */
 int weir_uv_cancel(struct weir_uv_request *request);
 

@@ -265,15 +265,14 @@ static void on_first_closed(uv_handle_t *handle)
 
 static void give_up_all(struct weir_uv *uv)
 {
-	for (struct wait *wait = uv->ready; wait; wait = wait->next)
-		request_give_up(wait);
 	while (uv->first) {
 		struct wait *wait = uv->first;
 
 		heap_remove(uv, wait);
-		request_give_up(wait);
 		waits_add_ready(uv, wait);
 	}
+	for (struct wait *wait = uv->ready; wait; wait = wait->next)
+		request_give_up(wait);
 }
 
 int weir_uv_close(struct weir_uv *uv, void (*closed)(void *context), void *context)

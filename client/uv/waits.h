@@ -25,6 +25,8 @@ struct wait {
 	bool queued;	       /* in the heap */
 };
 
+struct request;
+
 struct weir_uv {
 	uv_loop_t *loop;
 	uv_timer_t timer;
@@ -37,6 +39,8 @@ struct weir_uv {
 	struct wait *ready; /* a list by next: to be looked at as soon as the loop goes on */
 	struct wait **ready_end;
 	struct weir_executor *executors;
+	struct request *line_first; /* requests in line for permits, in the order of coming */
+	struct request *line_last;
 	unsigned keepers; /* executors that keep the loop alive */
 	bool closing;
 	void (*closed)(void *context);

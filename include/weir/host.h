@@ -60,6 +60,9 @@ int weir_reset(struct weir *weir, const char *name);
 /* The segment's clock, in nanoseconds since an arbitrary origin. */
 uint64_t weir_clock_now(struct weir *weir);
 
+/* The same, of the segment that an endpoint is in now. */
+uint64_t weir_endpoint_clock_now(struct weir_endpoint *endpoint);
+
 /* Moves a manual clock forward, up to ten years from 0, and wakes who sleeps on it. Returns 0,
  * WEIR_ENOCLOCK. */
 int weir_clock_advance(struct weir *weir, uint64_t by_ns);
