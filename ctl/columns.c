@@ -22,15 +22,17 @@ static const struct column_spec {
 	[COLUMN_NAME] = {"ENDPOINT", 12, 64, false, 0},
 	[COLUMN_BAR] = {"FILL", 8, 20, false, 5},
 	[COLUMN_LEVEL] = {"LEVEL/BURST", 11, 11, false, 3},
-	[COLUMN_LIMIT] = {"LIMIT", 9, 9, true, 8},
+	[COLUMN_LIMIT] = {"LIMIT", 9, 9, true, 10},
 	[COLUMN_GRANTED] = {"GRANT/S", 7, 7, true, 2},
-	[COLUMN_HISTORY] = {"HISTORY", 8, HISTORY_CELLS, false, 7},
+	[COLUMN_HISTORY] = {"HISTORY", 8, HISTORY_CELLS, false, 9},
 	[COLUMN_REFUSED] = {"REF/S", 5, 5, true, 4},
-	[COLUMN_WAITED] = {"WAIT/S", 6, 6, true, 9},
-	[COLUMN_WAIT] = {"WAIT", 5, 5, true, 10},
-	[COLUMN_LINE] = {"~LINE", 5, 5, true, 6},
+	[COLUMN_WAITED] = {"WAIT/S", 6, 6, true, 11},
+	[COLUMN_WAIT] = {"WAIT", 5, 5, true, 12},
+	[COLUMN_LINE] = {"~LINE", 5, 5, true, 8},
+	[COLUMN_PERMITS] = {"HELD/LIMIT", 11, 11, false, 6},
+	[COLUMN_PERMIT_LINE] = {"PWAIT", 5, 5, true, 7},
 	[COLUMN_STATE] = {"STATE", 12, 12, false, 1},
-	[COLUMN_CLOSINGS] = {"CLOSED", 6, 6, true, 11},
+	[COLUMN_CLOSINGS] = {"CLOSED", 6, 6, true, 13},
 };
 
 /* ---- fitting ---- */
@@ -67,7 +69,7 @@ static void grow(struct columns *columns, enum column column, size_t most, size_
 	*left -= by;
 }
 
-struct columns columns_fit(size_t width, size_t name_width)
+struct columns columns_fit(size_t width, size_t name_width, bool permits)
 {
 	struct columns columns;
 	size_t longest = specs[COLUMN_NAME].most;
@@ -75,6 +77,8 @@ struct columns columns_fit(size_t width, size_t name_width)
 
 	for (int i = 0; i < COLUMNS_ALL; i++)
 		columns.widths[i] = specs[i].least;
+	if (!permits)
+		columns.widths[COLUMN_PERMITS] = columns.widths[COLUMN_PERMIT_LINE] = 0;
 	while (sum_of(&columns) > width) {
 		int least = dispensable(&columns);
 
@@ -163,6 +167,27 @@ static void line_text(const struct entry *entry, char out[FIELD_BYTES])
 		snprintf(out, FIELD_BYTES, "%s", line > 0 ? cells_level(line, number) : "-");
 }
 
+static void held_text(const struct view *view, char out[FIELD_BYTES])
+{
+	char held[CELLS_BYTES], limit[CELLS_BYTES];
+
+	if (!view_has_permits(view)) {
+		snprintf(out, FIELD_BYTES, "    -");
+		return;
+	}
+	cells_level((double)view->permits.held, held);
+	cells_level((double)view->permits.limit, limit);
+	snprintf(out, FIELD_BYTES, "%*s/%s", CELLS_VALUE, held, limit);
+}
+
+static void permit_line_text(const struct view *view, char out[FIELD_BYTES])
+{
+	char number[CELLS_BYTES];
+
+	snprintf(out, FIELD_BYTES, "%s",
+		 view->permits.waiting ? cells_level((double)view->permits.waiting, number) : "-");
+}
+
 static void history_text(const struct entry *entry, size_t width, bool utf8, char out[FIELD_BYTES])
 {
 	double limit = view_rate(&entry->view);
@@ -238,6 +263,12 @@ static void cell(enum column column, const struct entry *entry, size_t width, bo
 		break;
 	case COLUMN_LINE:
 		line_text(entry, out);
+		break;
+	case COLUMN_PERMITS:
+		held_text(&entry->view, out);
+		break;
+	case COLUMN_PERMIT_LINE:
+		permit_line_text(&entry->view, out);
 		break;
 	case COLUMN_STATE:
 		columns_state(entry, out);

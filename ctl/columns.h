@@ -17,12 +17,14 @@ enum column {
 	COLUMN_BAR, /* the level against the burst */
 	COLUMN_LEVEL,
 	COLUMN_LIMIT,
-	COLUMN_GRANTED, /* tokens a second */
-	COLUMN_HISTORY, /* of that */
-	COLUMN_REFUSED, /* calls a second */
-	COLUMN_WAITED,	/* calls a second */
-	COLUMN_WAIT,	/* how long those did, on average */
-	COLUMN_LINE,	/* calls in line, about */
+	COLUMN_GRANTED,	    /* tokens a second */
+	COLUMN_HISTORY,	    /* of that */
+	COLUMN_REFUSED,	    /* calls a second */
+	COLUMN_WAITED,	    /* calls a second */
+	COLUMN_WAIT,	    /* how long those did, on average */
+	COLUMN_LINE,	    /* calls in line, about */
+	COLUMN_PERMITS,	    /* held, and the limit */
+	COLUMN_PERMIT_LINE, /* calls in line for one */
 	COLUMN_STATE,
 	COLUMN_CLOSINGS,
 	COLUMNS_ALL,
@@ -35,9 +37,9 @@ struct columns {
 /*
  * Fits the table into `width` columns of screen, the longest name having `name_width`. What is
  * too much is left out, the least needed first; what is left over goes to the names as far as
- * they need it, then to the history, then to the bar.
+ * they need it, then to the history, then to the bar. `permits`: some endpoint has them.
  */
-struct columns columns_fit(size_t width, size_t name_width);
+struct columns columns_fit(size_t width, size_t name_width, bool permits);
 
 /* The line of titles. */
 void columns_titles(const struct columns *columns, struct pen *pen);

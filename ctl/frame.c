@@ -203,7 +203,7 @@ static void draw_help(struct canvas *canvas)
 static void draw_table(struct canvas *canvas, unsigned line, const struct picture *picture,
 		       const struct controls *controls)
 {
-	struct columns columns = columns_fit(canvas->width, picture->name_width);
+	struct columns columns = columns_fit(canvas->width, picture->name_width, picture->permits);
 	struct pen pen = pen_on(canvas, line);
 
 	pen_style(&pen, STYLE_TITLE);

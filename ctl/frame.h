@@ -39,6 +39,7 @@ struct picture {
 	size_t count;
 	size_t endpoints; /* that there are, shown or not */
 	size_t name_width;
+	bool permits; /* something that is shown has them */
 	bool utf8;
 };
 

@@ -13,7 +13,13 @@
 #include "views.h"
 #include "weir.h"
 
-static void add_view(const struct view *view, struct page *page, bool shadows)
+/* Columns that the table has because something in it needs them. */
+struct extras {
+	bool shadows;
+	bool permits;
+};
+
+static void add_view(const struct view *view, struct page *page, const struct extras *extras)
 {
 	char shown[LAYOUT_TEXT_BYTES + 16];
 
@@ -26,24 +32,26 @@ static void add_view(const struct view *view, struct page *page, bool shadows)
 	view_add_limits(view, page, true);
 	view_add_level(view, page, true);
 	view_add_counts(view, page, true);
-	view_add_shadow(view, page, shadows);
+	view_add_permits(view, page, extras->permits);
+	view_add_shadow(view, page, extras->shadows);
 	view_add_learned(view, page);
 	view_add_state(view, page, true);
 	page_count(page, "row", NULL, view->row);
 	page_count(page, "bucket", NULL, view->bucket);
 }
 
-/* Whether anything has a shadow, so that the table needs a column for it. */
-static bool any_shadow(const struct views *views)
+static struct extras find_extras(const struct views *views)
 {
+	struct extras extras = {false, false};
+
 	for (size_t i = 0; i < views->count; i++) {
 		const struct view *view = &views->items[i];
 
-		if (view_is_shadow(view) || view_has_shadow(view) ||
-		    view->shadow.counts[SHADOW_PASSED_CALLS])
-			return true;
+		extras.shadows |= view_is_shadow(view) || view_has_shadow(view) ||
+				  view->shadow.counts[SHADOW_PASSED_CALLS];
+		extras.permits |= view_has_permits(view);
 	}
-	return false;
+	return extras;
 }
 
 /* What stands below the table: whether anybody keeps the rules. */
@@ -60,7 +68,7 @@ static void print_footer(const struct look *look, const struct ctl *ctl)
 
 static bool print_views(const struct look *look, const struct ctl *ctl, const struct views *views)
 {
-	bool shadows = any_shadow(views);
+	const struct extras extras = find_extras(views);
 	struct page page;
 
 	page_open(&page, ctl->json);
@@ -71,7 +79,7 @@ static bool print_views(const struct look *look, const struct ctl *ctl, const st
 	look_add_observations(look, &page);
 	page_rows(&page, "endpoints");
 	for (size_t i = 0; i < views->count; i++)
-		add_view(&views->items[i], &page, shadows);
+		add_view(&views->items[i], &page, &extras);
 	if (!page_print(&page, stdout))
 		return false;
 	if (!ctl->json)

@@ -312,6 +312,9 @@ static void view_rule(const struct look *look, uint32_t row, uint32_t bucket, co
 	view.now = line_read(at, &look->segment.time, &view.line);
 	view.now_ns = segment_now_ns(&look->segment);
 	view.v = line_value(&view.line, view.now);
+	/* a damaged chain is told of by check */
+	if (permits_look(&look->segment, at, &view.permits, NULL, NULL) < 0)
+		view.permits.limit = UINT64_MAX;
 	*out = view;
 }
 
@@ -644,6 +647,38 @@ static void add_shadow_units(const struct view *view, struct page *page, const c
 		page_none(page, key, NULL);
 	else
 		page_tokens(page, key, NULL, view_tokens(view, units));
+}
+
+bool view_has_permits(const struct view *view)
+{
+	return view->permits.limit != UINT64_MAX;
+}
+
+static void add_no_permits(struct page *page, bool columns)
+{
+	page_none(page, "concurrency", NULL);
+	page_none(page, "permits_held", columns ? "HELD/LIMIT" : NULL);
+	page_none(page, "permits_free", NULL);
+	page_none(page, "permits_waiting", columns ? "PWAIT" : NULL);
+}
+
+void view_add_permits(const struct view *view, struct page *page, bool columns)
+{
+	const struct permit_sum *sum = &view->permits;
+	char text[TEXT_BYTES];
+
+	if (!view_has_permits(view)) {
+		add_no_permits(page, columns);
+		return;
+	}
+	page_count(page, "concurrency", NULL, sum->limit);
+	page_count(page, "permits_held", NULL, sum->held);
+	snprintf(text, sizeof(text), "%llu/%llu", (unsigned long long)sum->held,
+		 (unsigned long long)sum->limit);
+	if (columns)
+		page_text(page, NULL, "HELD/LIMIT", text);
+	page_count(page, "permits_free", NULL, sum->free);
+	page_count(page, "permits_waiting", columns ? "PWAIT" : NULL, sum->waiting);
 }
 
 void view_add_shadow(const struct view *view, struct page *page, bool column)

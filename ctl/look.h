@@ -12,6 +12,7 @@
 
 #include "ctl.h"
 #include "layout.h"
+#include "permits.h"
 #include "render.h"
 #include "segment.h"
 #include "shadow.h"
@@ -84,6 +85,7 @@ struct view {
 	struct tally_sum tally;
 	struct shadow_sum shadow;
 	int64_t shadow_level_units; /* of the shadow limit, if there is one */
+	struct permit_sum permits;
 };
 
 /*
@@ -138,6 +140,10 @@ void view_add_counts(const struct view *view, struct page *page, bool titles);
 void view_add_state(const struct view *view, struct page *page, bool titles);
 /* What was learned of the upstream, and how it is followed: for programs. */
 void view_add_learned(const struct view *view, struct page *page);
+/* Permits held and the limit, calls in line for one. In text columns, for lists in which anything
+ * has `concurrency`. */
+bool view_has_permits(const struct view *view);
+void view_add_permits(const struct view *view, struct page *page, bool columns);
 /* What shadows count. In text a column of its own, for lists in which anything has a shadow. */
 void view_add_shadow(const struct view *view, struct page *page, bool column);
 

@@ -55,7 +55,10 @@ static void add_sum(const struct permit_sum *sum, struct page *page)
 	}
 	page_count(page, "held", "held", sum->held);
 	page_count(page, "waiting", "in line", sum->waiting);
-	page_duration(page, "max_hold_ns", "max hold", sum->hold_ns ? sum->hold_ns : UINT64_MAX);
+	page_duration(page, "max_hold_ns", sum->hold_ns ? "max hold" : NULL,
+		      sum->hold_ns ? sum->hold_ns : UINT64_MAX);
+	if (!sum->hold_ns)
+		page_text(page, NULL, "max hold", "unlimited");
 }
 
 /* Sums come first, and rows after them: two looks, a moment apart. */

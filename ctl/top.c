@@ -63,6 +63,16 @@ static int select_entries(struct top *top)
 	return 0;
 }
 
+/* Whether anything that is shown has permits, so that the table needs columns for them. */
+static bool any_permits(const struct top *top)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < top->shown_count; i++)
+		any |= view_has_permits(&top->shown[i]->view);
+	return any;
+}
+
 /* The steps that were intervals: the first one is where they begin. */
 static bool is_last(const struct top *top)
 {
@@ -92,7 +102,7 @@ static void add_rates(const struct rates *rates, struct page *page)
 		page_none(page, "wait_ns", "WAIT");
 }
 
-static void add_entry(const struct entry *entry, struct page *page)
+static void add_entry(const struct entry *entry, struct page *page, bool permits)
 {
 	double line = entry_line(entry);
 
@@ -107,6 +117,7 @@ static void add_entry(const struct entry *entry, struct page *page)
 		page_count(page, "queue_calls", "~LINE", (uint64_t)line);
 	else
 		page_none(page, "queue_calls", "~LINE");
+	view_add_permits(&entry->view, page, permits);
 	view_add_state(&entry->view, page, true);
 	page_count(page, "closings", NULL, entry->closings);
 }
@@ -152,6 +163,7 @@ static void print_head(const struct standing *standing)
 
 static bool print_refresh(const struct top *top)
 {
+	bool permits = any_permits(top);
 	struct page page;
 	bool done;
 
@@ -159,7 +171,7 @@ static bool print_refresh(const struct top *top)
 	add_standing(&top->survey.standing, &page);
 	page_rows(&page, "endpoints");
 	for (size_t i = 0; i < top->shown_count; i++)
-		add_entry(top->shown[i], &page);
+		add_entry(top->shown[i], &page, permits);
 	if (top->ctl->json)
 		return page_print_line(&page, stdout);
 	print_head(&top->survey.standing);
@@ -252,6 +264,7 @@ static int draw(struct live *live)
 		.count = top->shown_count,
 		.endpoints = count_buckets(&top->survey),
 		.name_width = longest_name(top),
+		.permits = any_permits(top),
 		.utf8 = live->utf8,
 	};
 

@@ -102,6 +102,19 @@ grep -q "^free *2\$" "$stage/out" || fail "no free permits in: $(cat "$stage/out
 grep -q " $runner *weirctl " "$stage/out" || fail "no holder in: $(cat "$stage/out")"
 ctl permits job --json | grep -q '"program": "weirctl"' || fail 'no holder in the JSON'
 ctl show job | grep -q '^permits *2 of 3 free' || fail 'show says nothing of permits'
+ctl list >"$stage/out"
+grep -q '^ENDPOINT .* HELD/LIMIT *PWAIT *STATE$' "$stage/out" || fail "list: $(cat "$stage/out")"
+grep -q '^job .* 1/3 *0 *open$' "$stage/out" || fail "no permits in: $(cat "$stage/out")"
+grep -q '^\* .* - *- ' "$stage/out" || fail "permits of [default] in: $(cat "$stage/out")"
+for what in 'list' 'top -n 1 --every 50ms'; do
+	ctl $what --json >"$stage/out"
+	for fact in '"concurrency": *3' '"permits_held": *1' '"permits_free": *2' \
+		'"permits_waiting": *0'; do
+		grep -q "$fact" "$stage/out" || fail "no $fact in $what: $(cat "$stage/out")"
+	done
+done
+ctl top -b -n 1 --every 50ms >"$stage/out"
+grep -q '^job .* 1/3 *0 *open$' "$stage/out" || fail "no permits in: $(cat "$stage/out")"
 kill -TERM "$runner"
 status=0
 wait "$runner" || status=$?
@@ -145,6 +158,13 @@ ctl set '*' concurrency=1 2>"$stage/out" || status=$?
 same 'the status of a limit for [default]' "$status" 2
 grep -q 'a rule of its own' "$stage/out" || fail "it says: $(cat "$stage/out")"
 
+# somebody in line for one is counted
+"$weirctl" --shm-dir "$stage" run job --permit --wait 60s -- true &
+other=$!
+until_true sh -c "'$weirctl' --shm-dir '$stage' list | grep -q '^job .* 1/1 *1 *open'"
+kill -TERM "$other"
+wait "$other" || true
+
 # a larger table waits until nobody holds a permit
 config 64
 status=0
@@ -156,6 +176,9 @@ kill -TERM "$runner"
 wait "$runner" || true
 until_true holds 0
 ctl reload >"$stage/out" 2>&1 || fail "reload says: $(cat "$stage/out")"
+
+ctl permits job | grep -q '^max hold *unlimited$' || fail 'permits says nothing of max hold'
+ctl show job | grep -q 'max hold unlimited$' || fail 'show says nothing of max hold'
 
 # held for longer than it may be: taken away, and said in the log and by weirctl
 config 64 200ms

@@ -301,6 +301,7 @@ static struct entry entry_of(const char *name, double level, double burst)
 		.view = {.kind = VIEW_EXACT,
 			 .used = true,
 			 .level_units = (int64_t)(level * (1 << UNIT_K)),
+			 .permits = {.limit = UINT64_MAX},
 			 .terms = {.rate_micro = 10000000, .period_ns = SECOND}},
 	};
 	const struct counts none = {0};
@@ -427,7 +428,8 @@ static void strip_styles(char *line)
 static const char *row_at(const struct entry *entry, size_t width, bool utf8)
 {
 	static char line[4096];
-	struct columns columns = columns_fit(width, strlen(entry->view.name));
+	struct columns columns =
+		columns_fit(width, strlen(entry->view.name), view_has_permits(&entry->view));
 	struct pen pen;
 
 	pen_begin(&pen, line, sizeof(line), width);
@@ -450,6 +452,13 @@ static void test_row(void **state)
 	assert_string_equal(row_at(&entry, 13, false), "api.ex..e.com");
 	assert_string_equal(row_at(&entry, 1, false), "a");
 	assert_string_equal(row_at(&entry, 0, false), "");
+	/* with permits */
+	entry.view.permits = (struct permit_sum){.limit = 10, .held = 3, .waiting = 2};
+	assert_string_equal(row_at(&entry, 90, false),
+			    "api.example.com ########...    15/20          5     2     - "
+			    "    3/10        2 open        ");
+	entry.view.permits.waiting = 0;
+	assert_non_null(strstr(row_at(&entry, 90, false), "    3/10        - open"));
 }
 
 /* No width is exceeded, nothing of what is shown is cut off, and more room never shows less. */
@@ -460,9 +469,10 @@ static void test_every_width(void **state)
 
 	(void)state;
 	entry.view.queue_ns = 3 * SECOND;
+	entry.view.permits = (struct permit_sum){.limit = 100000, .held = 100000, .waiting = 65535};
 	grant(&entry, 5, 2);
 	for (size_t width = 0; width <= 300; width++) {
-		struct columns columns = columns_fit(width, strlen(entry.view.name));
+		struct columns columns = columns_fit(width, strlen(entry.view.name), true);
 		unsigned shown = 0;
 		size_t sum = 0;
 
