@@ -18,7 +18,7 @@ export PKG_CONFIG_PATH="$root$LIBDIR/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$root"
 cp "$SOURCE"/doc/examples/*.c "$SOURCE"/doc/examples/attach.h "$stage"
 mkdir "$stage/bin"
 flags=$(pkg-config --cflags --libs weir) || fail "pkg-config does not know weir"
-for example in acquire wait prefork llm_budget observe respond several simulate; do
+for example in acquire wait prefork prefork_permits llm_budget observe respond several simulate; do
 	# shellcheck disable=SC2086 # words
 	$CC -std=c11 -Wall -Wextra -Wpedantic -Werror -o "$stage/bin/$example" \
 		"$stage/$example.c" $flags || fail "$example does not compile"

@@ -36,6 +36,14 @@ check_prefork()
 	echo "$out" | awk '{ exit !($5 <= $11) }' || fail "prefork: $out"
 }
 
+# Whatever the scheduler does, three workers make ten calls each, two at a time at most.
+check_prefork_permits()
+{
+	out=$(ends 0 "$examples/prefork_permits" "$@")
+	echo "$out" | grep -Eq '^30 calls, never more than [12] at a time, 2 permits free$' ||
+		fail "prefork_permits: $out"
+}
+
 squares=$(i=0; while [ $i -lt 12 ]; do echo "$i squared is $((i * i))"; i=$((i + 1)); done
 	echo 'stopped: 12 done, 1 cancelled')
 
@@ -52,6 +60,7 @@ check_executor_prefork()
 same acquire 'api.example.com: admitted, 9 tokens left' "$(ends 0 "$examples/acquire" --private)"
 same wait "$waits" "$(ends 0 "$examples/wait" --private)"
 check_prefork --private
+check_prefork_permits --private
 same executor "$squares" "$(ends 0 "$examples/executor" --private)"
 check_executor_prefork --private
 same llm_budget 'a short answer: reserved 3000, used 1200, left 6800
@@ -120,7 +129,7 @@ caller 8: waits 0.600 s' "$(ends 0 "$examples/simulate")"
 
 # without an instance
 export WEIR_NAME=absent WEIR_SHM_DIR="$stage"
-for example in acquire wait prefork llm_budget observe respond several \
+for example in acquire wait prefork prefork_permits llm_budget observe respond several \
 	executor executor_prefork; do
 	same "$example without an instance" '' "$(ends 2 "$examples/$example")"
 	grep -q 'no such instance' "$stage/err" || fail "$example says: $(cat "$stage/err")"
@@ -132,6 +141,14 @@ cat >"$stage/weir.ini" <<'END'
 [endpoint api.example.com]
 rate = 50/s
 burst = 5
+[endpoint two.example.com]
+rate = 500/s
+burst = 5
+concurrency = 2
+[endpoint backup]
+rate = 1000/min
+burst = 1000
+concurrency = 1
 [endpoint slow.example.com]
 rate = 1/h
 burst = 1
@@ -158,6 +175,27 @@ same wait "$waits" "$(ends 0 "$examples/wait")"
 check_prefork
 same executor "$squares" "$(ends 0 "$examples/executor")"
 check_executor_prefork
+check_prefork_permits
+
+# a job from cron: its own status, and 75 where another one runs
+cron=$SOURCE/doc/examples/cron.sh
+export WEIRCTL="$BIN/weirctl"
+same 'a job' 'done' "$(ends 0 "$cron" echo 'done')"
+same 'a job that fails' '' "$(ends 1 "$cron" false)"
+same 'a job that fails otherwise' '' "$(ends 7 "$cron" sh -c 'exit 7')"
+"$cron" sh -c "echo >\"$stage/runs\"; exec sleep 60" &
+job=$!
+for try in $(seq 200); do
+	[ ! -s "$stage/runs" ] || break
+	sleep 0.05
+done
+[ -s "$stage/runs" ] || fail "the job was not started, at try $try"
+export PATIENCE=0s
+same 'a job beside it' '' "$(ends 75 "$cron" echo 'not now')"
+unset PATIENCE
+kill "$("$BIN/weirctl" permits backup --json | sed -n 's/^ *"pid": \([0-9]*\),*/\1/p')"
+wait "$job" || true
+same 'a job after it' 'done' "$(ends 0 "$cron" echo 'done')"
 out=$(ends 0 "$examples/llm_budget" | sed 's/, left .*//; s/, the budget .*//')
 same llm_budget 'a short answer: reserved 3000, used 1200
 a failed call: reserved 2000, used 0

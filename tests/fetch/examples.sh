@@ -27,12 +27,19 @@ same polite_crawler "/ok/a: 200, by the first burst
 /redirect/1: 200, by turn
 http://127.0.0.1:1/: Couldn't connect to server" "$out"
 
+out=$("$examples/executor_http" --private "$url/ok/a" "$url/ok/b" http://127.0.0.1:1/ "$url/ok/c" |
+	sed "s|$url||") || fail "executor_http: $out"
+same executor_http "/ok/a: 200
+/ok/b: 200
+http://127.0.0.1:1/: Couldn't connect to server
+/ok/c: 200" "$out"
+
 # without an instance
-for example in curl_dropin llm_client polite_crawler; do
+for example in curl_dropin llm_client polite_crawler executor_http; do
 	status=0
 	"$examples/$example" "$url/ok" 1 >/dev/null 2>"$stage/err" || status=$?
 	same "$example without an instance" 2 "$status"
 	grep -q 'no such instance' "$stage/err" || fail "$example says: $(cat "$stage/err")"
 done
 end_serve
-echo "a drop-in, a client of a language model, a crawler"
+echo "a drop-in, a client of a language model, a crawler, an executor"
