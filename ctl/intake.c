@@ -1,66 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "intake.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "fold.h"
+
 /* ---- keys ---- */
-
-static void clear_bits(unsigned char *address, unsigned bits, unsigned bytes)
-{
-	if (bits % 8)
-		address[bits / 8] &= (unsigned char)(0xff << (8 - bits % 8));
-	for (unsigned i = (bits + 7) / 8; i < bytes; i++)
-		address[i] = 0;
-}
-
-/* An address as the network that it is in: its text. Returns its length; 0: it stays as it is. */
-static size_t fold_key(const struct intake_fold *fold, const char *key, size_t bytes,
-		       char out[INET6_ADDRSTRLEN + 16])
-{
-	char text[INET6_ADDRSTRLEN];
-	unsigned char address[16];
-	const char *at = text;
-
-	if (bytes >= sizeof(text))
-		return 0;
-	memcpy(text, key, bytes);
-	text[bytes] = '\0';
-	if (!strncasecmp(text, "::ffff:", 7) && strchr(text, '.'))
-		at += 7; /* an IPv4 address in the form of the other */
-
-	bool v6 = strchr(at, ':') != NULL;
-	unsigned bits = v6 ? fold->v6 : fold->v4;
-
-	if (inet_pton(v6 ? AF_INET6 : AF_INET, at, address) != 1)
-		return 0;
-	clear_bits(address, bits, v6 ? 16 : 4);
-	inet_ntop(v6 ? AF_INET6 : AF_INET, address, text, sizeof(text));
-	if (bits == (v6 ? 128 : 32))
-		return (size_t)snprintf(out, INET6_ADDRSTRLEN + 16, "%s", text);
-	return (size_t)snprintf(out, INET6_ADDRSTRLEN + 16, "%s/%u", text, bits);
-}
 
 static void make_arrival(const struct intake *intake, uint32_t log, const struct log_entry *entry,
 			 struct intake_request *out)
 {
-	char folded[INET6_ADDRSTRLEN + 16];
+	unsigned char address[FOLD_ADDRESS_BYTES];
+	char folded[FOLD_TEXT_BYTES];
 	const char *key = entry->key;
 	size_t bytes = entry->key_bytes;
 
-	if (intake->fold.v6) {
-		size_t length = fold_key(&intake->fold, key, bytes, folded);
-
-		key = length ? folded : key;
-		bytes = length ? length : bytes;
+	if (fold_address(intake->fold, key, bytes, address)) {
+		fold_address_text(address, folded);
+		key = folded;
+		bytes = strlen(folded);
 	}
 
 	uint64_t hash = XXH3_64bits_withSecret(key, bytes, intake->secret, sizeof(intake->secret));

@@ -26,12 +26,6 @@ struct intake_skip {
 	uint64_t line;
 };
 
-/* What addresses are folded to, in bits; 0: not at all. */
-struct intake_fold {
-	unsigned v6;
-	unsigned v4;
-};
-
 /* A request with room for its key. */
 struct intake_request {
 	struct arrival arrival;
@@ -56,7 +50,7 @@ struct intake {
 	uint32_t at;	   /* the log that is read from */
 	uint64_t until_ns; /* the next time of any other */
 	uint64_t slack_ns;
-	struct intake_fold fold;
+	uint64_t fold; /* of addresses, as in fold.h */
 	struct intake_skip skips[LOG_SKIP_COUNT];
 	unsigned char secret[INTAKE_SECRET_BYTES]; /* of the hash */
 };

@@ -97,14 +97,15 @@ static bool read_bits(const char **text, unsigned most, unsigned *bits)
 static bool read_fold(struct simulation *simulation)
 {
 	const char *text = simulation->ctl->args.values[OPTION_FOLD];
-	struct intake_fold *fold = &simulation->intake.fold;
 	const char *at = text;
+	unsigned ipv6, ipv4 = 32;
 
 	if (!text)
 		return true;
-	fold->v4 = 32;
-	if (read_bits(&at, 128, &fold->v6) && (!*at || read_bits(&at, 32, &fold->v4)) && !*at)
+	if (read_bits(&at, 128, &ipv6) && (!*at || read_bits(&at, 32, &ipv4)) && !*at) {
+		simulation->intake.fold = ipv4 | ipv6 << 8;
 		return true;
+	}
 	ctl_misuse(
 		simulation->ctl,
 		"--fold %.80s: bits that are kept, of an IPv6 address and, if others than 32, of "
