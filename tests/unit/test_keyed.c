@@ -3,86 +3,37 @@
  * Tables of keys (lib/keyed.c): each key is held to a plain map of marks, by random calls on a
  * manual clock; what is forgotten, and when; and what moves to a larger table.
  */
-#include "segment_fixture.h"
+#include "keys_fixture.h"
 
-#include "audit.h"
 #include "fold.h"
 #include "gate.h"
-#include "handle.h"
 #include "key_tables.h"
 #include "move.h"
 #include "refused.h"
-
-static struct weir *host(const char *ini)
-{
-	struct weir *weir = NULL;
-	char message[400] = "";
-
-	if (weir_host(&weir, ini, WEIR_CLOCK_MANUAL, NULL, message, sizeof(message)) < 0)
-		fail_msg("%s", message);
-	return weir;
-}
-
-static struct weir_endpoint *open_rule(struct weir *weir, const char *name)
-{
-	struct weir_endpoint *rule = NULL;
-
-	assert_int_equal(weir_endpoint(weir, name, &rule), 0);
-	return rule;
-}
-
-static bool take(struct weir_endpoint *rule, const char *key, double cost)
-{
-	struct weir_answer answer;
-	bool admitted = weir_acquire_key(rule, key, strlen(key), cost, &answer) == WEIR_ADMIT;
-
-	assert_int_equal(answer.fault, 0);
-	return admitted;
-}
-
-static double level_of(struct weir_endpoint *rule, const char *key)
-{
-	struct weir_level level = {.size = sizeof(level)};
-
-	assert_int_equal(weir_peek_key(rule, key, strlen(key), &level), 0);
-	return level.level;
-}
-
-static struct keyed_census census(struct weir_endpoint *rule)
-{
-	const struct binding *binding = endpoint_binding(rule);
-	struct keyed_census out;
-	struct line line;
-	uint64_t now = line_read(binding->row, &binding->time, &line);
-
-	keyed_count(&binding->keyed, &line, now, &out);
-	return out;
-}
-
-static unsigned findings(struct weir *weir)
-{
-	const struct attachment *at = atomic_load_explicit(&weir->current, memory_order_acquire);
-
-	return audit_segment(&at->segment, NULL, NULL);
-}
+#include "thread_sanitizer.h"
 
 /* ---- the map ---- */
 
 enum {
 	KEYS = 3000,
-	CALLS = 600000,
+	CALLS = UNDER_SANITIZER ? 400000 : 2000000,
 	BURST = 8,
 };
 
 struct map {
 	struct weir *weir;
 	struct weir_endpoint *rule;
+	struct weir_endpoint *all; /* a plain bucket, for all keys together */
+	uint64_t all_mark;
 	uint64_t marks[KEYS];
 	uint64_t granted[KEYS]; /* units, since `since` */
 	uint64_t since[KEYS];	/* V */
 	uint64_t random;
 	unsigned refused;
 	unsigned admitted;
+	unsigned slept; /* waits, right to the nanosecond */
+	unsigned both;	/* taken of a key and of the plain bucket at once */
+	unsigned neither;
 };
 
 static uint64_t now_v(const struct map *map, struct line *line)
@@ -93,37 +44,102 @@ static uint64_t now_v(const struct map *map, struct line *line)
 	return line_value(line, now);
 }
 
-static const char *name_key(unsigned key)
+static struct key_seen map_find(const struct map *map, const char *name)
 {
-	static char name[24];
+	const struct binding *binding = endpoint_binding(map->rule);
+	struct key_seen seen;
 
-	snprintf(name, sizeof(name), "key %u", key);
-	return name;
+	keyed_find(&binding->keyed,
+		   keys_of_ask(binding, &(struct ask){.key = name, .key_bytes = strlen(name)}),
+		   &seen);
+	return seen;
+}
+
+/* The key has taken so much, from a mark that `v` may have passed. */
+static void map_granted(struct map *map, unsigned key, uint64_t units, uint64_t v,
+			const struct line *line)
+{
+	map->marks[key] = bucket_base(map->marks[key], v) + units;
+	map->granted[key] += units;
+	assert_true(map->granted[key] <= line->burst_units + (v - map->since[key]));
+}
+
+/* I2: not a nanosecond earlier, and then. */
+static void map_sleep(struct map *map, unsigned key, unsigned cost, uint64_t wait_ns)
+{
+	const char *name = name_key(key);
+	struct line line;
+	uint64_t v;
+
+	assert_int_equal(weir_clock_advance(map->weir, wait_ns - 1), 0);
+	assert_int_equal(weir_acquire_key(map->rule, name, strlen(name), cost, NULL), WEIR_REFUSE);
+	assert_int_equal(weir_clock_advance(map->weir, 1), 0);
+	v = now_v(map, &line);
+	assert_int_equal(weir_acquire_key(map->rule, name, strlen(name), cost, NULL), WEIR_ADMIT);
+	map_granted(map, key, (uint64_t)cost << line.k, v, &line);
+	map->slept++;
 }
 
 static void map_take(struct map *map, unsigned key, unsigned cost)
 {
 	struct weir_answer answer;
+	struct key_seen before, after;
 	struct line line;
 	uint64_t v = now_v(map, &line);
 	uint64_t units = (uint64_t)cost << line.k;
 	uint64_t base = bucket_base(map->marks[key], v);
 	bool fits = base + units - v <= line.burst_units;
 	const char *name = name_key(key);
+
+	before = map_find(map, name);
 	enum weir_verdict verdict = weir_acquire_key(map->rule, name, strlen(name), cost, &answer);
 
 	assert_int_equal(verdict == WEIR_ADMIT, fits);
 	assert_int_equal(answer.fault, 0);
 	map->admitted += fits;
 	map->refused += !fits;
-	if (!fits) {
-		/* nothing was taken, and the wait is the shortest that helps */
-		assert_true(answer.wait_ns > 0);
+	if (fits) {
+		map_granted(map, key, units, v, &line);
 		return;
 	}
-	map->marks[key] = base + units;
-	map->granted[key] += units;
-	assert_true(map->granted[key] <= line.burst_units + (v - map->since[key]));
+	/* I3: nothing was taken */
+	after = map_find(map, name);
+	assert_true(before.slot == after.slot && before.mark == after.mark);
+	assert_true(answer.wait_ns > 0);
+	if (answer.wait_ns < 20 * WEIR_MILLISECOND)
+		map_sleep(map, key, cost, answer.wait_ns);
+}
+
+/* A key and the plain bucket, both or neither. */
+static void map_take_both(struct map *map, unsigned key, unsigned cost)
+{
+	const char *name = name_key(key);
+	const struct weir_want wants[] = {
+		{.endpoint = map->rule, .cost = cost, .key = name, .key_bytes = strlen(name)},
+		{.endpoint = map->all, .cost = 1},
+	};
+	const struct binding *binding = endpoint_binding(map->all);
+	struct weir_level level = {.size = sizeof(level)};
+	struct line line, all;
+	uint64_t v = now_v(map, &line);
+	uint64_t now = line_read(binding->row, &binding->time, &all);
+	uint64_t all_v = line_value(&all, now);
+	uint64_t units = (uint64_t)cost << line.k;
+	uint64_t all_base = bucket_base(map->all_mark, all_v);
+	bool fits = bucket_base(map->marks[key], v) + units - v <= line.burst_units &&
+		    all_base + (1ull << all.k) - all_v <= all.burst_units;
+
+	assert_int_equal(weir_acquire_all(wants, 2, NULL) == WEIR_ADMIT, fits);
+	if (fits) {
+		map_granted(map, key, units, v, &line);
+		map->all_mark = all_base + (1ull << all.k);
+	}
+	map->both += fits;
+	map->neither += !fits;
+	assert_int_equal(weir_peek(map->all, &level), 0);
+	all_base = bucket_base(map->all_mark, all_v);
+	assert_true(level.level ==
+		    (double)(all.burst_units - (all_base - all_v)) / (double)(1ull << all.k));
 }
 
 static void map_return(struct map *map, unsigned key, unsigned cost)
@@ -239,6 +255,11 @@ static void map_step(struct map *map)
 	case 3:
 		map_batch(map);
 		return;
+	case 5:
+	case 6:
+		map_take_both(map, key, 1 + (unsigned)(random >> 8) % 3);
+		map_look(map, key);
+		return;
 	case 4:
 		assert_int_equal(weir_clock_advance(map->weir, random >> 8 & 0xffffff), 0);
 		return;
@@ -253,7 +274,9 @@ static void test_map(void **state)
 
 	(void)state;
 	memset(&map, 0, sizeof(map));
-	map.weir = host("[each c/*]\nrate = 50/s\nburst = 8\nkeys = 4000\n");
+	map.weir = host("[each c/*]\nrate = 50/s\nburst = 8\nkeys = 4000\n"
+			"[endpoint all]\nrate = 100/s\nburst = 30\n");
+	map.all = open_rule(map.weir, "all");
 	map.rule = open_rule(map.weir, "c/*");
 	map.random = 7;
 	for (unsigned i = 0; i < CALLS; i++) {
@@ -261,9 +284,13 @@ static void test_map(void **state)
 		if (i % 100000 == 99999)
 			map_change_rate(&map);
 	}
-	printf("map: %u admitted, %u refused\n", map.admitted, map.refused);
+	printf("map: %u admitted, %u refused, %u waits slept; with a plain bucket %u and %u\n",
+	       map.admitted, map.refused, map.slept, map.both, map.neither);
+	assert_true(map.slept > CALLS / 1000 && map.both > CALLS / 1000 &&
+		    map.neither > CALLS / 1000);
 	assert_true(map.admitted > CALLS / 10 && map.refused > CALLS / 10);
 	assert_int_equal(census(map.rule).evicted, 0);
+	weir_endpoint_close(map.all);
 	weir_endpoint_close(map.rule);
 	weir_close(map.weir);
 }
