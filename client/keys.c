@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "key_hash.h"
 #include "key_tables.h"
 #include "rules.h"
 #include "tally.h"
@@ -18,12 +19,12 @@
 /* So many keys of weir_acquire_keys() are fetched together. */
 #define BATCH 16
 
-static uint64_t hash_of(const struct binding *binding, const void *key, size_t bytes)
+static inline uint64_t hash_of(const struct binding *binding, const void *key, size_t bytes)
 {
 	/* relaxed: see keys_set_fold() */
 	uint64_t fold = atomic_load_explicit(&binding->key_table->fold, memory_order_relaxed);
 
-	return keys_hash(&binding->attachment->segment, fold, key, bytes);
+	return key_hash(binding->attachment->segment.secret, fold, key, bytes);
 }
 
 uint64_t keys_of_ask(const struct binding *binding, const struct ask *ask)
@@ -193,92 +194,156 @@ static __attribute__((noinline)) enum weir_verdict acquire_cold(struct weir_endp
 
 /* What the calls of a batch have in common: the present, and the line in force. */
 struct moment {
-	const struct binding *binding;
 	struct line line;
 	uint64_t now;
+	uint64_t v; /* of a straight line */
 	bool plain; /* nothing but the mark decides */
 };
 
-static void moment_read(const struct binding *binding, struct moment *out)
+/* After the keys were found; all in registers where it is not handed on. */
+static inline __attribute__((always_inline)) void moment_read(const struct binding *binding,
+							      struct moment *out)
 {
-	const struct rules_header *rules = binding->attachment->segment.rules;
 	uint64_t mark = bucket_load(binding->bucket);
 
-	out->binding = binding;
 	out->now = line_read_short(binding->row, &binding->time, &out->line);
-	/* acquire: as in want_first() */
+	out->v = (uint64_t)(line_straight_wide(&out->line, out->now) >> 64);
 	out->plain = !(out->line.flags & LINE_COLD) && mark != BUCKET_UNSET &&
-		     !(mark & BUCKET_FROZEN) && gate_is_settled(gate_load(binding->bucket)) &&
-		     atomic_load_explicit(&rules->predecessor, memory_order_acquire) == 0;
+		     !(mark & BUCKET_FROZEN) && gate_is_settled(gate_load(binding->bucket));
 }
 
-/*
- * The common case: BUCKET_TAKEN or BUCKET_REFUSED, which is counted by then. Anything else, and a
- * refusal of which more is to be said, takes the longer way.
- */
-static enum bucket_result take_plainly(const struct moment *moment, uint64_t key,
-				       struct key_seen *seen, double cost, bool say_more,
-				       struct bucket_windows *out)
+/* Of a cost that fits into a bucket; 0 of any other. */
+static inline uint64_t moment_units(const struct moment *moment, double cost)
 {
-	const struct binding *binding = moment->binding;
-	uint64_t units = cost_units(cost, 1ull << moment->line.k);
-	const struct keyed_want want = {
-		.want = {.unit = units, .least = 1, .most = 1, .limit = moment->line.burst_units},
+	uint64_t unit = 1ull << moment->line.k;
+	/* as in weir_acquire(): the common cost by a predicted branch */
+	uint64_t units = __builtin_expect(cost == 1.0, 1) ? unit : cost_units(cost, unit);
+
+	return units <= moment->line.burst_units ? units : 0;
+}
+
+/* A key that is not there yet, as most are in a flood. BUCKET_TAKEN, or it is to begin anew. */
+static __attribute__((noinline)) enum bucket_result take_first(const struct binding *binding,
+							       uint64_t key, double cost,
+							       struct bucket_windows *out)
+{
+	const struct rules_header *rules = binding->attachment->segment.rules;
+	struct keyed_want want = {
+		.want = {.least = 1, .most = 1},
 		.row = binding->row,
 		.time = &binding->time,
 	};
+	struct moment moment;
+	struct key_seen seen;
 	enum bucket_result result;
 
-	if (!moment->plain || units - 1 >= moment->line.burst_units)
+	keyed_find(&binding->keyed, key, &seen);
+	moment_read(binding, &moment);
+	want.want.unit = moment_units(&moment, cost);
+	want.want.limit = moment.line.burst_units;
+	/* acquire: as in want_first() */
+	if (!moment.plain || want.want.unit == 0 ||
+	    atomic_load_explicit(&rules->predecessor, memory_order_acquire) != 0)
 		return BUCKET_IS_UNSET;
-	result = keyed_take(&binding->keyed, key, seen, &moment->line, moment->now, &want, out);
-	if (result == BUCKET_REFUSED && (say_more || out->lost))
+	result = keyed_take(&binding->keyed, key, &seen, &moment.line, moment.now, &want, out);
+	if (result == BUCKET_TAKEN)
+		tally_count(&binding->tallies, binding->bucket_index, COUNT_GRANTED_CALLS,
+			    want.want.unit);
+	return result == BUCKET_REFUSED ? BUCKET_IS_UNSET : result;
+}
+
+/*
+ * The common case, of a key that is there: BUCKET_TAKEN, which is counted, or BUCKET_REFUSED, which
+ * is not. Anything else takes a longer way.
+ */
+static inline enum bucket_result take_plainly(const struct binding *binding,
+					      const struct moment *moment, uint64_t key,
+					      const struct key_seen *seen, uint64_t units,
+					      uint64_t *mark)
+{
+	enum bucket_result result;
+
+	if (__builtin_expect(!moment->plain || units == 0, 0))
 		return BUCKET_IS_UNSET;
-	if (result == BUCKET_TAKEN || result == BUCKET_REFUSED)
-		tally_count(&binding->tallies, binding->bucket_index,
-			    result == BUCKET_TAKEN ? COUNT_GRANTED_CALLS : COUNT_REFUSED_CALLS,
-			    units);
+	result = keyed_take_there(seen, key, moment->v, units, moment->line.burst_units, mark);
+	if (result == BUCKET_TAKEN)
+		tally_count(&binding->tallies, binding->bucket_index, COUNT_GRANTED_CALLS, units);
 	return result;
 }
 
 /* Whether the handle is that of a rule whose calls can be decided by it as it is. */
-static bool is_ready(const struct weir_endpoint *rule, const struct binding *binding)
+static inline bool is_ready(const struct weir_endpoint *rule, const struct binding *binding)
 {
 	return binding_is_current(binding) && binding->keyed.bins && !binding->key &&
 	       !rule->class_name;
+}
+
+static void answer_level(struct weir_answer *answer, uint64_t mark, uint64_t v, uint64_t burst,
+			 unsigned k)
+{
+	if (answer)
+		*answer = (struct weir_answer){
+			.level = (double)bucket_level(mark, v, burst, 0) / (double)(1ull << k),
+		};
+}
+
+/* Whatever the first glance did not decide, and a refusal of which more is to be said. */
+static __attribute__((noinline)) enum weir_verdict acquire_again(struct weir_endpoint *rule,
+								 const struct binding *binding,
+								 uint64_t hash,
+								 const struct weir_key_call *call,
+								 struct weir_answer *answer)
+{
+	struct bucket_windows out;
+
+	if (!answer && take_first(binding, hash, call->cost, &out) == BUCKET_TAKEN)
+		return WEIR_ADMIT;
+	return acquire_cold(rule, call->key, call->key_bytes, call->cost, answer);
+}
+
+/* A refusal without an answer. */
+static __attribute__((noinline)) enum weir_verdict refuse_plainly(const struct binding *binding,
+								  uint64_t hash,
+								  const struct weir_key_call *call,
+								  uint64_t units)
+{
+	tally_count(&binding->tallies, binding->bucket_index, COUNT_REFUSED_CALLS, units);
+	count_worst(binding, hash, call->key, call->key_bytes);
+	return WEIR_REFUSE;
 }
 
 enum weir_verdict weir_acquire_key(struct weir_endpoint *rule, const void *key, size_t key_bytes,
 				   double cost, struct weir_answer *answer)
 {
 	const struct binding *binding = endpoint_binding(rule);
-	struct bucket_windows out;
 	struct moment moment;
 	struct key_seen seen;
+	uint64_t units;
 	uint64_t hash;
+	uint64_t mark;
 
 	if (__builtin_expect(!is_ready(rule, binding) || key_bytes > WEIR_KEY_MAX, 0))
 		return acquire_cold(rule, key, key_bytes, cost, answer);
 	hash = hash_of(binding, key, key_bytes);
-	keyed_find(&binding->keyed, hash, &seen);
+	keyed_glance(&binding->keyed, hash, &seen);
 	moment_read(binding, &moment);
-	switch (take_plainly(&moment, hash, &seen, cost, answer != NULL, &out)) {
+	units = moment_units(&moment, cost);
+	switch (take_plainly(binding, &moment, hash, &seen, units, &mark)) {
 	case BUCKET_TAKEN:
-		if (answer)
-			*answer = (struct weir_answer){
-				.level = (double)bucket_level(out.mark, out.v,
-							      moment.line.burst_units, 0) /
-					 (double)(1ull << moment.line.k),
-			};
+		answer_level(answer, mark, moment.v, moment.line.burst_units, moment.line.k);
 		return WEIR_ADMIT;
 	case BUCKET_REFUSED:
-		count_worst(binding, hash, key, key_bytes);
-		return WEIR_REFUSE;
+		if (!answer)
+			return refuse_plainly(
+				binding, hash,
+				&(struct weir_key_call){key, key_bytes, cost, 0, 0, 0}, units);
+		break;
 	case BUCKET_IS_UNSET:
 	case BUCKET_IS_FROZEN:
 		break;
 	}
-	return acquire_cold(rule, key, key_bytes, cost, answer);
+	return acquire_again(rule, binding, hash,
+			     &(struct weir_key_call){key, key_bytes, cost, 0, 0, 0}, answer);
 }
 
 /* ---- many at once ---- */
@@ -293,6 +358,27 @@ static int decide_call(struct weir_endpoint *rule, struct weir_key_call *call)
 	call->reason = answer.reason;
 	call->wait_ns = answer.wait_ns;
 	return answer.fault;
+}
+
+/* false: it is not decided yet. */
+static bool take_one(const struct binding *binding, const struct moment *moment, uint64_t hash,
+		     double cost)
+{
+	struct bucket_windows out;
+	struct key_seen seen;
+	uint64_t mark;
+
+	keyed_glance(&binding->keyed, hash, &seen);
+	switch (take_plainly(binding, moment, hash, &seen, moment_units(moment, cost), &mark)) {
+	case BUCKET_TAKEN:
+		return true;
+	case BUCKET_REFUSED:
+	case BUCKET_IS_FROZEN:
+		break;
+	case BUCKET_IS_UNSET:
+		return take_first(binding, hash, cost, &out) == BUCKET_TAKEN;
+	}
+	return false;
 }
 
 static int decide_batch(struct weir_endpoint *rule, const struct binding *binding,
@@ -310,22 +396,18 @@ static int decide_batch(struct weir_endpoint *rule, const struct binding *bindin
 	}
 	moment_read(binding, &moment);
 	for (size_t i = 0; i < count; i++) {
-		struct bucket_windows out;
-		struct key_seen seen;
+		struct weir_key_call *call = &calls[i];
 		int status;
 
-		if (calls[i].key_bytes <= WEIR_KEY_MAX) {
-			keyed_find(&binding->keyed, hashes[i], &seen);
-			if (take_plainly(&moment, hashes[i], &seen, calls[i].cost, true, &out) ==
-			    BUCKET_TAKEN) {
-				calls[i].verdict = WEIR_ADMIT;
-				calls[i].reason = WEIR_REASON_NONE;
-				calls[i].wait_ns = 0;
-				continue;
-			}
+		if (call->key_bytes <= WEIR_KEY_MAX &&
+		    take_one(binding, &moment, hashes[i], call->cost)) {
+			call->verdict = WEIR_ADMIT;
+			call->reason = WEIR_REASON_NONE;
+			call->wait_ns = 0;
+			continue;
 		}
 		/* a refusal by a time that was read before the mark is none yet */
-		status = decide_call(rule, &calls[i]);
+		status = decide_call(rule, call);
 		fault = fault ? fault : status;
 	}
 	return fault;

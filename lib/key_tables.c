@@ -3,12 +3,10 @@
 
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "carry.h"
 #include "fault.h"
 #include "fold.h"
+#include "key_hash.h"
 #include "weir.h"
 
 /* Keys are folded in pieces of so many bytes. */
@@ -104,20 +102,21 @@ static uint64_t hash_folding_case(const unsigned char *key, size_t bytes,
 	return XXH3_64bits_digest(&state);
 }
 
-uint64_t keys_hash(const struct segment *segment, uint64_t fold, const void *key, size_t bytes)
+uint64_t keys_hash_folded(const unsigned char *secret, uint64_t fold, const void *key, size_t bytes)
 {
 	unsigned char address[FOLD_ADDRESS_BYTES];
-	uint64_t hash;
 
-	if (__builtin_expect(fold != 0, 0) && fold_address(fold, key, bytes, address))
-		hash = XXH3_64bits_withSecret(address, sizeof(address), segment->secret,
+	if (fold_address(fold, key, bytes, address))
+		return XXH3_64bits_withSecret(address, sizeof(address), secret,
 					      LAYOUT_SECRET_BYTES);
-	else if (fold & FOLD_CASE)
-		hash = hash_folding_case(key, bytes, segment->secret);
-	else
-		hash = XXH3_64bits_withSecret(key, bytes, segment->secret, LAYOUT_SECRET_BYTES);
-	hash &= KEY_HASH;
-	return hash ? hash : 1;
+	if (fold & FOLD_CASE)
+		return hash_folding_case(key, bytes, secret);
+	return XXH3_64bits_withSecret(key, bytes, secret, LAYOUT_SECRET_BYTES);
+}
+
+uint64_t keys_hash(const struct segment *segment, uint64_t fold, const void *key, size_t bytes)
+{
+	return key_hash(segment->secret, fold, key, bytes);
 }
 
 size_t keys_text(uint64_t fold, const void *key, size_t bytes, unsigned char *out, size_t room)

@@ -7,10 +7,10 @@
 /* So often an insertion begins anew before it calls the table damaged. */
 #define INSERTION_ROUNDS 100000
 
-/* 22 bytes a key: 11 slots for 8 keys, in whole bins, the same number in either half. */
+/* 21.8 bytes a key: 15 slots for 11 keys, in whole bins, the same number in either half. */
 uint64_t keyed_bins(uint64_t keys)
 {
-	uint64_t slots = (keys * 11 + 7) / 8;
+	uint64_t slots = (keys * 15 + 10) / 11;
 
 	return (slots + 2 * LAYOUT_BIN_SLOTS - 1) / (2 * LAYOUT_BIN_SLOTS) * 2;
 }

@@ -31,6 +31,17 @@
 #include "bucket.h"
 #include "layout.h"
 #include "token_clock.h"
+#include "wide.h"
+
+#if defined(__has_feature)
+#define KEYED_FEATURE(x) __has_feature(x)
+#else
+#define KEYED_FEATURE(x) 0
+#endif
+
+#ifdef __SSE2__
+#include <x86intrin.h>
+#endif
 
 #define KEY_INSERTING (1ull << 63)
 #define KEY_MOVED (1ull << 62)
@@ -45,7 +56,7 @@ struct keyed {
 	const _Atomic uint32_t *retired;
 };
 
-/* Bins for so many keys in debt at once: even, 11 slots for 8 keys. */
+/* Bins for so many keys in debt at once: even, 15 slots for 11 keys. */
 uint64_t keyed_bins(uint64_t keys);
 
 /* Where a key was found, or that it was not. */
@@ -66,8 +77,9 @@ static inline uint64_t keyed_right(const struct keyed *table, uint64_t key)
 	return table->half + (((key >> 31 & 0x7fffffff) * table->half) >> 31);
 }
 
-/* Brings both bins of a key nearer. */
-static inline void keyed_prefetch(const struct keyed *table, uint64_t key)
+/* Brings both bins of a key nearer. Always in line: a call that has no effect gcc leaves out. */
+static inline __attribute__((always_inline)) void keyed_prefetch(const struct keyed *table,
+								 uint64_t key)
 {
 	const struct key_bin *left = &table->bins[keyed_left(table, key)];
 	const struct key_bin *right = &table->bins[keyed_right(table, key)];
@@ -83,6 +95,90 @@ static inline void keyed_prefetch(const struct keyed *table, uint64_t key)
  * bucket_take_from()).
  */
 void keyed_find(const struct keyed *table, uint64_t key, struct key_seen *out);
+
+/*
+ * In which slots of the bin the key is, a bit for each, KEYED_STEP bits apart. Without a branch, as
+ * nobody can predict where a key is: what a processor has begun behind a wrong guess it begins anew
+ * once the bin has come from memory, and then two calls never wait for their bins at the same time.
+ * For the same reason with few instructions. ThreadSanitizer gets the portable ones.
+ */
+#if defined(__SSE2__) && !defined(__SANITIZE_THREAD__) && !KEYED_FEATURE(thread_sanitizer)
+
+#define KEYED_STEP 2
+
+/* Which halves of two keys are those of `sought`. By plain loads of a word, which acquire on x86.
+ */
+static inline __m128i keyed_halves(const struct key_slot *slots, __m128i sought)
+{
+	const __m128i first = _mm_loadl_epi64((const __m128i *)(const void *)&slots[0].key);
+	const __m128 both =
+		_mm_loadh_pi(_mm_castsi128_ps(first), (const __m64 *)(const void *)&slots[1].key);
+
+	return _mm_cmpeq_epi32(_mm_castps_si128(both), sought);
+}
+
+static inline __m128i keyed_quarter(const struct key_slot *slots, __m128i sought)
+{
+	return _mm_packs_epi32(keyed_halves(&slots[0], sought), keyed_halves(&slots[2], sought));
+}
+
+static inline unsigned keyed_bits(const struct key_bin *left, const struct key_bin *right,
+				  uint64_t key)
+{
+	const __m128i sought = _mm_set1_epi64x((int64_t)key);
+	const __m128i in_left = _mm_packs_epi16(keyed_quarter(&left->slots[0], sought),
+						keyed_quarter(&left->slots[4], sought));
+	const __m128i in_right = _mm_packs_epi16(keyed_quarter(&right->slots[0], sought),
+						 keyed_quarter(&right->slots[4], sought));
+	unsigned halves =
+		(unsigned)_mm_movemask_epi8(in_left) | (unsigned)_mm_movemask_epi8(in_right) << 16;
+
+	return halves & halves >> 1 & 0x55555555;
+}
+
+#else
+
+#define KEYED_STEP 1
+
+static inline unsigned keyed_bits(const struct key_bin *left, const struct key_bin *right,
+				  uint64_t key)
+{
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < LAYOUT_BIN_SLOTS; i++) {
+		/* acquire, both: pair with the exchanges */
+		uint64_t a = atomic_load_explicit(&left->slots[i].key, memory_order_acquire);
+		uint64_t b = atomic_load_explicit(&right->slots[i].key, memory_order_acquire);
+
+		found |= (unsigned)(a == key) << i | (unsigned)(b == key) << (i + LAYOUT_BIN_SLOTS);
+	}
+	return found;
+}
+
+#endif
+
+/* As keyed_find(), but in line, and without a branch for a key that is there. */
+static inline __attribute__((always_inline)) void keyed_glance(const struct keyed *table,
+							       uint64_t key, struct key_seen *out)
+{
+	struct key_bin *left = &table->bins[keyed_left(table, key)];
+	struct key_bin *right = &table->bins[keyed_right(table, key)];
+	unsigned found = keyed_bits(left, right, key);
+	unsigned at = (unsigned)__builtin_ctz(found | 1u << 31) / KEYED_STEP;
+	/* by the distance of the bins: no choice between the two of them either */
+	ptrdiff_t apart = at / LAYOUT_BIN_SLOTS * ((char *)right - (char *)left);
+	struct key_slot *slots = (struct key_slot *)(void *)((char *)left + apart);
+
+	out->slot = &slots[at % LAYOUT_BIN_SLOTS];
+	out->key = key;
+	/* acquire, both: pair with the exchanges. The mark was the key's, as the key is there
+	 * before it and after it */
+	out->mark = atomic_load_explicit(&out->slot->mark, memory_order_acquire);
+	if (__builtin_expect(
+		    !found || atomic_load_explicit(&out->slot->key, memory_order_acquire) != key,
+		    0))
+		keyed_find(table, key, out);
+}
 
 /* What is wanted of a key's bucket; `want` as of a bucket with windows, whatever the line is. */
 struct keyed_want {
@@ -102,6 +198,25 @@ struct keyed_want {
 enum bucket_result keyed_take(const struct keyed *table, uint64_t key, struct key_seen *seen,
 			      const struct line *line, uint64_t now, const struct keyed_want *want,
 			      struct bucket_windows *out);
+
+/*
+ * The same for the common case, all in registers: one piece of a key that is there, from a straight
+ * line whose value is `v`. BUCKET_IS_UNSET: that is not the case, or another's exchange came first.
+ */
+static inline enum bucket_result keyed_take_there(const struct key_seen *seen, uint64_t key,
+						  uint64_t v, uint64_t units, uint64_t limit,
+						  uint64_t *mark)
+{
+	uint64_t next = bucket_base(seen->mark, v) + units;
+
+	if (__builtin_expect(!seen->slot || seen->key != key, 0))
+		return BUCKET_IS_UNSET;
+	if (next - v > limit)
+		return BUCKET_REFUSED;
+	*mark = next;
+	return wide_exchange(seen->slot, key, seen->mark, key, next) ? BUCKET_TAKEN
+								     : BUCKET_IS_UNSET;
+}
 
 /* As bucket_give_back(), of any line; `position` 0: of no place in line. */
 uint64_t keyed_give_back(const struct keyed *table, uint64_t key, const struct line *line,
