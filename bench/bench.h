@@ -57,6 +57,7 @@ struct bench_ratio {
 	double target;
 	double constant;     /* in ns; 0: `to` is a row */
 	const char *floored; /* row of as many processes as this one that does less */
+	const char *plus;    /* BENCH_TIME: a row of as many processes whose time is added */
 };
 
 struct bench_row {
@@ -81,12 +82,24 @@ struct bench_size {
 	bool shown;
 };
 
+/* A figure that is no time: bytes a key, or what one call of many has. */
+struct bench_share {
+	const char *name;
+	const char *what;	     /* "bytes a key" */
+	double (*value)(void);	     /* NaN: it could not be had */
+	const struct bench_work *of; /* it is found by what prepares this; NULL: by itself */
+	double at_most;		     /* 0: no target */
+	bool shown;
+};
+
 /* One run. */
 struct bench {
 	struct bench_row *rows;
 	unsigned row_count;
 	struct bench_size *sizes;
 	unsigned size_count;
+	struct bench_share *shares;
+	unsigned share_count;
 	unsigned rounds;
 	uint64_t round_ns;
 	bool json;
@@ -98,6 +111,10 @@ extern const struct bench_work bench_uv_queue, bench_executor, bench_executor_li
 extern const struct bench_work bench_mutex, bench_mutex_early, bench_fcntl, bench_redis,
 	bench_redis_pipelined;
 
+extern const struct bench_work bench_miss, bench_many_miss, bench_key_single, bench_key_batch,
+	bench_key_zipf, bench_key_zipf_batch, bench_many_single, bench_many_batch;
+extern const struct bench_work bench_tree, bench_tree_zipf, bench_redis_keys, bench_nginx_keys;
+
 extern const struct bench_work bench_send, bench_observe;
 extern const struct bench_work bench_permit, bench_owned, bench_plain;
 extern const struct bench_work bench_log_lines, bench_log_simulate;
@@ -106,11 +123,17 @@ extern const struct bench_work bench_field_lines, bench_fields_github, bench_fie
 /* Nanoseconds of a crew's process that its work spent on something else than its ops. */
 extern uint64_t bench_aside_ns;
 
+/* The run is to show that it works: what takes seconds to be prepared is left out. */
+extern bool bench_quick;
+
 /* CLOCK_MONOTONIC. */
 uint64_t bench_now_ns(void);
 
 /* Memory that this process and those it forks share; NULL if there is none. */
 void *bench_shared(uint64_t bytes);
+
+/* Whether a program of that name is on the PATH. */
+bool bench_on_path(const char *program);
 
 /* How many CPUs this process may use. */
 unsigned bench_cpus(void);
@@ -127,6 +150,20 @@ uint64_t bench_segment_bytes(void);
 
 /* What a task takes that waits in the queue of an executor, in bytes. */
 uint64_t bench_task_bytes(void);
+
+/* Bytes a key in a table that is full of debts, and keys in debt that had to make room, a call. */
+double bench_key_bytes(void);
+double bench_key_evictions(void);
+double bench_many_bytes(void);
+double bench_many_evictions(void);
+
+/* Bytes a key elsewhere. */
+double bench_tree_bytes(void);
+double bench_redis_key_bytes(void);
+double bench_nginx_key_bytes(void);
+
+/* What pages the tables of keys had that were measured. */
+const char *bench_key_pages(void);
 
 /* The middle of a row's rounds; 0 where there are none. */
 double bench_median_ns(const struct bench_row *row);

@@ -3,8 +3,10 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "weir.h"
 
@@ -80,12 +82,30 @@ static const char *optimised(void)
 #endif
 }
 
+bool bench_on_path(const char *program)
+{
+	const char *path = getenv("PATH");
+	char list[4096];
+	char *rest = NULL;
+
+	snprintf(list, sizeof(list), "%s", path != NULL ? path : "/usr/bin:/bin");
+	for (char *dir = strtok_r(list, ":", &rest); dir != NULL;
+	     dir = strtok_r(NULL, ":", &rest)) {
+		char file[4224];
+
+		snprintf(file, sizeof(file), "%s/%s", dir, program);
+		if (access(file, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
 const struct bench_fact *bench_machine(void)
 {
 	static struct bench_fact facts[] = {
-		{"cpu", ""},	      {"cpus", ""},	     {"kernel", ""},
-		{"clock_source", ""}, {"segment_clock", ""}, {"compiler", ""},
-		{"build", ""},	      {"weir", ""},	     {NULL, ""},
+		{"cpu", ""},	       {"cpus", ""},	 {"kernel", ""}, {"clock_source", ""},
+		{"segment_clock", ""}, {"compiler", ""}, {"build", ""},	 {"weir", ""},
+		{"key_tables", ""},    {NULL, ""},
 	};
 	struct utsname system;
 	const size_t bytes = sizeof(facts[0].value);
@@ -102,5 +122,6 @@ const struct bench_fact *bench_machine(void)
 	snprintf(facts[5].value, bytes, "%s", compiler());
 	snprintf(facts[6].value, bytes, "%s", optimised());
 	snprintf(facts[7].value, bytes, "%s", weir_version());
+	snprintf(facts[8].value, bytes, "%s", bench_key_pages());
 	return facts;
 }

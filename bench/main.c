@@ -13,6 +13,8 @@
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
+bool bench_quick;
+
 static volatile sig_atomic_t interrupted;
 
 static const char usage_text[] =
@@ -22,7 +24,8 @@ static const char usage_text[] =
 	"with: floor/ is what the machine charges, peer/ what a limit costs by other means.\n"
 	"\n"
 	"  --json   the machine's facts, then one JSON object a row\n"
-	"  --quick  short rounds: shows that it works, not how fast it is\n"
+	"  --quick  short rounds, and none of what is long prepared: shows that it works, not how\n"
+	"           fast it is\n"
 	"\n"
 	"ns/op is what one process spends on one op, Mops/s what all n processes do together.\n"
 	"Processes are forked, each on a CPU of its own, and start together. A ratio is the\n"
@@ -110,6 +113,53 @@ static struct bench_row rows[] = {
 		    CALLS_OF("peer/sem_t", 8)}},
 	{.work = &bench_owned, .processes = 8},
 	{.work = &bench_plain, .processes = 8},
+	{.work = &bench_miss, .processes = 1},
+	{.work = &bench_key_single,
+	 .processes = 1,
+	 .ratios = {{.to = "floor/miss",
+		     .plus = "weir/admit",
+		     .processes = 1,
+		     .figure = BENCH_TIME,
+		     TARGET(BENCH_AT_MOST, 1.3)},
+		    {.to = "peer/tree",
+		     .processes = 1,
+		     .figure = BENCH_CALLS,
+		     TARGET(BENCH_AT_LEAST, 15)}}},
+	{.work = &bench_key_batch,
+	 .processes = 1,
+	 .ratios = {{.to = "weir/key",
+		     .processes = 1,
+		     .figure = BENCH_CALLS,
+		     TARGET(BENCH_AT_LEAST, 1.6)}}},
+	{.work = &bench_key_zipf, .processes = 1, .ratios = {CALLS_OF("peer/tree-zipf", 1)}},
+	{.work = &bench_key_zipf_batch, .processes = 1, .ratios = {CALLS_OF("weir/key-zipf", 1)}},
+	{.work = &bench_tree, .processes = 1},
+	{.work = &bench_tree_zipf, .processes = 1},
+	{.work = &bench_redis_keys, .processes = 1, .ratios = {TIME_OF("weir/key", 1)}},
+	{.work = &bench_nginx_keys, .processes = 1, .ratios = {TIME_OF("weir/key", 1)}},
+	{.work = &bench_many_miss, .processes = 1},
+	{.work = &bench_many_single,
+	 .processes = 1,
+	 .ratios = {{.to = "floor/miss-10M",
+		     .plus = "weir/admit",
+		     .processes = 1,
+		     .figure = BENCH_TIME}}},
+	{.work = &bench_many_batch, .processes = 1, .ratios = {CALLS_OF("weir/key-10M", 1)}},
+	{.work = &bench_miss, .processes = 2, .ratios = {CALLS_OF("floor/miss", 1)}},
+	{.work = &bench_key_single,
+	 .processes = 2,
+	 .ratios = {{.to = "peer/tree",
+		     .processes = 2,
+		     .figure = BENCH_CALLS,
+		     TARGET(BENCH_AT_LEAST, 25)},
+		    CALLS_OF("weir/key", 1)}},
+	{.work = &bench_key_batch, .processes = 2, .ratios = {CALLS_OF("weir/key", 2)}},
+	{.work = &bench_key_zipf, .processes = 2, .ratios = {CALLS_OF("peer/tree-zipf", 2)}},
+	{.work = &bench_key_zipf_batch, .processes = 2, .ratios = {CALLS_OF("weir/key-zipf", 2)}},
+	{.work = &bench_tree, .processes = 2},
+	{.work = &bench_tree_zipf, .processes = 2},
+	{.work = &bench_redis_keys, .processes = 2, .ratios = {TIME_OF("weir/key", 2)}},
+	{.work = &bench_nginx_keys, .processes = 2, .ratios = {TIME_OF("weir/key", 2)}},
 	{.work = &bench_log_lines, .processes = 1},
 	{.work = &bench_log_simulate,
 	 .processes = 1,
@@ -163,6 +213,33 @@ static struct bench_size sizes[] = {
 	 .below_text = "256 bytes"},
 };
 
+static struct bench_share shares[] = {
+	{.name = "weir/key-bytes", .what = "bytes a key", .value = bench_key_bytes, .at_most = 22},
+	{.name = "weir/key-evictions",
+	 .what = "debts evicted a call, all keys in debt",
+	 .value = bench_key_evictions,
+	 .at_most = 1e-6},
+	{.name = "weir/key-10M-bytes",
+	 .what = "bytes a key",
+	 .value = bench_many_bytes,
+	 .of = &bench_many_single,
+	 .at_most = 22},
+	{.name = "weir/key-10M-evictions",
+	 .what = "debts evicted a call, all keys in debt",
+	 .value = bench_many_evictions,
+	 .of = &bench_many_single,
+	 .at_most = 1e-6},
+	{.name = "peer/tree-bytes", .what = "bytes a key", .value = bench_tree_bytes},
+	{.name = "peer/redis-key-bytes",
+	 .what = "bytes a key",
+	 .value = bench_redis_key_bytes,
+	 .of = &bench_redis_keys},
+	{.name = "peer/nginx-key-bytes",
+	 .what = "bytes a key",
+	 .value = bench_nginx_key_bytes,
+	 .of = &bench_nginx_keys},
+};
+
 static void interrupt(int number)
 {
 	(void)number;
@@ -193,6 +270,8 @@ static unsigned select_rows(const char *filter)
 
 			if (ratio->to != NULL)
 				want(ratio->to, ratio->processes);
+			if (ratio->plus != NULL)
+				want(ratio->plus, ratio->processes);
 			if (ratio->floored != NULL)
 				want(ratio->floored, rows[i].processes);
 		}
@@ -207,6 +286,21 @@ static unsigned select_sizes(const char *filter)
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		sizes[i].shown = strstr(sizes[i].name, filter) != NULL;
 		shown += sizes[i].shown;
+	}
+	return shown;
+}
+
+static unsigned select_shares(const char *filter)
+{
+	unsigned shown = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(shares); i++) {
+		if (strstr(shares[i].name, filter) == NULL)
+			continue;
+		shares[i].shown = true;
+		shown++;
+		if (shares[i].of != NULL)
+			want(shares[i].of->name, 1);
 	}
 	return shown;
 }
@@ -270,6 +364,7 @@ static int options(int argc, char **argv, struct bench *bench, const char **filt
 			bench->json = true;
 			break;
 		case 'q':
+			bench_quick = true;
 			bench->rounds = 3;
 			bench->round_ns = 5000000;
 			break;
@@ -297,6 +392,8 @@ int main(int argc, char **argv)
 		.row_count = ARRAY_SIZE(rows),
 		.sizes = sizes,
 		.size_count = ARRAY_SIZE(sizes),
+		.shares = shares,
+		.share_count = ARRAY_SIZE(shares),
 		.rounds = 15,
 		.round_ns = 40000000,
 	};
@@ -307,7 +404,7 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	if (select_rows(filter) + select_sizes(filter) == 0) {
+	if (select_rows(filter) + select_sizes(filter) + select_shares(filter) == 0) {
 		fprintf(stderr, "weir-bench: no row's name contains '%s'\n", filter);
 		return 2;
 	}

@@ -6,7 +6,18 @@
  */
 #include "bench.h"
 
+#include <math.h>
 #include <stddef.h>
+
+#include "keys.h"
+
+/* What a key takes there; found when its table is filled. */
+static double key_bytes = NAN;
+
+double bench_redis_key_bytes(void)
+{
+	return key_bytes;
+}
 
 #ifdef WEIR_BENCH_HIREDIS
 
@@ -24,6 +35,8 @@
 
 #define PIPELINE_DEPTH 64u
 #define SERVER_START_NS 5000000000u
+/* Its table has room for 2^18: so it is filled as well as it can be. */
+#define REDIS_KEYS 250000u
 
 /*
  * A token bucket as a theoretical arrival time in microseconds. The text is kept whole by
@@ -122,31 +135,13 @@ static bool server_answers(void)
 	return false;
 }
 
-static bool on_path(const char *program)
-{
-	const char *path = getenv("PATH");
-	char list[4096];
-	char *rest = NULL;
-
-	snprintf(list, sizeof(list), "%s", path != NULL ? path : "/usr/bin:/bin");
-	for (char *dir = strtok_r(list, ":", &rest); dir != NULL;
-	     dir = strtok_r(NULL, ":", &rest)) {
-		char file[4224];
-
-		snprintf(file, sizeof(file), "%s/%s", dir, program);
-		if (access(file, X_OK) == 0)
-			return true;
-	}
-	return false;
-}
-
 static const char *prepare_redis(void)
 {
 	pid_t parent = getpid();
 
 	if (server > 0)
 		return NULL;
-	if (!on_path("redis-server"))
+	if (!bench_on_path("redis-server"))
 		return "redis-server is not installed; apt-get install redis-server";
 	snprintf(folder, sizeof(folder), "/tmp/weir-bench-redis-XXXXXX");
 	if (mkdtemp(folder) == NULL) {
@@ -176,13 +171,11 @@ static void leave_redis(void)
 	connection = NULL;
 }
 
-/* Sends `depth` calls, then reads as many answers. Returns how many were admitted. */
-static uint64_t exchange(uint64_t depth)
+/* Reads the answers to `depth` calls. Returns how many were admitted. */
+static uint64_t answers(uint64_t depth)
 {
 	uint64_t good = 0;
 
-	for (uint64_t i = 0; i < depth; i++)
-		redisAppendCommand(connection, "EVALSHA %s 1 bucket 1 1000000", script_sha);
 	for (uint64_t i = 0; i < depth; i++) {
 		void *got = NULL;
 		redisReply *reply;
@@ -194,6 +187,14 @@ static uint64_t exchange(uint64_t depth)
 		freeReplyObject(reply);
 	}
 	return good;
+}
+
+/* Sends `depth` calls, then reads as many answers. */
+static uint64_t exchange(uint64_t depth)
+{
+	for (uint64_t i = 0; i < depth; i++)
+		redisAppendCommand(connection, "EVALSHA %s 1 bucket 1 1000000", script_sha);
+	return answers(depth);
 }
 
 static uint64_t run_redis(uint64_t ops)
@@ -212,6 +213,85 @@ static uint64_t run_redis_pipelined(uint64_t ops)
 	for (uint64_t done = 0; done < ops; done += PIPELINE_DEPTH)
 		good += exchange(ops - done < PIPELINE_DEPTH ? ops - done : PIPELINE_DEPTH);
 	return good;
+}
+
+/* ---- a bucket for each key ---- */
+
+static struct bench_order order; /* of one process of a crew */
+
+static void append_call(uint64_t number)
+{
+	const struct bench_key key = bench_key(number);
+
+	redisAppendCommand(connection, "EVALSHA %s 1 %b 1 1000000", script_sha, &key, sizeof(key));
+}
+
+static uint64_t run_redis_keys(uint64_t ops)
+{
+	uint64_t good = 0;
+
+	for (uint64_t done = 0; done < ops; done += PIPELINE_DEPTH) {
+		uint64_t depth = ops - done < PIPELINE_DEPTH ? ops - done : PIPELINE_DEPTH;
+
+		for (uint64_t i = 0; i < depth; i++)
+			append_call(bench_draw(&order));
+		good += answers(depth);
+	}
+	return good;
+}
+
+/* What the server says it has allocated, in bytes; NaN: it does not say. */
+static double used_memory(void)
+{
+	redisReply *reply = redisCommand(connection, "INFO memory");
+	const char *line = reply != NULL && reply->type == REDIS_REPLY_STRING
+				   ? strstr(reply->str, "used_memory:")
+				   : NULL;
+	double bytes = line != NULL ? strtod(line + strlen("used_memory:"), NULL) : NAN;
+
+	if (reply != NULL)
+		freeReplyObject(reply);
+	return bytes;
+}
+
+static uint64_t fill_redis(void)
+{
+	uint64_t good = 0;
+
+	for (uint64_t done = 0; done < REDIS_KEYS; done += PIPELINE_DEPTH) {
+		uint64_t end =
+			done + PIPELINE_DEPTH < REDIS_KEYS ? done + PIPELINE_DEPTH : REDIS_KEYS;
+
+		for (uint64_t i = done; i < end; i++)
+			append_call(i);
+		good += answers(end - done);
+	}
+	return good;
+}
+
+static const char *prepare_redis_keys(void)
+{
+	const char *note = prepare_redis();
+	double before;
+	uint64_t good;
+
+	if (note != NULL || isfinite(key_bytes))
+		return note;
+	connection = connect_to_server();
+	if (connection == NULL)
+		return "redis-server does not answer";
+	before = used_memory();
+	good = fill_redis();
+	if (good == REDIS_KEYS)
+		key_bytes = (used_memory() - before) / REDIS_KEYS;
+	leave_redis();
+	return good == REDIS_KEYS ? NULL : "not every key was admitted";
+}
+
+static int enter_redis_keys(unsigned process)
+{
+	order = bench_order(NULL, REDIS_KEYS);
+	return enter_redis(process);
 }
 
 const struct bench_work bench_redis = {
@@ -234,6 +314,16 @@ const struct bench_work bench_redis_pipelined = {
 	.finish = finish_redis,
 };
 
+const struct bench_work bench_redis_keys = {
+	.name = "peer/redis-keys",
+	.least = PIPELINE_DEPTH,
+	.prepare = prepare_redis_keys,
+	.enter = enter_redis_keys,
+	.run = run_redis_keys,
+	.leave = leave_redis,
+	.finish = finish_redis,
+};
+
 #else /* built without hiredis */
 
 static const char *no_hiredis(void)
@@ -248,6 +338,11 @@ const struct bench_work bench_redis = {
 
 const struct bench_work bench_redis_pipelined = {
 	.name = "peer/redis-pipelined",
+	.prepare = no_hiredis,
+};
+
+const struct bench_work bench_redis_keys = {
+	.name = "peer/redis-keys",
 	.prepare = no_hiredis,
 };
 

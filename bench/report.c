@@ -67,15 +67,24 @@ static const struct bench_row *find(const struct bench *bench, const char *name,
 	return NULL;
 }
 
-/* The middle of the rounds' ratios: what slows one round slows both its rows. */
+/*
+ * The middle of the rounds' ratios: what slows one round slows both its rows. `plus` is added to
+ * the other; NULL: nothing is.
+ */
 static double median_ratio(const struct bench_row *row, const struct bench_row *other,
-			   enum bench_figure which)
+			   const struct bench_row *plus, enum bench_figure which)
 {
 	double values[BENCH_ROUNDS_MAX];
 	unsigned rounds = row->rounds < other->rounds ? row->rounds : other->rounds;
 
-	for (unsigned i = 0; i < rounds; i++)
-		values[i] = figure(&row->samples[i], which) / figure(&other->samples[i], which);
+	if (plus != NULL && plus->rounds < rounds)
+		rounds = plus->rounds;
+	for (unsigned i = 0; i < rounds; i++) {
+		double added = plus != NULL ? figure(&plus->samples[i], which) : 0;
+
+		values[i] = figure(&row->samples[i], which) /
+			    (figure(&other->samples[i], which) + added);
+	}
 	return median(values, rounds);
 }
 
@@ -93,7 +102,7 @@ static bool floored(const struct bench *bench, const struct bench_row *row,
 	if (ratio->floored == NULL)
 		return false;
 	below = find(bench, ratio->floored, row->processes);
-	return below != NULL && !meets(ratio, median_ratio(below, other, ratio->figure));
+	return below != NULL && !meets(ratio, median_ratio(below, other, NULL, ratio->figure));
 }
 
 static struct outcome outcome_of(const struct bench *bench, const struct bench_row *row,
@@ -101,13 +110,16 @@ static struct outcome outcome_of(const struct bench *bench, const struct bench_r
 {
 	struct outcome out = {.value = NAN, .verdict = ""};
 	const struct bench_row *other = NULL;
+	const struct bench_row *plus = NULL;
 
 	if (ratio->constant > 0) {
 		out.value = median_figure(row, ratio->figure) / ratio->constant;
 	} else {
 		other = find(bench, ratio->to, ratio->processes);
-		if (other != NULL && row->rounds > 0)
-			out.value = median_ratio(row, other, ratio->figure);
+		if (ratio->plus != NULL)
+			plus = find(bench, ratio->plus, ratio->processes);
+		if (other != NULL && row->rounds > 0 && (plus != NULL || ratio->plus == NULL))
+			out.value = median_ratio(row, other, plus, ratio->figure);
 	}
 	if (!isfinite(out.value) || ratio->sense == BENCH_NO_TARGET)
 		return out;
@@ -143,6 +155,8 @@ static unsigned print_ratio(const struct bench *bench, const struct bench_row *r
 	else
 		printf("  %.*f x the %s of %s", got.value < 10 ? 2 : 0, got.value,
 		       ratio->figure == BENCH_TIME ? "time" : "calls", ratio->to);
+	if (ratio->plus != NULL)
+		printf(" + %s", ratio->plus);
 	if (ratio->constant == 0 && ratio->processes != row->processes)
 		printf(" by %u", ratio->processes);
 	if (ratio->sense != BENCH_NO_TARGET) {
@@ -180,6 +194,35 @@ static void print_size(const struct bench_size *size)
 	       (unsigned long long)bytes, size->of, size->below_text, size_verdict(size, bytes));
 }
 
+/* Why the figure could not be had: as the row that it is found by. */
+static const char *share_note(const struct bench *bench, const struct bench_share *share)
+{
+	for (unsigned i = 0; i < bench->row_count && share->of != NULL; i++)
+		if (bench->rows[i].work == share->of && bench->rows[i].note != NULL)
+			return bench->rows[i].note;
+	return "it could not be measured";
+}
+
+static const char *share_verdict(const struct bench_share *share, double value)
+{
+	return value <= share->at_most ? "met" : "missed";
+}
+
+static void print_share(const struct bench *bench, const struct bench_share *share)
+{
+	double value = share->value();
+
+	printf("%-22s  - ", share->name);
+	if (!isfinite(value)) {
+		printf("%10s  %s\n", "-", share_note(bench, share));
+		return;
+	}
+	printf("%10.4g %s", value, share->what);
+	if (share->at_most > 0)
+		printf("; target at most %g: %s", share->at_most, share_verdict(share, value));
+	printf("\n");
+}
+
 static void print_table(const struct bench *bench)
 {
 	for (const struct bench_fact *fact = bench_machine(); fact->name != NULL; fact++)
@@ -194,6 +237,10 @@ static void print_table(const struct bench *bench)
 	for (unsigned i = 0; i < bench->size_count; i++) {
 		if (bench->sizes[i].shown)
 			print_size(&bench->sizes[i]);
+	}
+	for (unsigned i = 0; i < bench->share_count; i++) {
+		if (bench->shares[i].shown)
+			print_share(bench, &bench->shares[i]);
 	}
 }
 
@@ -219,6 +266,8 @@ static json_t *json_ratio(const struct bench *bench, const struct bench_row *row
 
 	json_object_set_new(object, "ratio", number(got.value));
 	json_object_set_new(object, "to", json_string(ratio->to));
+	if (ratio->plus != NULL)
+		json_object_set_new(object, "plus", json_string(ratio->plus));
 	if (ratio->constant == 0)
 		json_object_set_new(object, "to_processes", json_integer(ratio->processes));
 	json_object_set_new(object, "of",
@@ -275,6 +324,24 @@ static void dump_size(const struct bench_size *size)
 	dump(object);
 }
 
+static void dump_share(const struct bench *bench, const struct bench_share *share)
+{
+	double value = share->value();
+	json_t *object = json_object();
+
+	json_object_set_new(object, "name", json_string(share->name));
+	json_object_set_new(object, "processes", json_null());
+	json_object_set_new(object, "value", number(value));
+	json_object_set_new(object, "of", json_string(share->what));
+	if (share->at_most > 0) {
+		json_object_set_new(object, "target", json_sprintf("at most %g", share->at_most));
+		json_object_set_new(object, "verdict", json_string(share_verdict(share, value)));
+	}
+	if (!isfinite(value))
+		json_object_set_new(object, "note", json_string(share_note(bench, share)));
+	dump(object);
+}
+
 static void dump_all(const struct bench *bench)
 {
 	json_t *machine = json_object();
@@ -292,6 +359,10 @@ static void dump_all(const struct bench *bench)
 	for (unsigned i = 0; i < bench->size_count; i++) {
 		if (bench->sizes[i].shown)
 			dump_size(&bench->sizes[i]);
+	}
+	for (unsigned i = 0; i < bench->share_count; i++) {
+		if (bench->shares[i].shown)
+			dump_share(bench, &bench->shares[i]);
 	}
 }
 
