@@ -38,6 +38,8 @@ struct hot {
 	enum offence offence;
 	struct weir *weir;
 	struct weir_endpoint *api;
+	struct weir_endpoint
+		*keys; /* a bucket for each of thirty keys, where there is room for 16 */
 };
 
 enum { CANNOT = 99 }; /* this system has no seccomp */
@@ -49,6 +51,47 @@ static void tick(struct hot *hot, uint64_t ns)
 
 	if (hot->clock == WEIR_CLOCK_MANUAL)
 		atomic_fetch_add(segment->time.manual_ns, ns);
+}
+
+/* Several keys at once, and a key beside a plain bucket. Returns how many were admitted. */
+static int64_t call_several_keys(struct hot *hot, const char *key)
+{
+	struct weir_key_call calls[3] = {{.key = "a", .key_bytes = 1, .cost = 1},
+					 {.key = key, .key_bytes = 2, .cost = 2},
+					 {.key = "", .key_bytes = 0, .cost = 1}};
+	const struct weir_want wants[2] = {
+		{.endpoint = hot->keys, .cost = 1, .key = key, .key_bytes = 2},
+		{.endpoint = hot->api, .cost = 1},
+	};
+	int64_t admitted = weir_acquire_keys(hot->keys, calls, 3);
+
+	return admitted < 0 ? admitted : admitted + weir_acquire_all(wants, 2, NULL);
+}
+
+/* Keys that come, are there, are refused, go, or have to make room. */
+static int call_keys(struct hot *hot)
+{
+	struct weir_level level = {.size = sizeof(level)};
+	struct weir_answer answer;
+	unsigned admitted = 0;
+	unsigned refused = 0;
+
+	for (unsigned i = 0; i < 5000; i++) {
+		const char key[2] = {'k', (char)(i * 7 % 30)};
+
+		for (unsigned calls = 0; calls < 3; calls++) {
+			bool taken = weir_acquire_key(hot->keys, key, 2, 2, i & 1 ? &answer : NULL);
+
+			admitted += taken;
+			refused += !taken;
+		}
+		if (call_several_keys(hot, key) < 0 || weir_peek_key(hot->keys, key, 2, &level) ||
+		    weir_return_key(hot->keys, key, 2, 1, NULL) ||
+		    (i % 8 == 0 && weir_reset_key(hot->keys, key, 2)))
+			return __LINE__;
+		tick(hot, i % 64 ? 10 : 1000);
+	}
+	return admitted && refused ? 0 : __LINE__;
 }
 
 /* Every verdict of the hot path, again and again. The status is a line that disagreed, or 0. */
@@ -76,13 +119,13 @@ static int call_all(struct hot *hot)
 			return __LINE__;
 		tick(hot, 300);
 	}
-	return admitted && refused ? 0 : __LINE__;
+	return admitted && refused ? call_keys(hot) : __LINE__;
 }
 
 /* The publisher died between filling a copy and publishing it: half of it is nonsense. */
-static void leave_half_published(struct hot *hot)
+static void leave_half_published(struct weir_endpoint *endpoint)
 {
-	const struct binding *binding = endpoint_binding(hot->api);
+	const struct binding *binding = endpoint_binding(endpoint);
 	struct segment *segment = &binding->attachment->segment;
 	struct rule_row *row =
 		(struct rule_row *)(void *)(segment->publisher + 1) + binding->row_index;
@@ -124,11 +167,15 @@ static void hot_child(struct hot *hot)
 {
 	void *volatile allocated;
 
-	if (weir_host(&hot->weir, "[endpoint api]\nrate = 10000000/s\nburst = 10\n", hot->clock,
-		      NULL, NULL, 0) < 0 ||
-	    weir_endpoint(hot->weir, "api", &hot->api) < 0 || call_all(hot) != 0)
+	if (weir_host(&hot->weir,
+		      "[endpoint api]\nrate = 10000000/s\nburst = 10\n"
+		      "[each c/*]\nrate = 100000/s\nburst = 5\nkeys = 8\n",
+		      hot->clock, NULL, NULL, 0) < 0 ||
+	    weir_endpoint(hot->weir, "api", &hot->api) < 0 ||
+	    weir_endpoint(hot->weir, "c/*", &hot->keys) < 0 || call_all(hot) != 0)
 		_exit(__LINE__ % 90 + 1);
-	leave_half_published(hot);
+	leave_half_published(hot->api);
+	leave_half_published(hot->keys);
 	/* somebody holds the handle's lock, and never lets go of it */
 	pthread_mutex_lock(&hot->weir->mutex);
 	exhaust_heap();
