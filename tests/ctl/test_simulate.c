@@ -5,13 +5,18 @@
  * in pieces, broken. What it says is held against an oracle that reads the logs by other means and
  * has a bucket with exact fractions for each key.
  */
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +25,7 @@
 
 #include "console.h"
 #include "stage.h"
+#include "thread_sanitizer.h"
 
 #define SECOND 1000000000ull
 #define COMMON WEIRCTL_LOGS "/nginx-common.log"
@@ -811,6 +817,62 @@ static void test_few_keys(void **state)
 	expect_text(outcome.out, "(estimated, +- 0.8 %)");
 }
 
+/* A log of so many lines, each of a key of its own, a thousand a second. */
+static const char *write_many(const struct stage *stage, unsigned lines)
+{
+	static char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%u-lines", stage->dir, lines);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	for (unsigned i = 0; i < lines; i++)
+		assert_true(fprintf(file, "%u.%03u key%u\n", 1000 + i / 1000, i % 1000, i) > 0);
+	assert_int_equal(fclose(file), 0);
+	return path;
+}
+
+/* The most memory that a run had, in KiB. */
+static long peak_kib(const char *path)
+{
+	struct rusage usage;
+	int status;
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(null, STDOUT_FILENO);
+		execl(stage_program, stage_program, "simulate", "--rate", "1/s", "--keys", "1K",
+		      LINES, path, (char *)NULL);
+		_exit(127);
+	}
+	assert_int_equal(wait4(child, &status, 0, &usage), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	return usage.ru_maxrss;
+}
+
+/* Four hundred thousand keys take no more than twenty thousand, where a table has room for 1000. */
+static void test_memory_is_bounded(void **state)
+{
+	struct stage *stage = *state;
+	long few, many;
+
+	if (UNDER_SANITIZER) {
+		print_message("skipped: a sanitizer keeps what is freed\n");
+		skip();
+	}
+	few = peak_kib(write_many(stage, 20000));
+	many = peak_kib(write_many(stage, 400000));
+	print_message("%ld KiB for 20000 keys, %ld KiB for 400000\n", few, many);
+	/* as exact ones they would be 9 MiB more */
+	assert_true(many < few + 2048);
+}
+
 /* ---- sweeps and pictures ---- */
 
 static void test_sweep(void **state)
@@ -968,8 +1030,9 @@ int main(void)
 		CASE(test_costs),	   CASE(test_gzip),	    CASE(test_broken_gzip),
 		CASE(test_standard_input), CASE(test_several),	    CASE(test_out_of_order),
 		CASE(test_late_and_ahead), CASE(test_broken_lines), CASE(test_no_log),
-		CASE(test_fold),	   CASE(test_few_keys),	    CASE(test_sweep),
-		CASE(test_plot),	   CASE(test_terminal),	    CASE(test_misuse),
+		CASE(test_fold),	   CASE(test_few_keys),	    CASE(test_memory_is_bounded),
+		CASE(test_sweep),	   CASE(test_plot),	    CASE(test_terminal),
+		CASE(test_misuse),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
