@@ -230,6 +230,25 @@ static void test_reset(void **state)
 	expect_level(trio, "nobody", 5);
 }
 
+/* The rule changes under its keys: what each has used stays used, or its level does. */
+static void test_set(void **state)
+{
+	struct trio *trio = *state;
+
+	draw(trio, "alice", 3, 3);
+	draw(trio, "bob", 5, 5);
+	DO(0, "set", "client/*", "burst=8");
+	expect_text(outcome.out, "each client/*: burst 5 -> 8");
+	expect_level(trio, "alice", 5);
+	expect_level(trio, "bob", 3);
+	DO(0, "set", "client/*", "burst=20", "--keep", "level");
+	expect_level(trio, "alice", 5);
+	expect_level(trio, "carol", 20);
+	DO(2, "set", "client/*", "concurrency=3");
+	expect_text(outcome.err, "the calls of a key that are under way are not counted");
+	expect_level(trio, "alice", 5);
+}
+
 static void test_wrong(void **state)
 {
 	struct trio *trio = *state;
@@ -301,9 +320,9 @@ static void test_weird_is_dead(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		KEYS_TEST(test_keys),	KEYS_TEST(test_evictions),     KEYS_TEST(test_waiting),
-		KEYS_TEST(test_show),	KEYS_TEST(test_reset),	       KEYS_TEST(test_wrong),
-		KEYS_TEST(test_reload), KEYS_TEST(test_weird_is_dead),
+		KEYS_TEST(test_keys),  KEYS_TEST(test_evictions), KEYS_TEST(test_waiting),
+		KEYS_TEST(test_show),  KEYS_TEST(test_reset),	  KEYS_TEST(test_set),
+		KEYS_TEST(test_wrong), KEYS_TEST(test_reload),	  KEYS_TEST(test_weird_is_dead),
 	};
 
 	return cmocka_run_group_tests_name("weirctl keys", tests, NULL, NULL);

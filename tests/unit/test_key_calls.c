@@ -135,6 +135,36 @@ static void test_fold_changes(void **state)
 	scene_end(&scene);
 }
 
+/* Whatever the number of keys, a changed rule is one row: nothing of the table is touched. */
+static void test_change_costs_nothing(void **state)
+{
+	static const struct {
+		const char *rate, *burst;
+	} changes[] = {{"9/s", NULL}, {"2/h", NULL}, {NULL, "7"}, {"0", "3"}, {"unlimited", NULL}};
+	struct weir *weir = host("[each c/*]\nrate = 5/s\nburst = 4\nkeys = 20K\n");
+	struct weir_endpoint *rule = open_rule(weir, "c/*");
+	const struct keyed *table = &endpoint_binding(rule)->keyed;
+	size_t bytes = 2 * table->half * sizeof(struct key_bin);
+	void *before = test_malloc(bytes);
+
+	(void)state;
+	for (unsigned i = 0; i < 20000; i++)
+		assert_true(take(rule, name_key(i), 1 + i % 4));
+	memcpy(before, table->bins, bytes);
+	for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		assert_int_equal(
+			weir_update(weir, "c/*", changes[i].rate, changes[i].burst, WEIR_KEEP_USED),
+			0);
+		assert_memory_equal(table->bins, before, bytes);
+	}
+	/* and it is in force: of 4 tokens 3 were used */
+	assert_int_equal(weir_update(weir, "c/*", "0", "9", WEIR_KEEP_USED), 0);
+	assert_true(level_of(rule, name_key(2)) == 6);
+	test_free(before);
+	weir_endpoint_close(rule);
+	weir_close(weir);
+}
+
 /* ---- who is forgotten by then, or left over ---- */
 
 /* A debt that is found out late is the key's, though others have had its slot meanwhile. */
@@ -328,6 +358,7 @@ int main(void)
 		cmocka_unit_test(test_no_cost),
 		cmocka_unit_test(test_long_keys_are_folded),
 		cmocka_unit_test(test_fold_changes),
+		cmocka_unit_test(test_change_costs_nothing),
 		cmocka_unit_test(test_settled_late),
 		cmocka_unit_test(test_left_over),
 		cmocka_unit_test(test_unlimited_meanwhile),
