@@ -133,6 +133,29 @@ static void add_shadows_and_classes(struct state_text *text)
 	state_add(text, &record);
 }
 
+/* A rule with windows, and one of keys. */
+static void add_operators(struct state_text *out)
+{
+	struct state_record record = {
+		.kind = STATE_OPERATOR,
+		.text = "o",
+		.terms = terms_of(9 * TERMS_MICRO, 3600 * SECOND, 9 * TERMS_MICRO),
+	};
+
+	record.terms.initial_micro = record.terms.burst_micro;
+	record.terms.window = (struct window_terms){3600 * SECOND, WINDOW_FIRST, 0};
+	state_add(out, &record);
+	record = (struct state_record){
+		.kind = STATE_OPERATOR,
+		.text = "c/*",
+		.terms = terms_of(9 * TERMS_MICRO, SECOND, 9 * TERMS_MICRO),
+		.keys = 70000,
+		.fold = 24 | FOLD_CASE,
+	};
+	record.terms.initial_micro = record.terms.burst_micro;
+	state_add(out, &record);
+}
+
 static void test_golden(void **state)
 {
 	static const char expected[] =
@@ -195,22 +218,7 @@ static void test_golden(void **state)
 	};
 	record.terms.window = (struct window_terms){DAY, WINDOW_ALIGNED, 120};
 	state_add(&text, &record);
-	record = (struct state_record){
-		.kind = STATE_OPERATOR,
-		.text = "o",
-		.terms = terms_of(9 * TERMS_MICRO, 3600 * SECOND, 9 * TERMS_MICRO)};
-	record.terms.initial_micro = record.terms.burst_micro;
-	record.terms.window = (struct window_terms){3600 * SECOND, WINDOW_FIRST, 0};
-	state_add(&text, &record);
-	record = (struct state_record){
-		.kind = STATE_OPERATOR,
-		.text = "c/*",
-		.terms = terms_of(9 * TERMS_MICRO, SECOND, 9 * TERMS_MICRO),
-		.keys = 70000,
-		.fold = 24 | FOLD_CASE,
-	};
-	record.terms.initial_micro = record.terms.burst_micro;
-	state_add(&text, &record);
+	add_operators(&text);
 	add_shadows_and_classes(&text);
 	assert_int_equal(state_finish(&text), 0);
 	assert_int_equal(text.used, bytes);
