@@ -102,6 +102,7 @@ struct bench {
 	unsigned share_count;
 	unsigned rounds;
 	uint64_t round_ns;
+	uint64_t took_ns; /* all rounds, and what they had to be prepared with */
 	bool json;
 };
 

@@ -227,8 +227,8 @@ static void print_table(const struct bench *bench)
 {
 	for (const struct bench_fact *fact = bench_machine(); fact->name != NULL; fact++)
 		printf("%-14s %s\n", fact->name, fact->value);
-	printf("\n%u rounds of %.0f ms a row, rows taking turns; medians\n\n", bench->rounds,
-	       (double)bench->round_ns / 1e6);
+	printf("\n%u rounds of %.0f ms a row, rows taking turns; medians; %.0f s in all\n\n",
+	       bench->rounds, (double)bench->round_ns / 1e6, (double)bench->took_ns / 1e9);
 	printf("%-22s %2s %10s %10s  %s\n", "row", "n", "ns/op", "Mops/s", "compared");
 	for (unsigned i = 0; i < bench->row_count; i++) {
 		if (bench->rows[i].shown)
@@ -351,6 +351,7 @@ static void dump_all(const struct bench *bench)
 	json_object_set_new(machine, "rounds", json_integer(bench->rounds));
 	json_object_set_new(machine, "round_ms",
 			    json_integer((json_int_t)(bench->round_ns / 1000000)));
+	json_object_set_new(machine, "took_s", number((double)bench->took_ns / 1e9));
 	dump(json_pack("{s:o}", "machine", machine));
 	for (unsigned i = 0; i < bench->row_count; i++) {
 		if (bench->rows[i].shown)
