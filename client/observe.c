@@ -34,6 +34,8 @@ struct observing {
 	struct fields_verdict verdict;
 	bool refused; /* by a limit, or for want of strength */
 	uint8_t outcome;
+	uint32_t told[FIELDS_LIMITS_MAX]; /* rows of other endpoints that the daemon was told of */
+	size_t told_count;
 	struct weir_observed out;
 };
 
@@ -126,9 +128,23 @@ static bool counts_requests(const struct fields_limit *limit)
 	return true;
 }
 
+/* The name of the endpoint's rule, up to a `*` and without the slashes before it; 0: it has none.
+ */
+static size_t rule_name(const struct binding *own, char text[LAYOUT_TEXT_BYTES])
+{
+	size_t bytes;
+
+	segment_text(own->row->text, text);
+	bytes = strcspn(text, "*");
+	while (bytes && text[bytes - 1] == '/')
+		bytes--;
+	return bytes;
+}
+
 /*
  * Of the limits that a profile's responses list by name, NAME/RESOURCE is the endpoint's where
- * there is such a rule; NAME is the rule's own, up to a `*`. Returns whether there is.
+ * there is such a rule; where one resource has several, by the minute and by the day, with or
+ * without that. Returns whether there is.
  */
 static bool profile_budget(const struct observing *of, const struct fields_limit *limit,
 			   char name[LAYOUT_TEXT_BYTES])
@@ -137,17 +153,18 @@ static bool profile_budget(const struct observing *of, const struct fields_limit
 	const struct segment *segment = &own->attachment->segment;
 	char text[LAYOUT_TEXT_BYTES];
 	size_t bytes;
+	char *span;
 
 	if (!limit->listed || !limit->resource[0] || !adapt_profile(&of->adapt))
 		return false;
-	segment_text(own->row->text, text);
-	bytes = strcspn(text, "*");
-	while (bytes && text[bytes - 1] == '/')
-		bytes--;
+	bytes = rule_name(own, text);
 	if (bytes == 0 || bytes + 1 + strlen(limit->resource) >= sizeof(text))
 		return false;
 	text[bytes] = '/';
 	strcpy(text + bytes + 1, limit->resource); /* it was just bounded */
+	span = strrchr(text + bytes + 1, '-');
+	if (names_exact_row(segment, text) < 0 && span && !isnan(limit->window_s))
+		*span = '\0';
 	if (names_exact_row(segment, text) < 0)
 		return false;
 	strcpy(name, text);
@@ -410,6 +427,19 @@ static int close_for(struct observing *of, struct spot *spot, double seconds, ui
 	return status;
 }
 
+/*
+ * Of several limits of one endpoint (a minute's and a day's) the daemon hears of the first: it
+ * finds one speed, and would take two for one that contradicts itself.
+ */
+static bool is_told(struct observing *of, uint32_t row)
+{
+	for (size_t i = 0; i < of->told_count; i++)
+		if (of->told[i] == row)
+			return true;
+	of->told[of->told_count++] = row; /* there are no more limits than places */
+	return false;
+}
+
 /* A limit that belongs to another endpoint. */
 static int observe_budget(struct observing *of, const struct fields_limit *limit, const char *name)
 {
@@ -427,7 +457,7 @@ static int observe_budget(struct observing *of, const struct fields_limit *limit
 	if (status == 0 && says_remaining(&of->verdict, limit))
 		status = spot_lower(&spot, limit->remaining);
 	segment_adapt(&spot.binding.attachment->segment, spot.binding.row_index, &adapt);
-	if (status == 0 && adapt.mode != ADAPT_OFF)
+	if (status == 0 && adapt.mode != ADAPT_OFF && !is_told(of, spot.binding.row_index))
 		tell(of, limit, name);
 	return status;
 }
@@ -577,6 +607,7 @@ int weir_observe(struct weir_endpoint *endpoint, int status, const struct weir_h
 	of.endpoint = endpoint;
 	of.status = status;
 	of.latency_ns = latency_ns;
+	of.told_count = 0;
 	of.out = (struct weir_observed){
 		.limit = NAN, .remaining = NAN, .reset_s = NAN, .window_s = NAN};
 	if (!binding_is_current(endpoint_binding(endpoint)))

@@ -373,6 +373,35 @@ static void test_budgets_of_a_profile(void **state)
 	calls_end(&calls);
 }
 
+/* Both limits lower the level; one of them is told. */
+static void test_two_limits_of_a_budget(void **state)
+{
+	const struct weir_header headers[] = {
+		HEADER("x-ratelimit-remaining-tokens-minute", "500"),
+		HEADER("x-ratelimit-remaining-tokens-day", "70"),
+		HEADER("x-ratelimit-remaining-requests-minute", "9"),
+	};
+	struct weir_observed seen = {.size = sizeof(seen)};
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/h", "burst=1000", "profile=cerebras", "adaptive=headers");
+	calls_rule(&calls, "api/tokens", "rate=1/h", "burst=1000", "adaptive=headers");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *tokens = calls_endpoint(&calls, "api/tokens");
+
+	assert_int_equal(weir_observe(api, 200, headers, COUNT(headers), 0, &seen), 0);
+	assert_true(level_of(tokens) == 70);
+	assert_int_equal(seen.budgets, 3);
+	/* nobody listens: what would have been sent is dropped */
+	assert_int_equal(seen.dropped, 2);
+	weir_endpoint_close(api);
+	weir_endpoint_close(tokens);
+	calls_end(&calls);
+}
+
 /* A limit of the whole server closes what has the same profile, for as long as each allows. */
 static void test_closes_everywhere(void **state)
 {
@@ -681,6 +710,7 @@ int main(void)
 		cmocka_unit_test(test_budgets),
 		cmocka_unit_test(test_spent_budget),
 		cmocka_unit_test(test_budgets_of_a_profile),
+		cmocka_unit_test(test_two_limits_of_a_budget),
 		cmocka_unit_test(test_closes_everywhere),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_own_mapping),
