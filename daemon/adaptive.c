@@ -147,7 +147,8 @@ static struct adaptive_decision decide(struct adaptive *adaptive,
 		out.next_ns = earlier_ns(out.next_ns, guessed.next_ns);
 	}
 	if (!by_quota && settings->mode == ADAPTIVE_HEADERS)
-		out.rate_per_s *= quota_brake(adaptive);
+		out.rate_per_s = least_of(out.rate_per_s * quota_brake(adaptive),
+					  quota_ceiling(adaptive, settings));
 	bound(adaptive, settings, &out);
 	return out;
 }

@@ -143,8 +143,12 @@ struct adaptive_quota {
 	uint64_t end_to_ns;    /* 0: when it ends is not known */
 	uint64_t window_ns;    /* its length, as said or seen; 0: not known */
 	uint64_t late_ns;      /* so much later than it says it was renewed */
+	bool was_left;	       /* once at least, something was */
 	bool refused;	       /* that nothing is left was confirmed by a refusal */
 	unsigned refilling;    /* evidence that it comes back bit by bit */
+	uint64_t mile_from_ns; /* an end that was named some time ago, as above */
+	uint64_t mile_to_ns;
+	unsigned advancing;    /* evidence that ends move ahead before they have come */
 	unsigned names_first;  /* evidence that the end is when the first of it comes back */
 	double last_supply;    /* by the response before */
 	double surprises;      /* of late, what did not fit what was known */
@@ -153,8 +157,10 @@ struct adaptive_quota {
 	double same_per_s;     /* the speed then */
 	bool frozen;	       /* the number does not follow what is drawn */
 	unsigned strikes;      /* contradictions, less those that windows as promised made good */
+	unsigned time_strikes; /* likewise, of when it is renewed */
 	unsigned distrusted;   /* so often it came to that */
 	uint64_t distrust_ns;  /* until then it is not looked at */
+	uint64_t timeless_ns;  /* until then the times that it names are not */
 	double refill_per_s;   /* speed while it refills; 0: not set */
 	uint64_t refill_at_ns; /* when that was set */
 	struct adaptive_trend supply; /* of what is left and what was drawn, together */
@@ -165,6 +171,7 @@ struct adaptive_guess {
 	bool begun;		 /* there was a refusal that no quota explains */
 	bool probing;		 /* nothing has passed since the last one */
 	bool greedy;		 /* before it, the speed was made use of */
+	unsigned short_left;	 /* so many short cycles are not taken seriously */
 	double peak_per_s;	 /* the speed then */
 	double base_per_s;	 /* the speed that recovery starts from */
 	uint64_t base_ns;	 /* when it starts */
@@ -174,6 +181,7 @@ struct adaptive_guess {
 	uint64_t retry_ns;	 /* that it named; 0: none */
 	uint64_t passed_from_ns; /* what has passed is counted since then */
 	double passed;
+	bool anew;		 /* no refusal began that cycle, but the time */
 	uint64_t recent_from_ns; /* and since then: the cycle that is under way */
 	double recent;
 };

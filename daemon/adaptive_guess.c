@@ -19,8 +19,9 @@
 #define ABOVE_GOODPUT 1.02    /* of it: so that the end of a window shows, at a refusal or a few */
 #define PASSED_ENOUGH 20      /* requests that tell a speed */
 #define CYCLE_ENOUGH 100      /* that tell it by themselves */
+#define SHORT_CYCLES 3	      /* that are worth a small decrease only */
 #define GREEDY 0.5	      /* of the speed was drawn: it was the speed that was too much */
-#define GROWTH_REQUESTS 520.0 /* so many requests make one such span */
+#define GROWTH_REQUESTS 480.0 /* so many requests make one such span */
 #define GROWTH_SHORTEST_S 5.0
 #define GROWTH_LONGEST_S 600.0
 #define FORGET_NS (60 * SECOND_NS) /* what passed is counted anew, while nothing is refused */
@@ -92,10 +93,14 @@ static void guess_refused(struct adaptive *adaptive, const struct adaptive_setti
 	}
 	if (!guess->probing) {
 		double drawn_per_s = draws_per_s(&adaptive->draws, SECOND_NS);
+		/* of a second that was closed for the most part, what was drawn tells nothing */
+		bool fresh =
+			guess->begun && span_ns(guess->base_ns, adaptive->now_ns) < 2 * SECOND_NS;
 
-		guess->greedy = drawn_per_s >= GREEDY * speed;
-		guess->base_per_s = DECREASE * least_of(speed, 2 * drawn_per_s + 1);
-		guess->peak_per_s = least_of(speed, 2 * drawn_per_s + 1);
+		guess->greedy = fresh || drawn_per_s >= GREEDY * speed;
+		guess->peak_per_s = fresh ? most_of(speed, guess->base_per_s)
+					  : least_of(speed, 2 * drawn_per_s + 1);
+		guess->base_per_s = DECREASE * guess->peak_per_s;
 	}
 	guess->begun = true;
 	guess_close(adaptive, settings, observation);
@@ -109,16 +114,25 @@ static void guess_refused(struct adaptive *adaptive, const struct adaptive_setti
 static void guess_recovers(struct adaptive *adaptive, uint64_t now_ns)
 {
 	struct adaptive_guess *guess = &adaptive->guess;
-	double span_s = seconds_of(span_ns(guess->recent_from_ns, now_ns));
-	double passed = guess->recent;
+	/* a cycle that was begun anew at any moment tells less than with the one before it */
+	uint64_t from_ns = guess->anew ? guess->passed_from_ns : guess->recent_from_ns;
+	double span_s = seconds_of(span_ns(from_ns, now_ns));
+	double passed = guess->anew ? guess->passed : guess->recent;
 	double least = guess->greedy ? 0 : guess->peak_per_s / 2;
 
 	guess->probing = false;
 	guess->base_ns = now_ns;
 	guess->recent = 0;
 	guess->recent_from_ns = now_ns;
-	if (passed < PASSED_ENOUGH || span_s <= 0)
+	guess->anew = false;
+	if (passed < PASSED_ENOUGH || span_s <= 0) {
+		/* too short to tell: a few of these after one that told are chance */
+		if (guess->short_left)
+			guess->base_per_s = SMALL_DECREASE * guess->peak_per_s;
+		guess->short_left -= guess->short_left > 0;
 		return;
+	}
+	guess->short_left = SHORT_CYCLES;
 	if (passed >= CYCLE_ENOUGH) {
 		guess->passed = passed;
 		guess->passed_from_ns = now_ns - (uint64_t)(span_s * 1e9);
@@ -140,6 +154,7 @@ static void guess_passed(struct adaptive *adaptive, const struct adaptive_observ
 		guess->passed_from_ns = guess->recent_from_ns;
 		guess->recent = 0;
 		guess->recent_from_ns = adaptive->now_ns;
+		guess->anew = true;
 	}
 	guess->passed++;
 	guess->recent++;

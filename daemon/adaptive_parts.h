@@ -76,9 +76,12 @@ double trend_at(const struct adaptive_trend *trend, uint64_t at_ns);
 
 /* ---- quota (adaptive_quota.c) ---- */
 
-/* Takes in a response that says what is left, and is newer than all before. */
+/*
+ * Takes in a response that says what is left, and is newer than all before. Times that have been
+ * contradicted are taken out of it.
+ */
 void quota_observe(struct adaptive *adaptive, const struct adaptive_settings *settings,
-		   const struct adaptive_observation *observation);
+		   struct adaptive_observation *observation);
 
 /* Whether the response's refusal is what the quota that it names would have led to expect. */
 bool quota_explains(const struct adaptive *adaptive,
@@ -99,6 +102,9 @@ bool quota_decide(struct adaptive *adaptive, const struct adaptive_settings *set
  * not said until when.
  */
 double quota_brake(const struct adaptive *adaptive);
+
+/* What a speed that no quota names is to stay below; infinity: nothing. */
+double quota_ceiling(const struct adaptive *adaptive, const struct adaptive_settings *settings);
 
 /* ---- guess (adaptive_guess.c) ---- */
 

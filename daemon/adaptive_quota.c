@@ -38,9 +38,18 @@
 #define SPEED_CHANGED 1.5
 #define TELLING_SAMPLES 8 /* so many tell a slope */
 #define EARLY_PART 10	  /* of a window: renewed before its end by that much is a contradiction */
-#define HORIZON_NS (10 * SECOND_NS) /* where no window is known */
+#define HORIZON_NS (10 * SECOND_NS)	      /* where no window is known */
+#define TIMELESS_HORIZON_NS (200 * SECOND_NS) /* where none that is named is believed */
+#define WIDE_PART 32			      /* of the limit, the reserve in a bucket */
+#define ASK_S 0.2			      /* between requests that find out, at least */
 
 /* ---- taking in ---- */
+
+/* Whether the times that it names have been contradicted, so that it counts as naming none. */
+static bool is_timeless(const struct adaptive *adaptive)
+{
+	return adaptive->now_ns < adaptive->quota.timeless_ns;
+}
 
 /* A time in whole seconds may have been rounded either way. */
 static uint64_t grain_ns(uint64_t ns)
@@ -131,6 +140,22 @@ static void strike(struct adaptive *adaptive)
 		quota->distrusted++;
 }
 
+/* As strike(), but of when, and not of how much: what is left may be true all the same. */
+static void time_strike(struct adaptive *adaptive)
+{
+	struct adaptive_quota *quota = &adaptive->quota;
+
+	if (++quota->time_strikes <= STRIKES_MOST)
+		return;
+	quota->time_strikes = 0;
+	quota->timeless_ns = adaptive->now_ns +
+			     (later_ns(DISTRUST_NS, 4 * quota->window_ns) << quota->distrusted);
+	if (quota->distrusted < DISTRUSTED_MOST)
+		quota->distrusted++;
+	quota->window_ns = 0;
+	end_set(quota, 0, 0);
+}
+
 /* What nobody could foresee happens once in a while; where it happens all the time, it is made up.
  */
 static void surprise(struct adaptive *adaptive)
@@ -147,6 +172,23 @@ static void refills(struct adaptive_quota *quota)
 {
 	if (quota->refilling < REFILLING_MOST)
 		quota->refilling++;
+}
+
+/* No window's end moves ahead before it has come; that of a bucket does all the time. */
+static void end_advances(struct adaptive_quota *quota,
+			 const struct adaptive_observation *observation, const struct end *end)
+{
+	bool came = observation->response_ns >= quota->mile_from_ns;
+
+	if (!end->said || sent_ns(observation) < quota->sent_ns ||
+	    (!came && end->from_ns <= quota->mile_to_ns))
+		return;
+	if (came)
+		quota->advancing = 0;
+	else
+		quota->advancing += quota->advancing < REFILLING_MOST;
+	quota->mile_from_ns = end->from_ns;
+	quota->mile_to_ns = end->to_ns;
 }
 
 /* A new window, or the first that is known. */
@@ -176,8 +218,12 @@ static void window_renewed(struct adaptive *adaptive,
 		else
 			surprise(adaptive);
 	} else if (quota->end_to_ns) {
+		/* made good by a window of some responses, and not by a number that leaps */
+		bool as_promised = quota->supply.samples >= TELLING_SAMPLES;
+
 		quota->refilling = 0;
-		quota->strikes -= quota->strikes > 0;
+		quota->strikes -= as_promised && quota->strikes > 0;
+		quota->time_strikes -= as_promised && quota->time_strikes > 0;
 		quota->late_ns = earlier_ns(quota->late_ns, span_ns(quota->end_to_ns, sent));
 	}
 	window_begin(adaptive, observation, end, supply);
@@ -232,6 +278,7 @@ static void window_compare(struct adaptive *adaptive,
 
 	if (end.said && end.to_ns < quota->end_from_ns && sent_ns(observation) < quota->begun_ns)
 		return; /* of a window before this one, and late */
+	end_advances(quota, observation, &end);
 	if (limit_moved) {
 		if (!moved) {
 			end_learn(quota, &end);
@@ -247,10 +294,12 @@ static void window_compare(struct adaptive *adaptive,
 		window_renewed(adaptive, observation, &end, supply);
 	} else if (moved) {
 		if (end.to_ns < quota->end_from_ns)
-			strike(adaptive); /* nothing that is renewed comes earlier than it said */
+			time_strike(
+				adaptive); /* nothing that is renewed comes earlier than it said */
 		else
 			refills(quota);
-		end_set(quota, end.from_ns, end.to_ns);
+		if (!is_timeless(adaptive))
+			end_set(quota, end.from_ns, end.to_ns);
 		window_goes_on(adaptive, observation, &(struct end){0}, supply);
 	} else {
 		window_goes_on(adaptive, observation, &end, supply);
@@ -332,6 +381,7 @@ static void quota_learn(struct adaptive_quota *quota, const struct adaptive_sett
 	if (sent_ns(observation) < quota->sent_ns)
 		return;
 	quota->remaining = observation->remaining;
+	quota->was_left |= observation->remaining >= 1;
 	quota->from_ns = observation->response_ns;
 	quota->sent_ns = sent_ns(observation);
 }
@@ -351,7 +401,7 @@ static void quota_learn_reset(struct adaptive *adaptive,
 		return;
 	if (missing > FIRST_FASTER * (own + 1) * seconds_of(observation->reset_ns))
 		quota->names_first += quota->names_first < FIRST_MOST;
-	else
+	else if (trend_slope(&quota->supply) * seconds_of(quota->window_ns) > quota->limit / 8)
 		quota->names_first -= quota->names_first > 0;
 }
 
@@ -364,14 +414,22 @@ static bool is_stale(const struct adaptive *adaptive)
 	return span_ns(known_ns, adaptive->now_ns) > later_ns(quota->window_ns, HORIZON_NS);
 }
 
+static void disregard_time(const struct adaptive *adaptive,
+			   struct adaptive_observation *observation)
+{
+	if (is_timeless(adaptive))
+		observation->says &= ~(unsigned)(ADAPTIVE_SAYS_RESET | ADAPTIVE_SAYS_WINDOW);
+}
+
 void quota_observe(struct adaptive *adaptive, const struct adaptive_settings *settings,
-		   const struct adaptive_observation *observation)
+		   struct adaptive_observation *observation)
 {
 	struct adaptive_quota *quota = &adaptive->quota;
 	double drawn = draws_by(&adaptive->draws, sent_ns(observation));
 	double supply = observation->remaining + drawn;
 	bool spent = observation->outcome == ADAPTIVE_LIMITED && observation->remaining < 1;
 
+	disregard_time(adaptive, observation);
 	if (!quota->known || is_stale(adaptive)) {
 		struct end end = end_of(observation);
 
@@ -383,6 +441,8 @@ void quota_observe(struct adaptive *adaptive, const struct adaptive_settings *se
 			.strikes = quota->strikes,
 			.distrusted = quota->distrusted,
 			.distrust_ns = quota->distrust_ns,
+			.time_strikes = quota->time_strikes,
+			.timeless_ns = quota->timeless_ns,
 		};
 		quota_learn(quota, settings, observation);
 		window_begin(adaptive, observation, &end, supply);
@@ -391,6 +451,7 @@ void quota_observe(struct adaptive *adaptive, const struct adaptive_settings *se
 	} else {
 		window_compare(adaptive, observation, supply);
 	}
+	disregard_time(adaptive, observation);
 	quota_contradicts(adaptive, observation);
 	quota->last_supply = supply;
 	quota->surprises -= quota->surprises / SURPRISES_FADE;
@@ -497,17 +558,49 @@ static void decide_window(struct adaptive *adaptive, const struct adaptive_setti
 	if (left < 1) {
 		out->cause = ADAPTIVE_CAUSE_SPENT;
 		out->rate_per_s = 0;
-		/* far from the end one request in a while finds out whether it is true */
-		if (quota->refused || now_ns + 2 * final >= from_ns)
+		/* far from the end one request in a while finds out whether it is true, and so
+		 * it does where nothing else was ever said */
+		if (quota->refused || (quota->was_left && now_ns + 2 * final >= from_ns))
 			out->closed_until_ns = to_ns;
 		return;
 	}
-	if (now_ns + final < from_ns)
-		pace = with_safety(settings, left / seconds_of(from_ns / 2 + to_ns / 2 - now_ns));
-	else
+	if (now_ns + final < from_ns) {
+		pace = left / seconds_of(from_ns / 2 + to_ns / 2 - now_ns);
+		out->rate_per_s = with_safety(settings, pace * share(adaptive, pace, &shared));
+	} else {
 		pace = left / seconds_of(later_ns(span_ns(now_ns, from_ns), final / 8));
-	out->rate_per_s = pace * share(adaptive, pace, &shared);
+		out->rate_per_s = pace * share(adaptive, pace, &shared);
+	}
 	out->cause = shared ? ADAPTIVE_CAUSE_SHARED : ADAPTIVE_CAUSE_QUOTA;
+}
+
+static uint64_t end_middle_ns(const struct adaptive_quota *quota)
+{
+	return quota->end_from_ns / 2 + quota->end_to_ns / 2;
+}
+
+/* Nothing comes back before the time that was named: requests until then would be refused. */
+static bool awaits_first(const struct adaptive *adaptive)
+{
+	const struct adaptive_quota *quota = &adaptive->quota;
+
+	return quota->names_first >= FIRST_FROM && end_middle_ns(quota) > adaptive->now_ns;
+}
+
+/* As of the newest response, so long was nothing to come back. */
+static double awaited_s(const struct adaptive_quota *quota)
+{
+	return seconds_of(span_ns(quota->sent_ns, end_middle_ns(quota)));
+}
+
+/* That time is over, and nobody has asked since: the first is back, and more with it. */
+static bool first_is_due(const struct adaptive *adaptive)
+{
+	const struct adaptive_quota *quota = &adaptive->quota;
+	uint64_t quiet_ns = 4 * (adaptive->latency_ns + adaptive->jitter_ns);
+
+	return quota->end_to_ns && end_middle_ns(quota) <= adaptive->now_ns &&
+	       quota->sent_ns < quota->end_from_ns && draws_per_s(&adaptive->draws, quiet_ns) <= 0;
 }
 
 /* To begin with, what has passed of late. */
@@ -519,44 +612,84 @@ static double refill_basis(const struct adaptive *adaptive, double own)
 	return least_of(adaptive->last.rate_per_s, past_s > 5 ? guess->passed / past_s : own + 1);
 }
 
+/* Seconds in which what is above the reserve is spent. */
+static double refill_spend_s(const struct adaptive *adaptive, double window_s)
+{
+	return most_of(most_of(window_s / SPEND_PART, 4 * seconds_of(adaptive->latency_ns)), 1);
+}
+
+/*
+ * What is kept: a few requests, and what may be under way. Of a bucket what is kept is not lost, so
+ * there it is more; of a sliding window it is.
+ */
+static double refill_reserve(const struct adaptive *adaptive, double basis)
+{
+	const struct adaptive_quota *quota = &adaptive->quota;
+	double unsure = basis * seconds_of(adaptive->jitter_ns + adaptive->latency_ns);
+	bool slides = quota->names_first >= FIRST_FROM || is_timeless(adaptive);
+
+	return least_of(most_of(RESERVE + unsure, slides ? 0 : quota->limit / WIDE_PART),
+			quota->limit / 4);
+}
+
+/*
+ * Within the reserve the speed falls with what is left, to 0. Where the first that comes back was
+ * long in coming, that says nothing of the speed that holds when it does. And where it is due there
+ * would be no word of it, were nobody to ask.
+ */
+static double refill_careful(const struct adaptive *adaptive, double *basis, double left_part,
+			     double past_s, double spend_s)
+{
+	double latency_s = seconds_of(adaptive->latency_ns);
+	double asks = first_is_due(adaptive) ? 1 / most_of(ASK_S, 4 * latency_s) : 0;
+	double rate = *basis * left_part;
+
+	if (awaited_s(&adaptive->quota) > spend_s &&
+	    (awaits_first(adaptive) || first_is_due(adaptive)))
+		return most_of(*basis, asks);
+	if (asks <= 0)
+		*basis += (rate - *basis) * past_s / most_of(4, 32 * latency_s);
+	return most_of(rate, asks);
+}
+
 /*
  * As fast as it comes back. The speed is a basis, and what is above a small reserve within a part
- * of a window; within the reserve it falls with what is left, to 0. So what is left settles at the
- * reserve, and the basis, which follows slowly, at what comes back; no estimate of that is needed,
- * and several hosts, each of which sees the others' part as its own, do not add up.
+ * of a window. So what is left settles at the reserve, and the basis, which follows slowly, at what
+ * comes back; no estimate of that is needed, and several hosts, each of which sees the others' part
+ * as its own, do not add up.
  */
 static void decide_refill(struct adaptive *adaptive, struct adaptive_decision *out)
 {
 	struct adaptive_quota *quota = &adaptive->quota;
-	double latency_s = seconds_of(adaptive->latency_ns);
-	double window_s = seconds_of(quota->window_ns ? quota->window_ns : HORIZON_NS);
-	double spend_s = most_of(most_of(window_s / SPEND_PART, 4 * latency_s), 1);
+	uint64_t horizon_ns = is_timeless(adaptive) ? TIMELESS_HORIZON_NS : HORIZON_NS;
+	double window_s = seconds_of(quota->window_ns ? quota->window_ns : horizon_ns);
+	double spend_s = refill_spend_s(adaptive, window_s);
 	double own = draws_per_s(&adaptive->draws, 2 * SECOND_NS);
 	double past_s = least_of(seconds_of(span_ns(quota->refill_at_ns, adaptive->now_ns)), 1);
 	double basis = quota->refill_at_ns ? quota->refill_per_s : refill_basis(adaptive, own);
-	double unsure = basis * seconds_of(adaptive->jitter_ns);
-	double reserve = least_of(RESERVE + unsure, quota->limit / 4);
+	double reserve = refill_reserve(adaptive, basis);
 	double left = quota_left(adaptive);
 
 	out->cause = ADAPTIVE_CAUSE_REFILL;
+	if (left < 1 && awaits_first(adaptive))
+		out->closed_until_ns = end_middle_ns(quota);
 	if (left < reserve) {
-		out->rate_per_s = basis * left / reserve;
-		basis += (out->rate_per_s - basis) * past_s / most_of(4, 32 * latency_s);
+		out->rate_per_s = refill_careful(adaptive, &basis, left / reserve, past_s, spend_s);
 	} else {
 		out->rate_per_s = basis + (left - reserve) / spend_s;
 		basis = least_of(basis + (left - reserve) / spend_s * past_s / window_s,
 				 most_of(basis, 1.1 * own));
 	}
-	if (left < 1 && quota->names_first >= FIRST_FROM && quota->end_from_ns > adaptive->now_ns)
-		out->closed_until_ns = quota->end_to_ns;
 	quota->refill_per_s = basis;
 	quota->refill_at_ns = adaptive->now_ns;
 }
 
 /* Without a time what is left tells no speed, but where it is to end. */
-static bool is_untimed(const struct adaptive_quota *quota)
+static bool is_untimed(const struct adaptive *adaptive)
 {
-	return quota->end_to_ns == 0 && quota->window_ns == 0;
+	const struct adaptive_quota *quota = &adaptive->quota;
+
+	return quota->end_to_ns == 0 && quota->window_ns == 0 && !is_timeless(adaptive);
 }
 
 double quota_brake(const struct adaptive *adaptive)
@@ -565,11 +698,27 @@ double quota_brake(const struct adaptive *adaptive)
 	double reserve = least_of(RESERVE, quota->limit / 4);
 	double left;
 
-	if (!quota->known || !is_untimed(quota) || !quota_trusted(adaptive) ||
+	if (!quota->known || !is_untimed(adaptive) || !quota_trusted(adaptive) ||
 	    span_ns(quota->from_ns, adaptive->now_ns) > HORIZON_NS)
 		return 1;
 	left = quota->remaining;
 	return left < reserve ? left / reserve : 1;
+}
+
+/*
+ * The number that is left is made up, and yet the time until all is back may be true: it moves
+ * ahead as a bucket's does that is drawn from. Where the limit, spread over that time, is as slow
+ * as the speed, most of the bucket has been drawn; it never becomes empty at a speed below that.
+ */
+double quota_ceiling(const struct adaptive *adaptive, const struct adaptive_settings *settings)
+{
+	const struct adaptive_quota *quota = &adaptive->quota;
+	uint64_t back_ns = span_ns(adaptive->now_ns, quota->end_to_ns);
+
+	if (!quota->known || quota_trusted(adaptive) || quota->advancing < REFILLING_FROM ||
+	    back_ns == 0)
+		return INFINITY;
+	return settings->safety * quota->limit / seconds_of(back_ns);
 }
 
 static void say_quota(const struct adaptive *adaptive, struct adaptive_decision *out)
@@ -589,7 +738,7 @@ bool quota_decide(struct adaptive *adaptive, const struct adaptive_settings *set
 	uint64_t now_ns = adaptive->now_ns;
 	uint64_t expires_ns = quota_expires(quota);
 
-	if (!quota->known || is_untimed(quota))
+	if (!quota->known || is_untimed(adaptive))
 		return false;
 	out->distrusts = !quota_trusted(adaptive);
 	if (out->distrusts || now_ns >= expires_ns)

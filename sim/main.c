@@ -13,6 +13,7 @@
 struct options {
 	const char *filter;
 	uint64_t seed;
+	uint64_t seeds;
 	bool json;
 	bool fast;
 	bool list;
@@ -20,10 +21,14 @@ struct options {
 };
 
 static const char usage[] =
-	"Usage: weir-sim [--scenario FILTER] [--seed N] [--json] [--fast] [--list] [--trace]\n"
+	"Usage: weir-sim [--scenario FILTER] [--seed N] [--seeds N] [--json] [--fast] [--list]\n"
+	"                [--trace]\n"
 	"Adaptive limits against models of upstreams, on the manual clock.\n"
 	"  --scenario FILTER  only those whose names contain FILTER\n"
 	"  --seed N           another course of chance; default 1\n"
+	"  --seeds N          N of them, from --seed on, at most 64: figures are means; a target "
+	"in\n"
+	"                     numbers has to be met by each, a baseline's in the mean\n"
 	"  --json             an object a line instead of a table\n"
 	"  --fast             a few scenarios, for tests\n"
 	"  --list             the names of the scenarios\n"
@@ -31,10 +36,15 @@ static const char usage[] =
 	"Exit status: 0, 1 when a target is missed, 2 for wrong usage.\n";
 
 static const struct option long_options[] = {
-	{"scenario", required_argument, NULL, 's'}, {"seed", required_argument, NULL, 'n'},
-	{"json", no_argument, NULL, 'j'},	    {"fast", no_argument, NULL, 'f'},
-	{"list", no_argument, NULL, 'l'},	    {"trace", no_argument, NULL, 't'},
-	{"help", no_argument, NULL, 'h'},	    {NULL, 0, NULL, 0},
+	{"scenario", required_argument, NULL, 's'},
+	{"seed", required_argument, NULL, 'n'},
+	{"seeds", required_argument, NULL, 'c'},
+	{"json", no_argument, NULL, 'j'},
+	{"fast", no_argument, NULL, 'f'},
+	{"list", no_argument, NULL, 'l'},
+	{"trace", no_argument, NULL, 't'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
 };
 
 static bool read_seed(const char *text, uint64_t *seed)
@@ -64,6 +74,14 @@ static int read_options(int argc, char **argv, struct options *out)
 			if (!read_seed(optarg, &out->seed)) {
 				fprintf(stderr, "weir-sim: a seed is a number from 0 on: %s\n",
 					optarg);
+				return 2;
+			}
+			break;
+		case 'c':
+			if (!read_seed(optarg, &out->seeds) || out->seeds < 1 ||
+			    out->seeds > SIM_SEEDS_MOST) {
+				fprintf(stderr, "weir-sim: from 1 to %d seeds: %s\n",
+					SIM_SEEDS_MOST, optarg);
 				return 2;
 			}
 			break;
@@ -104,9 +122,15 @@ static bool run(const struct sim_scenario *scenario, const struct options *optio
 	struct sim_report report = {.scenario = scenario};
 	bool met;
 
-	for (int pilot = 0; pilot < SIM_PILOTS; pilot++)
-		report.results[pilot] = sim_run(scenario, (enum sim_pilot_kind)pilot, options->seed,
-						options->trace && pilot == SIM_WEIR);
+	for (uint64_t i = 0; i < options->seeds; i++) {
+		uint64_t seed = options->seed + i;
+		struct sim_result results[SIM_PILOTS];
+
+		for (int pilot = 0; pilot < SIM_PILOTS; pilot++)
+			results[pilot] = sim_run(scenario, (enum sim_pilot_kind)pilot, seed,
+						 options->trace && pilot == SIM_WEIR);
+		sim_report_add(&report, results, seed);
+	}
 	met = sim_report_print(&report, options->json);
 	fflush(stdout);
 	return met;
@@ -114,7 +138,7 @@ static bool run(const struct sim_scenario *scenario, const struct options *optio
 
 int main(int argc, char **argv)
 {
-	struct options options = {.filter = "", .seed = 1};
+	struct options options = {.filter = "", .seed = 1, .seeds = 1};
 	int status = read_options(argc, argv, &options);
 	struct sim_scenario scenario;
 	unsigned ran = 0;
@@ -123,7 +147,7 @@ int main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	if (!options.json && !options.list)
-		sim_report_head(options.seed);
+		sim_report_head(options.seed, (unsigned)options.seeds);
 	for (size_t i = 0; sim_scenario_at(i, &scenario); i++) {
 		if (!wanted(&scenario, &options))
 			continue;

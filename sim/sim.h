@@ -180,16 +180,29 @@ struct sim_result sim_run(const struct sim_scenario *scenario, enum sim_pilot_ki
 
 /* ---- the report (report.c) ---- */
 
+#define SIM_SEEDS_MOST 64
+
 struct sim_report {
 	const struct sim_scenario *scenario;
-	struct sim_result results[SIM_PILOTS];
+	struct sim_result
+		results[SIM_PILOTS]; /* means over the courses of chance; recovery: worst */
+	unsigned runs;
+	unsigned missed; /* targets in numbers */
+	uint64_t missed_seeds[SIM_SEEDS_MOST];
 };
+
+/*
+ * Takes in the results of one course of chance. Targets in numbers have to be met by each; what is
+ * compared with a baseline is compared in the mean.
+ */
+void sim_report_add(struct sim_report *report, const struct sim_result results[SIM_PILOTS],
+		    uint64_t seed);
 
 /* Prints a scenario's line or object. Returns whether its targets are met. */
 bool sim_report_print(const struct sim_report *report, bool json);
 
 /* What stands above the table and below it. */
-void sim_report_head(uint64_t seed);
+void sim_report_head(uint64_t seed, unsigned seeds);
 void sim_report_tail(unsigned ran, unsigned missed);
 
 #endif

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# smoke.sh WEIR_SIM - a short run meets its targets, is the same when it is run again, and its JSON
-# has the promised shape.
+# smoke.sh WEIR_SIM - a short run meets its targets with several seeds, is the same when it is run
+# again, and its JSON has the promised shape.
 set -eu
 
 sim=$1
@@ -17,9 +17,10 @@ fault()
 	faults=$((faults + 1))
 }
 
-"$sim" --fast --json >"$out" || fault "exit status $?: a target is missed"
-"$sim" --fast --json >"$again" || :
-cmp -s "$out" "$again" || fault "the same seed gives other figures"
+"$sim" --fast --seeds 3 --json >"$out" || fault "exit status $?: a target is missed"
+"$sim" --scenario fixed/shared --seeds 3 --json >"$again" || :
+grep -qxF "$(grep -F '"scenario":"fixed/shared"' "$again")" "$out" ||
+	fault "the same seeds give other figures"
 ! grep -qiE 'nan|inf' "$out" || fault "a figure that is no number"
 
 for name in $("$sim" --fast --list); do
@@ -34,17 +35,19 @@ for name in $("$sim" --fast --list); do
 		esac
 	done
 	case $line in
-	*'"target":"'*'"verdict":"met"'*) ;;
+	*'"runs":3,"target":"'*'"verdict":"met"'*) ;;
 	*) fault "$name: $line" ;;
 	esac
 done
 
 "$sim" --scenario fixed/whole | grep -q '^fixed/whole .* target 97 %, at most 0.1 %: met$' ||
 	fault "the table has no such row"
-"$sim" --scenario fixed/whole --seed 2 --json | cmp -s - "$out" && fault "the seed makes no difference"
+"$sim" --scenario fixed/whole --json >"$again"
+"$sim" --scenario fixed/whole --seed 2 --json | cmp -s - "$again" && fault "the seed makes no difference"
 "$sim" --scenario fixed/whole --trace | grep -q 'what is left, spread until it is renewed' ||
 	fault "the trace says no cause"
-for wrong in '--scenario no-such' '--seed x' '--seed -1' '--no-such' 'argument'; do
+for wrong in '--scenario no-such' '--seed x' '--seed -1' '--seeds 0' '--seeds 65' '--seeds x' \
+	'--no-such' 'argument'; do
 	status=0
 	# shellcheck disable=SC2086 # words
 	"$sim" $wrong >/dev/null 2>&1 || status=$?

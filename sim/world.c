@@ -337,6 +337,35 @@ static void world_end(struct world *world)
 	sim_upstream_end(&world->upstream);
 }
 
+/* So many could be sent in that time by those who always have work. */
+static double sendable(const struct world *world, double s)
+{
+	const struct sim_scenario *scenario = world->scenario;
+	double by_rate = scenario->hosts * (scenario->burst + scenario->rate_per_s * s);
+	double by_workers = world->worker_count * s / (scenario->latency_ms / 1e3);
+
+	return fmin(by_rate, by_workers);
+}
+
+/*
+ * Of windows: each has the limit that it ends with. Of the first, of which a part is left, and of
+ * what a rise adds to the one under way, no more than could be sent.
+ */
+static double available_windows(const struct world *world, double before_s, double after)
+{
+	const struct sim_scenario *scenario = world->scenario;
+	double phase_s = (double)world->upstream.phase_ns / 1e9;
+	double first_s = scenario->window_s - phase_s;
+	double first = sendable(world, first_s) +
+		       scenario->others * scenario->limit / scenario->window_s * first_s;
+	double before = floor((before_s + phase_s) / scenario->window_s);
+	double rest_s = (before + 1) * scenario->window_s - phase_s - before_s;
+	double beyond = fmax(0, after - scenario->limit - sendable(world, rest_s));
+
+	return (before - 1) * scenario->limit + fmin(first, scenario->limit) +
+	       (scenario->windows - before) * after - beyond;
+}
+
 /* The quota that there was, by the upstream's own rules. */
 static double available(struct world *world)
 {
@@ -345,20 +374,11 @@ static double available(struct world *world)
 	double after = scenario->change_to > 0 ? scenario->change_to : scenario->limit;
 	double before_s = scenario->change_to > 0 ? (double)world->end_ns / 2e9 : all_s;
 	double latency_s = scenario->latency_ms / 1e3;
-	double first_s = scenario->window_s - (double)world->upstream.phase_ns / 1e9;
-	double first;
 	double windows;
 
 	switch (scenario->kind) {
 	case SIM_FIXED:
-		/* a window has the limit that it ends with */
-		windows = (before_s + (double)world->upstream.phase_ns / 1e9) / scenario->window_s;
-		windows = floor(windows);
-		/* of the first, what the configured rate allows */
-		first = scenario->hosts * (scenario->burst + scenario->rate_per_s * first_s) +
-			scenario->others * scenario->limit / scenario->window_s * first_s;
-		return (windows - 1) * scenario->limit + fmin(first, scenario->limit) +
-		       (scenario->windows - windows) * after;
+		return available_windows(world, before_s, after);
 	case SIM_CONCURRENCY:
 		return all_s *
 		       fmin(scenario->limit / (0.2 * latency_s), world->worker_count / latency_s);

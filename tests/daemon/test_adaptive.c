@@ -561,32 +561,62 @@ struct upstream {
 	double limit, spent;
 	uint64_t window_ns;
 	uint64_t window;
-	int64_t skew_ns; /* what it says of its reset is that much too late */
-	bool whole;	 /* in whole seconds */
+	int64_t skew_ns;  /* what it says of its reset is that much too late */
+	bool whole;	  /* in whole seconds */
+	double stretch;	  /* it names so many times the time; 0: once */
+	bool frozen;	  /* it says that all is left */
+	double per_s;	  /* above 0: a token bucket, of which so much comes back */
+	uint64_t full_ns; /* when that is full */
 	double passed, refused;
 };
 
-static void upstream_ask(struct upstream *upstream, uint64_t now, struct adaptive_observation *out)
+/* Of a token bucket: what is spent now, and how long it takes to come back. */
+static int64_t upstream_refill(struct upstream *upstream, uint64_t now)
+{
+	int64_t missing = upstream->full_ns > now ? (int64_t)(upstream->full_ns - now) : 0;
+
+	upstream->spent = ceil((double)missing / 1e9 * upstream->per_s);
+	return missing;
+}
+
+/* Of a window: as much is back in so long. */
+static int64_t upstream_renew(struct upstream *upstream, uint64_t now)
 {
 	uint64_t window = now / upstream->window_ns;
-	int64_t reset;
 
 	if (window != upstream->window)
 		upstream->spent = 0;
 	upstream->window = window;
-	reset = (int64_t)((window + 1) * upstream->window_ns - now) + upstream->skew_ns;
+	return (int64_t)((window + 1) * upstream->window_ns - now);
+}
+
+static void upstream_spend(struct upstream *upstream, uint64_t now)
+{
+	upstream->spent++;
+	upstream->passed++;
+	if (upstream->per_s > 0)
+		upstream->full_ns = (upstream->full_ns > now ? upstream->full_ns : now) +
+				    (uint64_t)(1e9 / upstream->per_s);
+}
+
+static void upstream_ask(struct upstream *upstream, uint64_t now, struct adaptive_observation *out)
+{
+	int64_t reset = upstream->per_s > 0 ? upstream_refill(upstream, now)
+					    : upstream_renew(upstream, now);
+
+	reset = (int64_t)((double)(reset + upstream->skew_ns) *
+			  (upstream->stretch > 0 ? upstream->stretch : 1));
 	reset = reset > 0 ? reset : 0;
 	if (upstream->whole)
 		reset = (reset + (int64_t)S - 1) / (int64_t)S * (int64_t)S;
 	*out = quota(0, upstream->limit, 0, (uint64_t)reset);
 	if (upstream->spent < upstream->limit) {
-		upstream->spent++;
-		upstream->passed++;
+		upstream_spend(upstream, now);
 	} else {
 		upstream->refused++;
 		out->outcome = ADAPTIVE_LIMITED;
 	}
-	out->remaining = upstream->limit - upstream->spent;
+	out->remaining = upstream->frozen ? upstream->limit : upstream->limit - upstream->spent;
 }
 
 /* One step of a host that sends whatever it may. */
@@ -724,6 +754,112 @@ static void test_clock_skew(void **state)
 			fail_msg("skew %lld ms: %.0f passed, %.0f refused", (long long)skews_ms[i],
 				 upstream.passed, upstream.refused);
 	}
+}
+
+/* ---- lies ---- */
+
+static void live(struct life *life, struct upstream *upstream, double rate, uint64_t seconds)
+{
+	const struct adaptive_settings settings = settings_of(rate, 0, 0.9);
+
+	life_begin(life, &settings);
+	for (uint64_t now = BEGIN; now < BEGIN + seconds * S; now += STEP)
+		life_step(life, &settings, upstream, now);
+}
+
+/* Ten times the time, and the truth of what is left: the one is not believed, and the other is. */
+static void test_time_alone_is_contradicted(void **state)
+{
+	struct upstream upstream = {
+		.limit = 600, .window_ns = 60 * S, .stretch = 10, .whole = true};
+	struct life life;
+
+	(void)state;
+	live(&life, &upstream, 20, 900);
+	assert_false(life.decision.distrusts);
+	assert_true(upstream.passed >= 0.97 * 9000);
+	assert_true(upstream.refused <= 0.01 * 9000);
+}
+
+/* All is always left, and the truth of when a bucket is full: it never becomes empty. */
+static void test_number_alone_is_made_up(void **state)
+{
+	struct upstream upstream = {.limit = 600, .per_s = 10, .frozen = true, .whole = true};
+	struct life life;
+
+	(void)state;
+	live(&life, &upstream, 20, 900);
+	assert_true(life.decision.distrusts);
+	assert_true(upstream.refused == 0);
+	assert_true(upstream.passed >= 0.97 * 9000);
+}
+
+/* The same of windows, whose end does not move: what was refused is all that there is to go by. */
+static void test_frozen_windows(void **state)
+{
+	struct upstream upstream = {.limit = 600, .window_ns = 60 * S, .frozen = true};
+	struct life life;
+
+	(void)state;
+	live(&life, &upstream, 20, 900);
+	assert_true(life.decision.distrusts);
+	assert_true(upstream.passed >= 0.9 * 9000);
+	assert_true(upstream.refused <= 0.02 * 9000);
+}
+
+/* That nothing is left is no reason to close if it is the first word, and nothing was refused. */
+static void test_first_word_is_zero(void **state)
+{
+	const struct adaptive_settings settings = settings_of(10, 0, 0.9);
+
+	(void)state;
+	begin(&settings);
+	observe(&settings, quota(BEGIN, 100, 0, 5 * S));
+	assert_int_equal(decision.closed_until_ns, 0);
+	assert_about(decision.rate_per_s, 0.1);
+	begin(&settings);
+	observe(&settings, quota(BEGIN, 100, 2, 5 * S));
+	observe(&settings, quota(BEGIN + S, 100, 0, 4 * S));
+	assert_true(decision.closed_until_ns >= BEGIN + 5 * S);
+}
+
+/* ---- what comes back bit by bit ---- */
+
+/*
+ * A sliding window that several hosts have emptied: the first comes back in a while, and it is
+ * closed until then. When it is due somebody asks, however small the floor is.
+ */
+static void test_first_is_asked_for(void **state)
+{
+	struct adaptive_settings settings = settings_of(20, 0.001, 0.9);
+	uint64_t now = BEGIN;
+	double drawn = 0;
+
+	(void)state;
+	settings.window_ns = 60 * S;
+	begin(&settings);
+	/* each moves the end by what it took: that is no window's */
+	for (int i = 0; i < 40; i++, now += 100 * MS) {
+		struct adaptive_observation seen = quota(now, 600, 20 - i / 2, 500 * MS);
+
+		seen.latency_ns = 50 * MS;
+		seen.drawn = drawn++;
+		observe(&settings, seen);
+	}
+	assert_int_equal(decision.cause, ADAPTIVE_CAUSE_REFILL);
+	for (int i = 0; i < 3; i++, now += 100 * MS) {
+		struct adaptive_observation seen = quota(now, 600, 0, 30 * S);
+
+		seen.latency_ns = 50 * MS;
+		seen.drawn = drawn;
+		seen.outcome = i ? ADAPTIVE_LIMITED : ADAPTIVE_PASSED;
+		observe(&settings, seen);
+	}
+	assert_in_range(decision.closed_until_ns, now + 28 * S, now + 31 * S);
+	adaptive_tick(&adaptive, &settings, now + 32 * S, drawn, &decision);
+	assert_int_equal(decision.closed_until_ns, 0);
+	assert_int_equal(decision.cause, ADAPTIVE_CAUSE_REFILL);
+	assert_true(decision.rate_per_s >= 4);
 }
 
 /* ---- properties ---- */
@@ -985,6 +1121,11 @@ int main(void)
 		cmocka_unit_test(test_closures_are_bounded),
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_clock_skew),
+		cmocka_unit_test(test_time_alone_is_contradicted),
+		cmocka_unit_test(test_number_alone_is_made_up),
+		cmocka_unit_test(test_frozen_windows),
+		cmocka_unit_test(test_first_word_is_zero),
+		cmocka_unit_test(test_first_is_asked_for),
 		cmocka_unit_test(test_property_bounds),
 		cmocka_unit_test(test_property_order),
 		cmocka_unit_test(test_property_expiry),
