@@ -117,7 +117,9 @@ extern const struct bench_work bench_miss, bench_many_miss, bench_key_single, be
 extern const struct bench_work bench_tree, bench_tree_zipf, bench_redis_keys, bench_nginx_keys;
 
 extern const struct bench_work bench_send, bench_observe;
-extern const struct bench_work bench_permit, bench_owned, bench_plain;
+extern const struct bench_work bench_permit, bench_owned, bench_plain, bench_ticketed;
+extern const struct bench_work bench_permit_held, bench_owned_held, bench_plain_held,
+	bench_ticketed_held;
 extern const struct bench_work bench_log_lines, bench_log_simulate;
 extern const struct bench_work bench_field_lines, bench_fields_github, bench_fields_openai;
 
