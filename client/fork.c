@@ -118,7 +118,7 @@ void attachment_own(struct attachment *at, int64_t slot)
 
 	/* limits hold without a slot: it only cannot be listed */
 	at->slot = slot < 0 ? MEMBER_NONE : (uint32_t)slot;
-	/* release: pairs with the acquire in permits.c */
+	/* release: pairs with the acquire in permit_find_owner() */
 	atomic_store_explicit(&at->owner, owner, memory_order_release);
 }
 
@@ -137,7 +137,7 @@ void fork_rejoin(struct weir *weir)
 		slot = members_join(&at->segment);
 	attachment_own(at, slot);
 	/* release: who sees the mark sees whose permits he takes; pairs with the acquire in
-	 * permits.c */
+	 * permit_is_current() */
 	atomic_store_explicit(weir->fork_mark, 1, memory_order_release);
 	weir_report(weir, WEIR_EVENT_REJOIN, slot < 0 ? (int)slot : 0, NULL, 0);
 }

@@ -37,7 +37,7 @@ struct attachment {
 	struct attachment *previous;
 };
 
-/* A thread in line for a permit: permits.c. */
+/* A thread in line for a permit: permit_wait.c. */
 struct in_line;
 
 struct weir {

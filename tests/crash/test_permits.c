@@ -3,8 +3,8 @@
  * A process is killed after every instruction of taking a permit, waiting in line, giving back,
  * taking over, reaping, striking, joining and leaving; and a publisher after every instruction of a
  * change of limit. After each kill the segment is audited and the dead one is reaped; then as many
- * permits are there as the limit says, none lost, none doubled, and nobody is in line. The longest
- * calls are killed at a sample of the places, unless "all" is the argument.
+ * permits are there as the limit says, none lost, none doubled, and nobody is in line. Of the
+ * publisher's longest calls it is a sample, of what clients do every instruction.
  */
 #include "segment_fixture.h"
 
@@ -18,7 +18,7 @@
 
 enum {
 	LIMIT = 3,
-	PLACES_MAX = 5000, /* of one call; longer ones are killed at every other place, and so on */
+	PLACES_MAX = 2500, /* of one call of the publisher's; longer ones: every other place */
 };
 
 static const struct segment_shape small_shape = {
@@ -42,14 +42,13 @@ static struct world {
 	unsigned long places;
 } world;
 
-static bool all; /* no sample: every call at every instruction */
-
 struct subject {
 	const char *name;
 	void (*arrange)(void); /* in the parent, before each child */
 	void (*prepare)(void *context);
 	void (*call)(void *context);
 	uint64_t limit_after; /* of api, if the call changes it */
+	bool is_sampled;
 };
 
 static void need(bool is_so)
@@ -380,7 +379,7 @@ static void run(struct subject subject)
 	if (!stepper_record(&call, &trace))
 		fail_msg("%s does not end", subject.name);
 
-	size_t stride = all ? 1 : 1 + trace.count / PLACES_MAX;
+	size_t stride = subject.is_sampled ? 1 + trace.count / PLACES_MAX : 1;
 
 	for (size_t i = 0; i <= trace.count; i += stride) {
 		kill_at(&subject, &trace, i);
@@ -398,43 +397,45 @@ static void run(struct subject subject)
 static void test_take(void **state)
 {
 	(void)state;
-	run((struct subject){"take", NULL, warm, call_take, 0});
-	run((struct subject){"take, none is free", arrange_none_free, warm, call_take_refused, 0});
-	run((struct subject){"take with tokens", NULL, warm, call_enter, 0});
-	run((struct subject){"release", NULL, prepare_taken, call_release, 0});
-	run((struct subject){"inherit", arrange_one, warm, call_inherit, 0});
+	run((struct subject){"take", NULL, warm, call_take, 0, false});
+	run((struct subject){"take, none is free", arrange_none_free, warm, call_take_refused, 0,
+			     false});
+	run((struct subject){"take with tokens", NULL, warm, call_enter, 0, false});
+	run((struct subject){"release", NULL, prepare_taken, call_release, 0, false});
+	run((struct subject){"inherit", arrange_one, warm, call_inherit, 0, false});
 }
 
 static void test_line(void **state)
 {
 	(void)state;
 	run((struct subject){"wait, until it is too late", arrange_none_free, warm, call_take_late,
-			     0});
-	run((struct subject){"join the line", NULL, warm, call_queue, 0});
-	run((struct subject){"take from the line", NULL, prepare_in_line, call_poll, 0});
-	run((struct subject){"leave the line", NULL, prepare_in_line, call_unqueue, 0});
-	run((struct subject){"release, and call", NULL, prepare_taken_and_in_line, call_release,
-			     0});
+			     0, false});
+	run((struct subject){"join the line", NULL, warm, call_queue, 0, false});
+	run((struct subject){"take from the line", NULL, prepare_in_line, call_poll, 0, false});
+	run((struct subject){"leave the line", NULL, prepare_in_line, call_unqueue, 0, false});
+	run((struct subject){"release, and call", NULL, prepare_taken_and_in_line, call_release, 0,
+			     false});
 }
 
 static void test_reap(void **state)
 {
 	(void)state;
-	run((struct subject){"take what a dead one held", arrange_dead, warm, call_take, 0});
+	run((struct subject){"take what a dead one held", arrange_dead, warm, call_take, 0, false});
 	run((struct subject){"join in a dead one's slot", arrange_crowd, prepare_nothing, call_take,
-			     0});
+			     0, false});
 	run((struct subject){"close with all that is held", NULL, prepare_taken_and_in_line,
-			     call_close, 0});
-	run((struct subject){"take what was held too long", arrange_overdue, warm, call_strike, 0});
+			     call_close, 0, false});
+	run((struct subject){"take what was held too long", arrange_overdue, warm, call_strike, 0,
+			     false});
 }
 
 static void test_publisher(void **state)
 {
 	(void)state;
-	run((struct subject){"raise a limit", NULL, prepare_nothing, call_raise, 9});
-	run((struct subject){"lower a limit", NULL, prepare_nothing, call_raise, 1});
+	run((struct subject){"raise a limit", NULL, prepare_nothing, call_raise, 9, true});
+	run((struct subject){"lower a limit", NULL, prepare_nothing, call_raise, 1, true});
 	/* the name falls under [default] then, without a limit */
-	run((struct subject){"remove a rule", NULL, prepare_nothing, call_remove, 16});
+	run((struct subject){"remove a rule", NULL, prepare_nothing, call_remove, 16, true});
 }
 
 /* Whoever is about to sleep finds that the time has passed. */
@@ -477,7 +478,7 @@ static int leave(void **state)
 	return 0;
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_take, setup, leave),
@@ -485,8 +486,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_reap, setup, leave),
 		cmocka_unit_test_setup_teardown(test_publisher, setup, leave),
 	};
-	all = argc > 1 && strcmp(argv[1], "all") == 0;
-
 	const char *why = UNDER_THREAD_SANITIZER
 				  ? "ThreadSanitizer gives every process a thread of its own"
 				  : stepper_unavailable();

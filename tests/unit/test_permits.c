@@ -495,6 +495,8 @@ struct without_slot {
 	struct weir_endpoint *closed;
 	struct weir_endpoint *open;
 	struct weir *crowd[32];
+	struct weir *weir;
+	struct weir_permit permit; /* of the parent */
 };
 
 static int child_without_slot(void *context)
@@ -509,6 +511,9 @@ static int child_without_slot(void *context)
 	CHILD_CHECK(weir_permit_take(at->closed, WEIR_SECOND, &permit, &answer) == WEIR_REFUSE);
 	CHILD_CHECK(answer.fault == WEIR_EMEMBERS);
 	CHILD_CHECK(weir_permit_queue(at->closed, &waiter) == WEIR_EMEMBERS);
+	CHILD_CHECK(weir_permit_inherit(at->closed, &at->permit) == WEIR_EMEMBERS);
+	CHILD_CHECK(weir_permit_listen(at->weir, &(uint32_t){0}, 0) == WEIR_EMEMBERS);
+	weir_permit_ring(at->weir); /* nobody's bell */
 	/* the limits of tokens hold without a slot */
 	CHILD_CHECK(weir_acquire(at->closed, 1, NULL) == WEIR_ADMIT);
 	CHILD_CHECK(weir_permit_take(at->open, 0, &permit, &answer) == WEIR_ADMIT);
@@ -531,11 +536,14 @@ static void test_members_full(void **state)
 
 	at.closed = calls_endpoint(&calls, "api");
 	at.open = scene_endpoint(open, "api");
+	at.weir = calls.weir;
+	assert_true(take(at.closed, &at.permit));
 	while (count < 32 && (at.crowd[count] = scene_open(&calls.scene.place)))
 		count++;
 	assert_int_equal(scene_wait(scene_child(child_without_slot, &at)), 0);
 	while (count > 0)
 		weir_close(at.crowd[--count]);
+	assert_int_equal(weir_permit_release(at.closed, &at.permit), 0);
 	/* a slot that has come free is found without another fork */
 	assert_true(take(at.closed, &permit));
 	weir_endpoint_close(at.closed);
@@ -867,6 +875,214 @@ static void test_enter(void **state)
 	calls_end(&calls);
 }
 
+/* ---- values that are somebody else's, or nobody's ---- */
+
+struct foreign {
+	struct weir_endpoint *api;
+	struct weir_permit struck;  /* of the parent, taken away since */
+	struct weir_permit another; /* of a third process */
+};
+
+static int child_inherits_wrong(void *context)
+{
+	struct foreign *foreign = context;
+
+	CHILD_CHECK(weir_permit_inherit(foreign->api, &foreign->struck) == WEIR_EEXPIRED);
+	CHILD_CHECK(weir_permit_inherit(foreign->api, &foreign->another) == WEIR_ESTRANGER);
+	CHILD_CHECK(weir_permit_release(foreign->api, &foreign->another) == WEIR_ESTRANGER);
+	return 0;
+}
+
+static void test_of_somebody_else(void **state)
+{
+	struct foreign foreign;
+	struct weir_permit permit;
+	struct weir_permit wrong;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=2", "max_hold=1s");
+	foreign.api = calls_endpoint(&calls, "api");
+	assert_true(take(foreign.api, &foreign.struck));
+	calls_advance(&calls, 2 * WEIR_SECOND);
+	struct child *child = child_shared(&calls, "api");
+	pid_t pid = hold_in_child(child);
+
+	assert_true(take(foreign.api, &permit)); /* strikes the first */
+	foreign.another = child->permit;
+	assert_int_equal(scene_wait(scene_child(child_inherits_wrong, &foreign)), 0);
+
+	/* of a pair that this handle has never followed */
+	wrong = permit;
+	wrong.opaque[0] ^= 1;
+	assert_int_equal(weir_permit_release(foreign.api, &wrong), WEIR_ESTRANGER);
+	assert_int_equal(weir_permit_inherit(foreign.api, &wrong), WEIR_ESTRANGER);
+	/* a value that was spoilt is bounded before it is used */
+	wrong = permit;
+	wrong.opaque[2] = UINT64_MAX << 32 | (uint32_t)permit.opaque[2];
+	wrong.opaque[1] ^= 1;
+	assert_int_equal(weir_permit_release(foreign.api, &wrong), WEIR_ESPENT);
+	wrong = permit;
+	wrong.opaque[2] = UINT32_MAX - 1;
+	assert_int_equal(weir_permit_release(foreign.api, &wrong), WEIR_EDAMAGED);
+	assert_int_equal(weir_permit_release(foreign.api, &permit), 0);
+	atomic_store(&child->go, 1);
+	assert_int_equal(scene_wait(pid), 0);
+	weir_endpoint_close(foreign.api);
+	calls_end(&calls);
+}
+
+/* ---- waiting, on the manual clock ---- */
+
+struct waiting_thread {
+	struct weir_endpoint *api;
+	uint64_t timeout_ns;
+	struct weir_permit permit;
+	enum weir_verdict verdict;
+	struct weir_answer answer;
+	_Atomic bool over;
+};
+
+static void *wait_in_thread(void *context)
+{
+	struct waiting_thread *at = context;
+
+	at->verdict = weir_permit_take(at->api, at->timeout_ns, &at->permit, &at->answer);
+	atomic_store(&at->over, true);
+	return NULL;
+}
+
+static pthread_t thread_begin(struct waiting_thread *at, struct weir_endpoint *api,
+			      uint64_t timeout_ns)
+{
+	pthread_t thread;
+
+	*at = (struct waiting_thread){.api = api, .timeout_ns = timeout_ns};
+	assert_int_equal(pthread_create(&thread, NULL, wait_in_thread, at), 0);
+	for (unsigned ms = 0; look(api).waiting == 0 && ms < SCENE_PATIENCE_MS; ms++)
+		scene_sleep_ms(1);
+	assert_int_equal(look(api).waiting, 1);
+	return thread;
+}
+
+static void test_waits_by_the_manual_clock(void **state)
+{
+	struct waiting_thread at;
+	struct weir_permit permit;
+	struct calls calls;
+	pthread_t thread;
+
+	(void)state;
+	calls_begin(&calls);
+	calls.moves = false;
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_true(take(api, &permit));
+	thread = thread_begin(&at, api, WEIR_SECOND);
+	calls_advance(&calls, WEIR_SECOND - 1);
+	scene_sleep_ms(20);
+	assert_false(atomic_load(&at.over));
+	calls_advance(&calls, 1);
+	pthread_join(thread, NULL);
+	assert_int_equal(at.verdict, WEIR_REFUSE);
+	assert_int_equal(at.answer.reason, WEIR_REASON_DEADLINE);
+	assert_int_equal(look(api).waiting, 0);
+
+	/* it comes back in time; who waited is told how long */
+	thread = thread_begin(&at, api, WEIR_SECOND);
+	calls_advance(&calls, WEIR_SECOND / 2);
+	assert_int_equal(weir_permit_release(api, &permit), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(at.verdict, WEIR_ADMIT);
+	assert_int_equal(at.answer.wait_ns, WEIR_SECOND / 2);
+
+	/* the limit goes while somebody waits */
+	permit = at.permit;
+	thread = thread_begin(&at, api, WEIR_FOREVER);
+	calls_change(&calls, "api", "rate=10/s", "concurrency=unlimited");
+	pthread_join(thread, NULL);
+	assert_int_equal(at.verdict, WEIR_ADMIT);
+	assert_int_equal(look(api).waiting, 0);
+	assert_int_equal(weir_permit_release(api, &permit), 0);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+static struct calls *spoilt;
+
+/* No publisher writes that: a limit whose chain begins nowhere. */
+static void spoil_chain(void)
+{
+	struct segment *segment = &spoilt->scene.segment;
+	struct rule_row *rows = (struct rule_row *)(uintptr_t)segment->rows;
+
+	atomic_store(&rows[names_exact_row(segment, "api")].permit_head, UINT32_MAX);
+}
+
+static void test_spoilt_under_a_waiter(void **state)
+{
+	struct weir_permit permit;
+	struct weir_permit other;
+	struct weir_waiter place;
+	struct weir_waiter copy;
+	struct weir_answer answer;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_true(take(api, &permit));
+	assert_int_equal(weir_permit_queue(api, &place), 0);
+	/* a copy of a place that was left */
+	copy = place;
+	assert_int_equal(weir_permit_unqueue(api, &place), 0);
+	assert_int_equal(weir_permit_poll(api, &copy, &other, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.fault, WEIR_ESPENT);
+	assert_int_equal(weir_permit_unqueue(api, &copy), WEIR_ESPENT);
+
+	assert_int_equal(weir_permit_queue(api, &place), 0);
+	spoilt = &calls;
+	calls.on_wait = spoil_chain;
+	assert_int_equal(weir_permit_take(api, WEIR_FOREVER, &other, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.fault, WEIR_EDAMAGED);
+	assert_int_equal(weir_permit_poll(api, &place, &other, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.fault, WEIR_EDAMAGED);
+	assert_int_equal(weir_permit_take(api, 0, &other, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.fault, WEIR_EDAMAGED);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* Who looks from his place in line finds a holder that has died, as who waits does. */
+static void test_poll_finds_the_dead(void **state)
+{
+	struct weir_permit permit;
+	struct weir_waiter place;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct child *child = child_shared(&calls, "api");
+	pid_t pid = hold_in_child(child);
+
+	assert_int_equal(weir_permit_queue(api, &place), 0);
+	assert_int_equal(weir_permit_poll(api, &place, &permit, NULL), WEIR_REFUSE);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	scene_sleep_ms(2); /* not more often than once a millisecond */
+	assert_int_equal(weir_permit_poll(api, &place, &permit, NULL), WEIR_ADMIT);
+	assert_int_equal(look(api).waiting, 0);
+	assert_int_equal(weir_permit_release(api, &permit), 0);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -893,6 +1109,10 @@ int main(void)
 		cmocka_unit_test(test_max_hold),
 		cmocka_unit_test(test_age_is_of_this_take),
 		cmocka_unit_test(test_enter),
+		cmocka_unit_test(test_of_somebody_else),
+		cmocka_unit_test(test_waits_by_the_manual_clock),
+		cmocka_unit_test(test_spoilt_under_a_waiter),
+		cmocka_unit_test(test_poll_finds_the_dead),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * permit_release.c - giving a permit back, and passing it on to a forked child.
+ */
+#include "permit_try.h"
+
+#include <string.h>
+
+/* Held longer than it may be, as far as its own value tells. */
+static bool is_overdue(const struct segment *segment, const struct permit *permit)
+{
+	if (permit->row >= segment->row_count)
+		return false;
+
+	/* acquire: pairs with the release in permit_terms_store() */
+	uint64_t hold_ns = atomic_load_explicit(&segment->rows[permit->row].permit_hold_ns,
+						memory_order_acquire);
+	uint64_t now = segment_now(segment);
+
+	return hold_ns && now > permit->ticks &&
+	       ticks_to_ns(segment, now - permit->ticks) > hold_ns;
+}
+
+/* Where the permit is kept, if it is this process's. Returns 0, or why it is not. */
+static int permit_find(struct weir_endpoint *endpoint, const struct permit *permit,
+		       struct attachment **out)
+{
+	struct binding *binding;
+
+	if (permit->word == 0)
+		return WEIR_ESPENT;
+	/* a child must know that it is one */
+	if (!permit_is_current(endpoint_binding(endpoint)))
+		permit_binding(endpoint, &binding);
+	*out = attachment_of(endpoint->weir, permit->pair);
+	return *out ? 0 : WEIR_ESTRANGER;
+}
+
+static bool is_left(const struct weir *weir, const struct attachment *at)
+{
+	/* acquire: pairs with the release in attachment_follow() */
+	return at != atomic_load_explicit(&weir->current, memory_order_acquire);
+}
+
+static bool is_of_nobody(const struct weir_permit *value)
+{
+	struct permit permit;
+
+	memcpy(&permit, value, sizeof(permit));
+	return permit.word && permit.index == PERMIT_OF_NOBODY;
+}
+
+int weir_permit_release(struct weir_endpoint *endpoint, struct weir_permit *value)
+{
+	struct permit permit;
+	struct attachment *at;
+	int status;
+
+	if (is_of_nobody(value)) {
+		memset(value, 0, sizeof(*value));
+		return 0;
+	}
+	memcpy(&permit, value, sizeof(permit));
+	status = permit_find(endpoint, &permit, &at);
+	if (status < 0)
+		return status;
+	/* acquire: pairs with the release in attachment_own() */
+	if ((permit.word & PERMIT_OWNER) != atomic_load_explicit(&at->owner, memory_order_acquire))
+		return WEIR_ESTRANGER;
+	memset(value, 0, sizeof(*value));
+	status = permits_release(&at->segment, permit.index, permit.word);
+	/* it went with the slot when the pair was replaced, which nobody takes from any more */
+	if (status == WEIR_ESPENT && is_left(endpoint->weir, at))
+		return 0;
+	return status == WEIR_ESPENT && is_overdue(&at->segment, &permit) ? WEIR_EEXPIRED : status;
+}
+
+int weir_permit_inherit(struct weir_endpoint *endpoint, struct weir_permit *value)
+{
+	struct permit permit;
+	struct attachment *at;
+	uint64_t owner;
+	int status;
+
+	memcpy(&permit, value, sizeof(permit));
+	if (permit.word && permit.index == PERMIT_OF_NOBODY)
+		return 0;
+	status = permit_find(endpoint, &permit, &at);
+	if (status < 0)
+		return status;
+	owner = permit_find_owner(endpoint->weir, at);
+	if (!owner)
+		return WEIR_EMEMBERS;
+	if ((permit.word & PERMIT_OWNER) == owner)
+		return 0;
+	/* relaxed: written by the fork handler, before this process had threads */
+	if ((permit.word & PERMIT_OWNER) != atomic_load_explicit(&at->parent, memory_order_relaxed))
+		return WEIR_ESTRANGER;
+	status = permits_pass(&at->segment, permit.index, &permit.word, owner);
+	if (status == WEIR_ESPENT && is_overdue(&at->segment, &permit))
+		return WEIR_EEXPIRED;
+	if (status == 0)
+		memcpy(value, &permit, sizeof(permit));
+	return status;
+}
