@@ -195,7 +195,6 @@ void lane_add(struct lane *lane);
 
 void list_init(struct list *list);
 void list_append(struct weir_executor *executor, struct list *list, uint32_t task);
-uint32_t list_take(struct weir_executor *executor, struct list *list);
 void list_remove(struct weir_executor *executor, struct list *list, uint32_t task);
 
 /* Puts a task, or one item of a map, among what has ended. */

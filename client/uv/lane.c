@@ -50,15 +50,6 @@ void list_remove(struct weir_executor *executor, struct list *list, uint32_t tas
 		tasks[next].previous = previous;
 }
 
-uint32_t list_take(struct weir_executor *executor, struct list *list)
-{
-	uint32_t task = list->first;
-
-	if (task != NO_TASK)
-		list_remove(executor, list, task);
-	return task;
-}
-
 /* ---- rings: the lanes that a thread may try, each in turn ---- */
 
 static void ring_add(struct lane *lane)

@@ -82,6 +82,8 @@ static bool until_waiting(struct weir_endpoint *endpoint, uint64_t count)
 
 /* ---- one waiter each ---- */
 
+#define LOOK_NS (100 * WEIR_MILLISECOND) /* of who is first, and of sentries */
+
 struct crew {
 	const struct place *place;
 	_Atomic uint32_t served;      /* admitted so far */
@@ -91,7 +93,11 @@ struct crew {
 	_Atomic uint32_t late;
 	_Atomic uint32_t begun;
 	_Atomic uint32_t children;
-	_Atomic uint64_t switches; /* voluntary ones of waiters: how often each slept */
+	_Atomic uint32_t highest;   /* number that was admitted */
+	_Atomic uint32_t overtaken; /* admitted after a higher one */
+	_Atomic uint64_t left_ns;   /* when the last holder left */
+	_Atomic uint32_t stalls;    /* times of LOOK_NS in which nobody took what was free */
+	_Atomic uint64_t switches;  /* voluntary ones of waiters: how often each slept */
 	_Atomic uint32_t stop;
 };
 
@@ -130,6 +136,20 @@ static uint64_t own_switches(void)
 	return (uint64_t)usage.ru_nvcsw;
 }
 
+/* By the only holder. */
+static void note_order(struct crew *crew, uint32_t number)
+{
+	uint64_t left_ns = atomic_load(&crew->left_ns);
+	uint64_t now_ns = time_source_kernel_ns(CLOCK_MONOTONIC);
+
+	if (left_ns && now_ns > left_ns)
+		atomic_fetch_add(&crew->stalls, (uint32_t)((now_ns - left_ns) / LOOK_NS));
+	if (number < atomic_load(&crew->highest))
+		atomic_fetch_add(&crew->overtaken, 1);
+	else
+		atomic_store(&crew->highest, number);
+}
+
 static void *wait_once(void *context)
 {
 	struct waiter *waiter = context;
@@ -147,8 +167,10 @@ static void *wait_once(void *context)
 	enter(crew);
 	if (atomic_fetch_add(&crew->served, 1) != waiter->number)
 		atomic_fetch_add(&crew->wrong_order, 1);
+	note_order(crew, waiter->number);
 	nap(waiter->hold_ns);
 	atomic_fetch_sub(&crew->inside, 1);
+	atomic_store(&crew->left_ns, time_source_kernel_ns(CLOCK_MONOTONIC));
 	if (weir_permit_release(waiter->endpoint, &permit) != 0)
 		atomic_fetch_add(&crew->wrong_order, 1000);
 	return NULL;
@@ -426,7 +448,6 @@ static void test_ten_at_five(void **state)
 
 #define HERD_PROCESSES 8
 #define HERD_THREADS 125
-#define LOOK_NS (100 * WEIR_MILLISECOND)
 
 /* Whether everybody before `number` is in line: then it is that one's turn to come. */
 static bool until_next(struct weir_endpoint *endpoint, uint32_t number)
@@ -542,7 +563,10 @@ static void test_no_herd(void **state)
 		      (unsigned long long)looks);
 	assert_int_equal(crew->served, HERD_PROCESSES * HERD_THREADS);
 	assert_int_equal(crew->most_inside, 1);
-	assert_int_equal(crew->wrong_order, 0);
+	/* who was called and did not get a CPU for so long is passed over, and nobody else */
+	print_message("%u overtaken, in %u stalls\n", crew->overtaken, crew->stalls);
+	assert_true(crew->overtaken <= crew->stalls);
+	assert_true(crew->stalls || crew->wrong_order == 0);
 	assert_true(wakes * 10 <= HERD_PROCESSES * HERD_THREADS * 11 + looks * 10);
 	stage_end(&stage);
 }
