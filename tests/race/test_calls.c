@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Processes with threads race for the same buckets by calls that need several, take what is there,
- * belong to a class, or have a shadow. Time stands still, so that what may be granted, and what is
- * counted, is known to a token. Each process has its own mapping of a named instance; its threads
- * share the handles.
+ * belong to a class, have a shadow, or tell of an upstream's responses. Time stands still, so that
+ * what may be granted, and what is counted, is known to a token. Each process has its own mapping
+ * of a named instance; its threads share the handles.
  */
 #include <pthread.h>
 
@@ -15,7 +15,8 @@ enum {
 	TOKENS = 6000, /* of a bucket */
 	LEAVE = 1000,
 	SHADOW = 2500,
-	ROUNDS = 1500, /* of each thread, where there is no end by itself */
+	ROUNDS = 1500,	 /* of each thread, where there is no end by itself */
+	UPSTREAM = 3000, /* requests that an upstream allows */
 };
 
 /* What all processes count. */
@@ -131,6 +132,43 @@ static void draw_in_shadow(struct job *job)
 	for (unsigned i = 0; i < ROUNDS; i++)
 		if (weir_acquire(job->b, 1, NULL) != WEIR_ADMIT)
 			add(&job->counts->failed, 1);
+}
+
+static void observe(struct job *job, int status, const char *name, const char *value)
+{
+	const struct weir_header header = {name, value, WEIR_TEXT, WEIR_TEXT};
+
+	add(&job->counts->calls, 1);
+	if (weir_observe(job->a, status, &header, 1, 0, NULL) != 0)
+		add(&job->counts->failed, 1);
+}
+
+/* One request: the upstream counts it, and says what it has left; what is refused closes. */
+static bool ask_upstream(struct job *job)
+{
+	uint64_t before;
+	char left[24];
+
+	if (weir_acquire(job->a, 1, NULL) != WEIR_ADMIT)
+		return false;
+	before = atomic_fetch_add(&job->counts->a, 1);
+	if (before >= UPSTREAM)
+		add(&job->counts->refused, 1);
+	snprintf(left, sizeof(left), "%llu",
+		 (unsigned long long)(before < UPSTREAM ? UPSTREAM - before - 1 : 0));
+	observe(job, 200, "X-RateLimit-Remaining", left);
+	return true;
+}
+
+static void draw_and_observe(struct job *job)
+{
+	while (ask_upstream(job))
+		;
+	observe(job, 429, "Retry-After", "30");
+	/* old news raises nothing, and opens nothing */
+	observe(job, 200, "X-RateLimit-Remaining", "5000");
+	if (ask_upstream(job))
+		add(&job->counts->failed, 1);
 }
 
 static void weigh(struct job *job)
@@ -329,6 +367,29 @@ static void a_shadow_limit_counts_every_call(void **state)
 	end(&calls, counts);
 }
 
+/* Each lowers the level by what it was told; no more are on their way than there are threads. */
+static void what_is_left_upstream_is_left_here(void **state)
+{
+	struct calls calls;
+	struct counts *counts = begin(&calls);
+
+	(void)state;
+	calls_change(&calls, "a", "rate=1/d", "burst=6000", "adaptive=headers");
+	race(&calls, counts, draw_and_observe);
+	struct weir_endpoint *a = calls_endpoint(&calls, "a");
+
+	assert_in_range(counts->a, UPSTREAM, UPSTREAM + PROCESSES * THREADS);
+	assert_int_equal(counts->refused, counts->a - UPSTREAM);
+	assert_level(a, 0);
+	assert_in_range(calls_peek(a).closed_ns, 30 * SCENE_SECOND - SCENE_SECOND / 1000,
+			30 * SCENE_SECOND + SCENE_SECOND / 1000);
+	/* there is no daemon: each was to be told once, and is counted once */
+	assert_int_equal(atomic_load(&calls.scene.segment.state->observations_dropped),
+			 counts->calls);
+	weir_endpoint_close(a);
+	end(&calls, counts);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,6 +399,7 @@ int main(void)
 		cmocka_unit_test(a_class_never_takes_the_headroom),
 		cmocka_unit_test(shadow_mode_counts_every_call),
 		cmocka_unit_test(a_shadow_limit_counts_every_call),
+		cmocka_unit_test(what_is_left_upstream_is_left_here),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
