@@ -28,6 +28,7 @@ enum {
 	SLOTS = 16,
 	MOVING = 6000, /* keys of the table that is being replaced: one for each kill */
 	MOVING_ALL = 60000,
+	LAST = 100,
 	STRIDE = 16, /* of those instructions that changed nothing */
 };
 
@@ -260,11 +261,14 @@ static bool tables_changed(void *context)
 	return changed;
 }
 
-/* Whether to kill after so many instructions. */
+/*
+ * Whether to kill after so many instructions: at the end of a call after each, so that some come
+ * when it has happened, whichever way a key goes.
+ */
 static bool is_place(const struct stepper_trace *trace, size_t instructions)
 {
 	return world.all || !world.tables[0].at || instructions % STRIDE == 0 ||
-	       trace->changes[instructions - 1];
+	       trace->changes[instructions - 1] || instructions + LAST >= trace->count;
 }
 
 static void kill_everywhere(const struct subject *subject)
