@@ -373,6 +373,30 @@ static void test_budgets_of_a_profile(void **state)
 	calls_end(&calls);
 }
 
+/* A name that leaves no room for another behind it names none. */
+static void test_budgets_of_a_long_name(void **state)
+{
+	const struct weir_header headers[] = {
+		HEADER("x-ratelimit-remaining-requests", "9"),
+		HEADER("x-ratelimit-remaining-tokens", "5"),
+	};
+	char name[LAYOUT_TEXT_BYTES];
+	struct calls calls;
+
+	(void)state;
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	calls_begin(&calls);
+	calls_rule(&calls, name, "rate=1/h", "burst=1000", "profile=openai");
+
+	struct weir_endpoint *api = calls_endpoint(&calls, name);
+
+	assert_int_equal(weir_observe(api, 200, headers, COUNT(headers), 0, NULL), 0);
+	assert_true(level_of(api) == 9);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
 /* Both limits lower the level; one of them is told. */
 static void test_two_limits_of_a_budget(void **state)
 {
@@ -710,6 +734,7 @@ int main(void)
 		cmocka_unit_test(test_budgets),
 		cmocka_unit_test(test_spent_budget),
 		cmocka_unit_test(test_budgets_of_a_profile),
+		cmocka_unit_test(test_budgets_of_a_long_name),
 		cmocka_unit_test(test_two_limits_of_a_budget),
 		cmocka_unit_test(test_closes_everywhere),
 		cmocka_unit_test(test_keys),
