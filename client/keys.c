@@ -222,10 +222,19 @@ static inline uint64_t moment_units(const struct moment *moment, double cost)
 	return units <= moment->line.burst_units ? units : 0;
 }
 
+static void answer_level(struct weir_answer *answer, uint64_t mark, uint64_t v, uint64_t burst,
+			 unsigned k)
+{
+	if (answer)
+		*answer = (struct weir_answer){
+			.level = (double)bucket_level(mark, v, burst, 0) / (double)(1ull << k),
+		};
+}
+
 /* A key that is not there yet, as most are in a flood. BUCKET_TAKEN, or it is to begin anew. */
 static __attribute__((noinline)) enum bucket_result take_first(const struct binding *binding,
 							       uint64_t key, double cost,
-							       struct bucket_windows *out)
+							       struct weir_answer *answer)
 {
 	const struct rules_header *rules = binding->attachment->segment.rules;
 	struct keyed_want want = {
@@ -233,6 +242,7 @@ static __attribute__((noinline)) enum bucket_result take_first(const struct bind
 		.row = binding->row,
 		.time = &binding->time,
 	};
+	struct bucket_windows out;
 	struct moment moment;
 	struct key_seen seen;
 	enum bucket_result result;
@@ -245,11 +255,12 @@ static __attribute__((noinline)) enum bucket_result take_first(const struct bind
 	if (!moment.plain || want.want.unit == 0 ||
 	    atomic_load_explicit(&rules->predecessor, memory_order_acquire) != 0)
 		return BUCKET_IS_UNSET;
-	result = keyed_take(&binding->keyed, key, &seen, &moment.line, moment.now, &want, out);
-	if (result == BUCKET_TAKEN)
-		tally_count(&binding->tallies, binding->bucket_index, COUNT_GRANTED_CALLS,
-			    want.want.unit);
-	return result == BUCKET_REFUSED ? BUCKET_IS_UNSET : result;
+	result = keyed_take(&binding->keyed, key, &seen, &moment.line, moment.now, &want, &out);
+	if (result != BUCKET_TAKEN)
+		return BUCKET_IS_UNSET;
+	tally_count(&binding->tallies, binding->bucket_index, COUNT_GRANTED_CALLS, want.want.unit);
+	answer_level(answer, out.mark, out.v, moment.line.burst_units, moment.line.k);
+	return BUCKET_TAKEN;
 }
 
 /*
@@ -278,25 +289,14 @@ static inline bool is_ready(const struct weir_endpoint *rule, const struct bindi
 	       !rule->class_name;
 }
 
-static void answer_level(struct weir_answer *answer, uint64_t mark, uint64_t v, uint64_t burst,
-			 unsigned k)
-{
-	if (answer)
-		*answer = (struct weir_answer){
-			.level = (double)bucket_level(mark, v, burst, 0) / (double)(1ull << k),
-		};
-}
-
-/* Whatever the first glance did not decide, and a refusal of which more is to be said. */
+/* Whatever the first glance did not decide. */
 static __attribute__((noinline)) enum weir_verdict acquire_again(struct weir_endpoint *rule,
 								 const struct binding *binding,
 								 uint64_t hash,
 								 const struct weir_key_call *call,
 								 struct weir_answer *answer)
 {
-	struct bucket_windows out;
-
-	if (!answer && take_first(binding, hash, call->cost, &out) == BUCKET_TAKEN)
+	if (take_first(binding, hash, call->cost, answer) == BUCKET_TAKEN)
 		return WEIR_ADMIT;
 	return acquire_cold(rule, call->key, call->key_bytes, call->cost, answer);
 }
@@ -337,7 +337,7 @@ enum weir_verdict weir_acquire_key(struct weir_endpoint *rule, const void *key, 
 			return refuse_plainly(
 				binding, hash,
 				&(struct weir_key_call){key, key_bytes, cost, 0, 0, 0}, units);
-		break;
+		return acquire_cold(rule, key, key_bytes, cost, answer);
 	case BUCKET_IS_UNSET:
 	case BUCKET_IS_FROZEN:
 		break;
@@ -364,7 +364,6 @@ static int decide_call(struct weir_endpoint *rule, struct weir_key_call *call)
 static bool take_one(const struct binding *binding, const struct moment *moment, uint64_t hash,
 		     double cost)
 {
-	struct bucket_windows out;
 	struct key_seen seen;
 	uint64_t mark;
 
@@ -376,7 +375,7 @@ static bool take_one(const struct binding *binding, const struct moment *moment,
 	case BUCKET_IS_FROZEN:
 		break;
 	case BUCKET_IS_UNSET:
-		return take_first(binding, hash, cost, &out) == BUCKET_TAKEN;
+		return take_first(binding, hash, cost, NULL) == BUCKET_TAKEN;
 	}
 	return false;
 }

@@ -460,6 +460,35 @@ static void test_odd_keys(void **state)
 	weir_close(weir);
 }
 
+/* A key has one bucket, of whatever length it is and by whatever call: alone, of many, by name. */
+static void test_lengths(void **state)
+{
+	struct weir *weir = host("[each l/*]\nrate = 1/d\nburst = 1\n"
+				 "[each f/*]\nrate = 1/d\nburst = 1\nfold = case\n");
+	struct weir_endpoint *rule = open_rule(weir, "l/*");
+	struct weir_endpoint *folded = open_rule(weir, "f/*");
+	char name[80] = "l/";
+
+	(void)state;
+	for (size_t bytes = 1; bytes <= 64; bytes++) {
+		struct weir_key_call call = {.key = name + 2, .key_bytes = bytes, .cost = 1};
+		struct weir_endpoint *one;
+
+		memset(name + 2, 'x', bytes);
+		assert_int_equal(weir_acquire_key(rule, name + 2, bytes, 1, NULL), WEIR_ADMIT);
+		assert_int_equal(weir_acquire_keys(rule, &call, 1), 0);
+		assert_int_equal(weir_endpoint(weir, name, &one), 0);
+		assert_int_equal(weir_acquire(one, 1, NULL), WEIR_REFUSE);
+		weir_endpoint_close(one);
+		assert_int_equal(weir_acquire_keys(folded, &call, 1), 1);
+		memset(name + 2, 'X', bytes);
+		assert_int_equal(weir_acquire_key(folded, name + 2, bytes, 1, NULL), WEIR_REFUSE);
+	}
+	weir_endpoint_close(rule);
+	weir_endpoint_close(folded);
+	weir_close(weir);
+}
+
 static void test_wrong_handles(void **state)
 {
 	struct weir *weir = host("[each c/*]\nrate = 1/s\nburst = 1\n[endpoint p/*]\nrate = 1/s\n");
@@ -873,6 +902,7 @@ int main(void)
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_capacity),
 		cmocka_unit_test(test_odd_keys),
+		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_wrong_handles),
 		cmocka_unit_test(test_folding),
 		cmocka_unit_test(test_fold_text),
