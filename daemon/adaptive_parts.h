@@ -74,7 +74,11 @@ void trend_add(struct adaptive_trend *trend, uint64_t at_ns, double value, doubl
 double trend_slope(const struct adaptive_trend *trend);
 double trend_at(const struct adaptive_trend *trend, uint64_t at_ns);
 
-/* ---- quota (adaptive_quota.c) ---- */
+/* ---- quota: what is known (adaptive_quota.c) ---- */
+
+#define REFILLING_FROM 3	    /* pieces of evidence, for a quota that refills */
+#define TELLING_SAMPLES 8	    /* so many tell a slope */
+#define HORIZON_NS (10 * SECOND_NS) /* where no window is known */
 
 /*
  * Takes in a response that says what is left, and is newer than all before. Times that have been
@@ -86,6 +90,17 @@ void quota_observe(struct adaptive *adaptive, const struct adaptive_settings *se
 /* Whether the response's refusal is what the quota that it names would have led to expect. */
 bool quota_explains(const struct adaptive *adaptive,
 		    const struct adaptive_observation *observation);
+
+/* Whether the times that it names have been contradicted, so that it counts as naming none. */
+bool quota_is_timeless(const struct adaptive *adaptive);
+
+/* Whether it comes back bit by bit, not as a whole. */
+bool quota_is_refilling(const struct adaptive_quota *quota);
+
+/* What supply may be off by, through requests that overtake each other. */
+double quota_noise(const struct adaptive *adaptive);
+
+/* ---- quota: what follows (adaptive_pace.c) ---- */
 
 /* Whether what the upstream says has been borne out by what it did. */
 bool quota_trusted(const struct adaptive *adaptive);
