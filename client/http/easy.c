@@ -18,12 +18,18 @@ static void sleep_ns(uint64_t ns)
 		;
 }
 
-/* Sleeps until the job is to be asked, or `stop` is. In line that is ten times a second anyway. */
-static void sleep_for(const struct job *job, uint64_t now_ns)
+/*
+ * Sleeps until the job is to be asked, or `stop` is. In line that is ten times a second anyway; and
+ * in line for a permit, also when the process is called.
+ */
+static void sleep_for(const struct job *job, uint64_t now_ns, uint32_t *bell)
 {
 	uint64_t ns = job->next_ns > now_ns ? job->next_ns - now_ns : 0;
 
-	sleep_ns(job->request.stop && ns > STOP_NS ? STOP_NS : ns);
+	if (job->request.stop && ns > STOP_NS)
+		ns = STOP_NS;
+	if (!job->bill.in_line || weir_permit_listen(job->http->weir, bell, ns) < 0)
+		sleep_ns(ns);
 }
 
 CURLcode weir_http_perform(struct weir_http *http, CURL *easy,
@@ -31,6 +37,7 @@ CURLcode weir_http_perform(struct weir_http *http, CURL *easy,
 {
 	uint64_t now_ns = http_now_ns();
 	struct job job;
+	uint32_t bell = 0;
 
 	request_fill(&job.request, request);
 	job_begin(&job, http, easy, now_ns);
@@ -42,7 +49,7 @@ CURLcode weir_http_perform(struct weir_http *http, CURL *easy,
 			job_transferred(&job, of_try, now_ns);
 			continue;
 		}
-		sleep_for(&job, now_ns);
+		sleep_for(&job, now_ns, &bell);
 		now_ns = http_now_ns();
 		if (job.request.stop && job.request.stop(job.request.context))
 			job_cancel(&job);

@@ -39,8 +39,11 @@ struct job;
 struct lane {
 	struct weir_endpoint *endpoint;
 	char name[WEIR_NAME_MAX + 1];
+	char rule[WEIR_NAME_MAX + 1]; /* that it fell under; of [default], the name */
 	char class_name[CLASS_BYTES];
 	struct breaker breaker;
+	_Atomic bool has_permits;	 /* its rule has, when it was looked up last */
+	uint64_t looked_ns;		 /* that was then */
 	_Atomic bool is_broken;		 /* the breaker is not closed, as of its last change */
 	_Atomic uint64_t half_ns;	 /* the breaker's, likewise */
 	_Atomic uint32_t good;		 /* answers of that half that it is yet to be told of */
@@ -90,7 +93,7 @@ uint32_t http_random(struct weir_http *http);
 /* ---- route.c ---- */
 
 /* The lane of an endpoint, for one job more. Returns 0, or a code of weir_endpoint(). */
-int lane_of_name(struct weir_http *http, const char *name, const char *class_name,
+int lane_of_name(struct weir_http *http, const char *name, const char *class_name, uint64_t now_ns,
 		 struct lane **out);
 
 /* The same for a request. Also WEIR_EVALUE: no URL. */
@@ -115,19 +118,26 @@ void lanes_free(struct weir_http *http);
 struct charge {
 	struct lane *lane;
 	double cost;
-	struct weir_turn turn;
 	bool begun;
 	bool admitted;
+	bool has_permit;
+	bool is_permitted; /* by this permit, or that of another charge under the same rule */
+	struct weir_turn turn;
+	struct weir_permit permit;
 };
 
 struct bill {
 	uint32_t count;
+	bool waits_permit;	/* and for nothing else */
+	struct charge *in_line; /* for a permit, at `waiter`; NULL: none is */
+	struct weir_waiter waiter;
 	struct charge charges[WEIR_HTTP_CHARGES_MAX];
 };
 
 enum bill_state {
 	BILL_DUE,     /* all is drawn */
-	BILL_WAIT,    /* for its turn: to be stepped again after look_ns */
+	BILL_WAIT,    /* for its turn: to be stepped again after look_ns; in line for a permit, or
+			 when the bell of weir_permit_listen() rings */
 	BILL_REFUSED, /* nothing is drawn, and would not be in time: reason, wait_ns */
 	BILL_FAULT,   /* nothing is drawn: fault */
 };
@@ -142,11 +152,14 @@ struct bill_answer {
 /* Goes on drawing what comes within max_wait_ns. Never blocks. */
 enum bill_state bill_step(struct bill *bill, uint64_t max_wait_ns, struct bill_answer *out);
 
-/* Gives back, or leaves the line. */
+/* Gives all back, or leaves the lines. */
 void bill_cancel(struct bill *bill);
 void bill_cancel_one(struct bill *bill, uint32_t which);
 
-/* The request was made: it is spent as it was drawn. */
+/* Permits alone: between two hops nobody waits for one while he holds another. */
+void bill_release(struct bill *bill);
+
+/* The request was made: it is spent as it was drawn, and its permits go back. */
 void bill_spend(struct bill *bill);
 void bill_spend_one(struct bill *bill, uint32_t which);
 

@@ -158,17 +158,17 @@ static void add_lane(struct job *job, struct lane *lane, double cost)
 	/* its turn is written when it begins */
 	charge->lane = lane;
 	charge->cost = cost;
-	charge->begun = charge->admitted = false;
+	charge->begun = charge->admitted = charge->has_permit = charge->is_permitted = false;
 }
 
 int job_find_lane(struct job *job, uint64_t now_ns, struct lane **out)
 {
 	const struct weir_http_request *request = &job->request;
 
-	return request->endpoint
-		       ? lane_of_name(job->http, request->endpoint, request->class_name, out)
-		       : lane_of_url(job->http, job->method, job_url(job), request->class_name,
-				     now_ns, out);
+	return request->endpoint ? lane_of_name(job->http, request->endpoint, request->class_name,
+						now_ns, out)
+				 : lane_of_url(job->http, job->method, job_url(job),
+					       request->class_name, now_ns, out);
 }
 
 static int find_lanes(struct job *job, uint64_t now_ns)
@@ -182,7 +182,8 @@ static int find_lanes(struct job *job, uint64_t now_ns)
 	for (size_t i = 0; i < request->charge_count && status == 0; i++) {
 		const struct weir_http_charge *charge = &request->charges[i];
 
-		status = lane_of_name(job->http, charge->endpoint, request->class_name, &lane);
+		status = lane_of_name(job->http, charge->endpoint, request->class_name, now_ns,
+				      &lane);
 		if (status == 0)
 			add_lane(job, lane, charge->cost);
 	}
@@ -242,6 +243,8 @@ static void job_clear(struct job *job)
 	result->size = sizeof(*result);
 	result->endpoint[0] = '\0';
 	job->bill.count = 0;
+	job->bill.in_line = NULL;
+	job->bill.waits_permit = false;
 }
 
 void job_begin(struct job *job, struct weir_http *http, CURL *easy, uint64_t now_ns)

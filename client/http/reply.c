@@ -281,13 +281,17 @@ static void repeat(struct job *job, uint64_t now_ns)
 	job_wait(job, now_ns, wait);
 }
 
-/* The further charges go along; the hop has a cost of its own, at its own endpoint. */
+/*
+ * The further charges go along, but for their permits; the hop has a cost, and a permit, of its
+ * own, at its own endpoint.
+ */
 static void follow(struct job *job, uint64_t now_ns)
 {
 	struct lane *lane;
 	int status;
 
 	settle_own(job, false, job->status);
+	bill_release(&job->bill);
 	free(job->hop);
 	job->hop = job->target;
 	job->target = NULL;

@@ -108,7 +108,12 @@ static int lane_make(struct weir_http *http, const char *name, const char *class
 		status = class_name[0] ? weir_endpoint_class(http->weir, name, class_name,
 							     &lane->endpoint)
 				       : weir_endpoint(http->weir, name, &lane->endpoint);
+	if (status == 0)
+		status = weir_match(http->weir, name, lane->rule, sizeof(lane->rule));
+	if (status == WEIR_MATCHED_DEFAULT)
+		snprintf(lane->rule, sizeof(lane->rule), "%s", name);
 	if (status < 0) {
+		weir_endpoint_close(lane ? lane->endpoint : NULL);
 		free(lane);
 		return status;
 	}
@@ -119,9 +124,26 @@ static int lane_make(struct weir_http *http, const char *name, const char *class
 	return 0;
 }
 
+/*
+ * Under the mutex. Most rules have no permits, and a request that asked for one would pay for it
+ * all the same; so it is looked up for all requests of a second.
+ */
+static void lane_look(struct lane *lane, uint64_t now_ns)
+{
+	struct weir_permits permits = {.size = sizeof(permits)};
+
+	if (lane->looked_ns && (int64_t)(now_ns - lane->looked_ns) < (int64_t)ROUTE_FRESH_NS)
+		return;
+	lane->looked_ns = now_ns;
+	if (weir_permit_look(lane->endpoint, &permits) == 0)
+		/* relaxed: who sees an older value goes by the rule of a moment ago */
+		atomic_store_explicit(&lane->has_permits, permits.limit != UINT64_MAX,
+				      memory_order_relaxed);
+}
+
 /* Under the mutex. */
 static int lane_get(struct weir_http *http, const char *name, const char *class_name,
-		    struct lane **out)
+		    uint64_t now_ns, struct lane **out)
 {
 	struct lane **bucket = &http->lanes[hash_text(name) % LANE_BUCKETS];
 	struct lane *lane = lane_find(*bucket, name, class_name);
@@ -138,16 +160,17 @@ static int lane_get(struct weir_http *http, const char *name, const char *class_
 		*bucket = lane;
 		http->lane_count++;
 	}
+	lane_look(lane, now_ns);
 	lane_enter(lane);
 	*out = lane;
 	return 0;
 }
 
-int lane_of_name(struct weir_http *http, const char *name, const char *class_name,
+int lane_of_name(struct weir_http *http, const char *name, const char *class_name, uint64_t now_ns,
 		 struct lane **out)
 {
 	pthread_mutex_lock(&http->mutex);
-	int status = lane_get(http, name, class_name ? class_name : "", out);
+	int status = lane_get(http, name, class_name ? class_name : "", now_ns, out);
 	pthread_mutex_unlock(&http->mutex);
 	return status;
 }
@@ -247,12 +270,12 @@ static void route_remember(struct route *route, const struct route_key *key, str
 
 /* Under the mutex. */
 static int lane_match(struct weir_http *http, const char *method, const char *url,
-		      const char *class_name, struct lane **out)
+		      const char *class_name, uint64_t now_ns, struct lane **out)
 {
 	char name[WEIR_NAME_MAX + 1];
 	int status = match(http->weir, method, url, name);
 
-	return status < 0 ? status : lane_get(http, name, class_name, out);
+	return status < 0 ? status : lane_get(http, name, class_name, now_ns, out);
 }
 
 int lane_of_url(struct weir_http *http, const char *method, const char *url, const char *class_name,
@@ -269,7 +292,7 @@ int lane_of_url(struct weir_http *http, const char *method, const char *url, con
 		*out = route->lane;
 		lane_enter(route->lane);
 	} else {
-		status = lane_match(http, method, url, key.parts[0], out);
+		status = lane_match(http, method, url, key.parts[0], now_ns, out);
 		if (status == 0 && key.lengths[2] <= ROUTE_BYTES_MAX)
 			route_remember(route, &key, *out, now_ns);
 	}

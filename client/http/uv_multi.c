@@ -19,7 +19,8 @@
 #include "heap.h"
 #include "uv_sockets.h"
 
-#define AHEAD_NS (50 * WEIR_MILLISECOND) /* so far do places in line reach, beyond one */
+#define AHEAD_NS (50 * WEIR_MILLISECOND)      /* so far do places in line reach, beyond one */
+#define PERMIT_LOOK_NS (2 * WEIR_MILLISECOND) /* for permits that others give back */
 #define ACTIVE_BUCKETS 256
 #define TEXTS 4
 
@@ -38,8 +39,9 @@ struct weir_http_transfer {
 	weir_http_done *done;
 	void *context;
 	enum where where;
-	struct weir_http_transfer *next;     /* of its lane, its bucket, or the end */
-	struct weir_http_transfer *previous; /* of its lane */
+	struct weir_http_transfer *next; /* of its lane, its bucket, those of permits, the end */
+	struct weir_http_transfer *previous; /* of its lane, or those of permits */
+	bool waits_permit;		     /* it is among those */
 	struct weir_http_transfer *all_next;
 	struct weir_http_transfer *all_previous;
 	char *texts; /* URL, endpoint, class, method: a block that is kept with it */
@@ -63,6 +65,8 @@ struct loop {
 	struct weir_http_transfer *end_first;
 	struct weir_http_transfer *end_last;
 	struct weir_http_transfer *at_work[ACTIVE_BUCKETS]; /* by their handle */
+	struct weir_http_transfer *permits; /* in line, and it is a permit that they wait for */
+	bool has_released;		    /* some have perhaps come free */
 	struct lane *waiting_first;
 	struct lane *waiting_last;
 	uint32_t waiting;
@@ -186,6 +190,31 @@ static void line_leave(const struct weir_http_transfer *transfer)
 		lane->line_until_ns = 0;
 }
 
+/* ---- those in line who wait for a permit, which another one of this loop may give back ---- */
+
+static void permits_enter(struct weir_http_transfer *transfer)
+{
+	struct loop *loop = transfer->loop;
+
+	transfer->previous = NULL;
+	transfer->next = loop->permits;
+	if (loop->permits)
+		loop->permits->previous = transfer;
+	loop->permits = transfer;
+	transfer->waits_permit = true;
+}
+
+static void permits_leave(struct weir_http_transfer *transfer)
+{
+	if (transfer->previous)
+		transfer->previous->next = transfer->next;
+	else
+		transfer->loop->permits = transfer->next;
+	if (transfer->next)
+		transfer->next->previous = transfer->previous;
+	transfer->waits_permit = false;
+}
+
 /* ---- transfers on their way ---- */
 
 static void end(struct weir_http_transfer *transfer)
@@ -243,12 +272,26 @@ static void work_begin(struct weir_http_transfer *transfer)
 	*bucket = transfer;
 }
 
+/* When one that has a slot is to be looked at. */
+static uint64_t look_ns_of(const struct weir_http_transfer *transfer)
+{
+	uint64_t next_ns = transfer->job.next_ns;
+	uint64_t permit_ns = transfer->loop->now_ns + PERMIT_LOOK_NS;
+
+	return transfer->waits_permit && permit_ns < next_ns ? permit_ns : next_ns;
+}
+
 /* Goes on with one that has a slot. */
 static void advance(struct weir_http_transfer *transfer)
 {
 	struct loop *loop = transfer->loop;
-	enum job_phase phase = job_next(&transfer->job, loop->now_ns);
+	enum job_phase phase;
 
+	if (transfer->waits_permit)
+		permits_leave(transfer);
+	phase = job_next(&transfer->job, loop->now_ns);
+	if (phase == JOB_LINE && transfer->job.bill.waits_permit)
+		permits_enter(transfer);
 	if (phase == JOB_LINE && transfer->where != IN_LINE)
 		line_enter(transfer);
 	else if (phase != JOB_LINE && transfer->where == IN_LINE)
@@ -258,7 +301,7 @@ static void advance(struct weir_http_transfer *transfer)
 	case JOB_REST:
 	case JOB_LINE:
 		line_look(transfer);
-		heap_set(&loop->heap, &transfer->entry, transfer->job.next_ns);
+		heap_set(&loop->heap, &transfer->entry, look_ns_of(transfer));
 		break;
 	case JOB_TRANSFER:
 		heap_take(&loop->heap, &transfer->entry);
@@ -292,11 +335,28 @@ static bool lane_advance(struct loop *loop, struct lane *lane)
 	return true;
 }
 
+/* Looks for permits, which come free with what has ended. */
+static void permits_look(struct loop *loop)
+{
+	struct weir_http_transfer *transfer = loop->permits;
+
+	if (!loop->has_released)
+		return;
+	loop->has_released = false;
+	while (transfer) {
+		struct weir_http_transfer *next = transfer->next;
+
+		advance(transfer);
+		transfer = next;
+	}
+}
+
 /* Gives places to those who may have one, one of each lane in turn. */
 static void pump(struct loop *loop)
 {
 	bool moved;
 
+	permits_look(loop);
 	do {
 		moved = false;
 		loop->lanes_ns = 0;
@@ -481,6 +541,7 @@ static void worked(struct weir_http_transfer *transfer, CURLcode code)
 	struct loop *loop = transfer->loop;
 
 	job_transferred(&transfer->job, code, loop->now_ns);
+	loop->has_released = true;
 	switch (transfer->job.phase) {
 	case JOB_REST:
 		transfer->where = AT_REST;
@@ -626,6 +687,7 @@ int weir_http_start(struct weir_http *http, CURL *easy, const struct weir_http_r
 		return -ENOMEM;
 	}
 	transfer->loop = loop;
+	transfer->waits_permit = false;
 	transfer->done = done;
 	transfer->context = context;
 	all_add(loop, transfer);
@@ -650,6 +712,8 @@ static void cancel(struct weir_http_transfer *transfer)
 		break;
 	case IN_LINE:
 		line_leave(transfer);
+		if (transfer->waits_permit)
+			permits_leave(transfer);
 		loop->active--;
 		break;
 	case AT_WORK:
@@ -661,6 +725,7 @@ static void cancel(struct weir_http_transfer *transfer)
 		return;
 	}
 	job_cancel(&transfer->job);
+	loop->has_released = true;
 	end(transfer);
 }
 

@@ -32,6 +32,7 @@ struct stage {
 	double measured;
 	unsigned measures;
 	unsigned stops; /* asked so often, and then yes */
+	void *holder;	/* of a permit, in tests of those */
 };
 
 static inline size_t stage_write(char *bytes, size_t one, size_t count, void *context)

@@ -22,6 +22,7 @@ struct exchange {
 	char method[16];
 	char path[SERVER_LINE];
 	struct seen *seen;
+	bool is_busy; /* and counted so */
 	bool closes;
 };
 
@@ -109,6 +110,9 @@ static void remember(struct exchange *exchange)
 	pthread_mutex_lock(&server->mutex);
 	exchange->seen = &server->seen[server->seen_count % SERVER_SEEN];
 	server->seen_count++;
+	exchange->is_busy = true;
+	if (++server->busy > server->peak)
+		server->peak = server->busy;
 	*exchange->seen = (struct seen){.at_ns = server_now_ns()};
 	snprintf(exchange->seen->line, SERVER_LINE, "%.15s %.140s", exchange->method,
 		 exchange->path);
@@ -131,12 +135,24 @@ static int times(struct exchange *exchange)
 	return found;
 }
 
+/* Before the first byte, since who has the last one may ask again. */
+static void no_more_busy(struct exchange *exchange)
+{
+	struct server *server = exchange->server;
+
+	pthread_mutex_lock(&server->mutex);
+	server->busy -= exchange->is_busy;
+	pthread_mutex_unlock(&server->mutex);
+	exchange->is_busy = false;
+}
+
 static void answer(struct exchange *exchange, int status, const char *fields, const char *body,
 		   size_t bytes)
 {
 	char head[1024];
 	bool bodiless = status == 304 || strcmp(exchange->method, "HEAD") == 0;
 
+	no_more_busy(exchange);
 	pthread_mutex_lock(&exchange->server->mutex);
 	exchange->seen->status = status;
 	pthread_mutex_unlock(&exchange->server->mutex);
@@ -358,6 +374,7 @@ static void *serve(void *context)
 	while (!exchange->closes && !atomic_load(&server->stops) && read_request(exchange)) {
 		remember(exchange);
 		answer_by_path(exchange);
+		no_more_busy(exchange);
 	}
 	pthread_mutex_lock(&server->mutex);
 	close(exchange->fd);

@@ -56,6 +56,8 @@ struct server {
 	int count;
 	struct seen seen[SERVER_SEEN];
 	int seen_count;
+	int busy;     /* requests that are not answered yet */
+	int peak;     /* of them at once */
 	double level; /* of /rate */
 	uint64_t level_ns;
 };

@@ -3,178 +3,23 @@
  * Many requests in one loop: in turn, bounded, repeated, cancelled at every stage; what is drawn
  * and not used goes back, and nothing stays behind.
  */
-#include "http_fixture.h"
+#include "party.h"
 
 #include <errno.h>
 #include <malloc.h>
-#include <uv.h>
 
 #include "heap.h"
 
 #define UNLIMITED "[default]\nrate = unlimited\n"
-#define FAR 10000
-
-/* What became of one. */
-struct fate {
-	struct party *party;
-	struct weir_http_transfer *transfer;
-	CURL *easy;
-	unsigned done;
-	unsigned order;
-	CURLcode code;
-	struct weir_http_result result;
-	unsigned restarts;
-	char body[64];
-	size_t body_bytes;
-};
-
-struct party {
-	struct stage stage;
-	uv_loop_t uv;
-	uv_timer_t timer;
-	struct fate fates[FAR];
-	int count;
-	unsigned done;
-	unsigned detached;
-	void (*on_done)(struct fate *fate);
-	void (*on_timer)(struct party *party);
-};
-
-static size_t fate_write(char *bytes, size_t one, size_t count, void *context)
-{
-	struct fate *fate = context;
-	size_t room = sizeof(fate->body) - 1 - fate->body_bytes;
-	size_t used = one * count < room ? one * count : room;
-
-	memcpy(fate->body + fate->body_bytes, bytes, used);
-	fate->body_bytes += used;
-	fate->body[fate->body_bytes] = '\0';
-	return one * count;
-}
-
-static int fate_restart(CURL *easy, void *context)
-{
-	struct fate *fate = context;
-
-	(void)easy;
-	fate->restarts++;
-	fate->body_bytes = 0;
-	return 0;
-}
-
-static void on_done(CURL *easy, CURLcode code, const struct weir_http_result *result, void *context)
-{
-	struct fate *fate = context;
-
-	assert_ptr_equal(easy, fate->easy);
-	fate->done++;
-	fate->order = fate->party->done++;
-	fate->code = code;
-	fate->result = *result;
-	fate->transfer = NULL;
-	if (fate->party->on_done)
-		fate->party->on_done(fate);
-}
-
-static void party_open(struct party *party, const char *rules,
-		       const struct weir_http_settings *settings)
-{
-	memset(party, 0, sizeof(*party));
-	stage_open(&party->stage, rules, settings);
-	assert_int_equal(uv_loop_init(&party->uv), 0);
-	uv_timer_init(&party->uv, &party->timer);
-	party->timer.data = party;
-	assert_int_equal(weir_http_attach(party->stage.http, &party->uv), 0);
-}
-
-static void party_begin(struct party *party, const char *rules)
-{
-	const struct weir_http_settings settings = {
-		.size = sizeof(settings),
-		.backoff_ns = STAGE_BACKOFF_NS,
-	};
-
-	party_open(party, rules, &settings);
-}
-
-static struct weir_http_request party_request(struct party *party, const char *path)
-{
-	return (struct weir_http_request){
-		.size = sizeof(struct weir_http_request),
-		.url = server_url(&party->stage.server, path),
-		.write = fate_write,
-		.restart = fate_restart,
-		.context = &party->fates[party->count],
-	};
-}
-
-static struct fate *party_start_request(struct party *party,
-					const struct weir_http_request *request)
-{
-	struct fate *fate = &party->fates[party->count++];
-
-	fate->party = party;
-	fate->easy = curl_easy_init();
-	curl_easy_setopt(fate->easy, CURLOPT_NOPROXY, "*");
-	assert_int_equal(weir_http_start(party->stage.http, fate->easy, request, on_done, fate,
-					 &fate->transfer),
-			 0);
-	return fate;
-}
-
-static struct fate *party_start(struct party *party, const char *path)
-{
-	const struct weir_http_request request = party_request(party, path);
-
-	return party_start_request(party, &request);
-}
-
-/* Until all that were started are done. */
-static void party_run(struct party *party)
-{
-	bool more = true;
-
-	while (party->done < (unsigned)party->count && more)
-		more = uv_run(&party->uv, UV_RUN_ONCE);
-	assert_int_equal(party->done, party->count);
-}
-
-static void tick(uv_timer_t *timer)
-{
-	struct party *party = timer->data;
-
-	party->on_timer(party);
-}
-
-static void on_detached(void *context)
-{
-	struct party *party = context;
-
-	party->detached++;
-}
-
-static void party_end(struct party *party)
-{
-	weir_http_detach(party->stage.http, on_detached, party);
-	uv_close((uv_handle_t *)&party->timer, NULL);
-	assert_int_equal(uv_run(&party->uv, UV_RUN_DEFAULT), 0);
-	assert_int_equal(party->detached, 1);
-	assert_int_equal(uv_loop_close(&party->uv), 0);
-	for (int i = 0; i < party->count; i++) {
-		assert_int_equal(party->fates[i].done, 1);
-		curl_easy_cleanup(party->fates[i].easy);
-	}
-	stage_end(&party->stage);
-}
 
 /* ---- what is asked is done ---- */
 
 static void test_many(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 
 	(void)state;
-	party_begin(party, UNLIMITED);
+	party = party_begin(UNLIMITED);
 	for (int i = 0; i < 300; i++)
 		party_start(party, "/ok");
 	party_run(party);
@@ -186,16 +31,15 @@ static void test_many(void **state)
 	/* over so many connections as are allowed, and no more */
 	assert_true(party->stage.server.count <= 64);
 	party_end(party);
-	free(party);
 }
 
 static void test_in_turn(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 	uint64_t from = server_now_ns();
 
 	(void)state;
-	party_begin(party, "[default]\nrate = 200/s\nburst = 1\n");
+	party = party_begin("[default]\nrate = 200/s\nburst = 1\n");
 	for (int i = 0; i < 60; i++)
 		party_start(party, "/rate/200/4");
 	party_run(party);
@@ -208,16 +52,15 @@ static void test_in_turn(void **state)
 	}
 	assert_int_equal(stage_level(&party->stage, stage_host(&party->stage)).granted, 60);
 	party_end(party);
-	free(party);
 }
 
 /* One slow endpoint keeps no other from its turn. */
 static void test_lanes_do_not_wait_for_each_other(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 
 	(void)state;
-	party_begin(party, UNLIMITED "[endpoint */ok/slow]\nrate = 4/s\nburst = 1\n");
+	party = party_begin(UNLIMITED "[endpoint */ok/slow]\nrate = 4/s\nburst = 1\n");
 	for (int i = 0; i < 3; i++)
 		party_start(party, "/ok/slow");
 	for (int i = 0; i < 20; i++)
@@ -226,34 +69,32 @@ static void test_lanes_do_not_wait_for_each_other(void **state)
 	for (int i = 3; i < 23; i++)
 		assert_true(party->fates[i].order < party->fates[2].order);
 	party_end(party);
-	free(party);
 }
 
 /* Those that wait here do not stand in the shared line: others come to their turn. */
 static void test_leaves_room_for_others(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 	struct weir_level level;
 
 	(void)state;
-	party_begin(party, "[default]\nrate = 20/s\nburst = 1\n");
+	party = party_begin("[default]\nrate = 20/s\nburst = 1\n");
 	for (int i = 0; i < 100; i++)
 		party_start(party, "/ok");
 	level = stage_level(&party->stage, stage_host(&party->stage));
 	if (level.level < -4)
 		fail_msg("%f tokens are spoken for", -level.level);
 	party_end(party);
-	free(party);
 }
 
 static void test_again(void **state)
 {
 	static const char *const paths[] = {"/limited/0.1/2", "/unavailable/0.1/2", "/silent/2",
 					    "/failing/2",     "/flaky/2",	    "/mute/2"};
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 
 	(void)state;
-	party_begin(party, UNLIMITED);
+	party = party_begin(UNLIMITED);
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		struct fate *fate = party_start(party, paths[i]);
 
@@ -264,16 +105,15 @@ static void test_again(void **state)
 		assert_int_equal(fate->restarts, 2);
 	}
 	party_end(party);
-	free(party);
 }
 
 static void test_redirects(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 	struct weir_http_request request;
 
 	(void)state;
-	party_begin(party, UNLIMITED "[endpoint */redirect/*]\nrate = 100/s\nburst = 1\n");
+	party = party_begin(UNLIMITED "[endpoint */redirect/*]\nrate = 100/s\nburst = 1\n");
 	request = party_request(party, "/redirect/4");
 	request.redirects = 4;
 	party_start_request(party, &request);
@@ -288,16 +128,15 @@ static void test_redirects(void **state)
 	assert_int_equal(party->fates[1].result.hops, 4);
 	assert_int_equal(stage_level(&party->stage, "*/redirect/*").granted, 5);
 	party_end(party);
-	free(party);
 }
 
 static void test_deadlines(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 	struct weir_http_request request;
 
 	(void)state;
-	party_begin(party, "[default]\nrate = 10/s\nburst = 1\n");
+	party = party_begin("[default]\nrate = 10/s\nburst = 1\n");
 	for (int i = 0; i < 10; i++) {
 		request = party_request(party, "/ok");
 		request.timeout_ns = 250 * WEIR_MILLISECOND;
@@ -319,16 +158,15 @@ static void test_deadlines(void **state)
 	}
 	assert_true(server_count(&party->stage.server, "GET", 0) <= 3);
 	party_end(party);
-	free(party);
 }
 
 static void test_breaker(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 	unsigned broken = 0;
 
 	(void)state;
-	party_begin(party, UNLIMITED);
+	party = party_begin(UNLIMITED);
 	for (int i = 0; i < 200; i++) {
 		struct weir_http_request request = party_request(party, "/ok");
 
@@ -343,7 +181,6 @@ static void test_breaker(void **state)
 	/* those that were on their way when it opened, and those that came again later */
 	assert_true(broken >= 100);
 	party_end(party);
-	free(party);
 }
 
 /* ---- callbacks ---- */
@@ -356,16 +193,15 @@ static void start_another(struct fate *fate)
 
 static void test_starting_from_done(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 
 	(void)state;
-	party_begin(party, "[default]\nrate = 500/s\nburst = 1\n");
+	party = party_begin("[default]\nrate = 500/s\nburst = 1\n");
 	party->on_done = start_another;
 	party_start(party, "/ok");
 	party_run(party);
 	assert_int_equal(party->done, 50);
 	party_end(party);
-	free(party);
 }
 
 static void cancel_the_rest(struct fate *fate)
@@ -380,11 +216,11 @@ static void cancel_the_rest(struct fate *fate)
 
 static void test_cancelling_from_done(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 	unsigned cancelled = 0;
 
 	(void)state;
-	party_begin(party, "[default]\nrate = 100/s\nburst = 1\n");
+	party = party_begin("[default]\nrate = 100/s\nburst = 1\n");
 	party->on_done = cancel_the_rest;
 	for (int i = 0; i < 40; i++)
 		party_start(party, "/ok");
@@ -393,7 +229,6 @@ static void test_cancelling_from_done(void **state)
 		cancelled += party->fates[i].result.outcome == WEIR_HTTP_CANCELLED;
 	assert_true(cancelled >= 30);
 	party_end(party);
-	free(party);
 }
 
 /* ---- cancelled at every stage ---- */
@@ -406,10 +241,10 @@ static void cancel_first(struct party *party)
 
 static void cancelled_after(const char *path, uint64_t ms, const char *rules, double least_level)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 	double level;
 
-	party_begin(party, rules);
+	party = party_begin(rules);
 	party_start(party, path);
 	party->on_timer = cancel_first;
 	uv_timer_start(&party->timer, tick, ms, 0);
@@ -420,16 +255,15 @@ static void cancelled_after(const char *path, uint64_t ms, const char *rules, do
 	if (level < least_level)
 		fail_msg("%s after %d ms: %f are left", path, (int)ms, level);
 	party_end(party);
-	free(party);
 }
 
 static void test_cancel_stages(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 
 	(void)state;
 	/* before anything: nothing is drawn */
-	party_begin(party, "[default]\nrate = 1/h\nburst = 5\n");
+	party = party_begin("[default]\nrate = 1/h\nburst = 5\n");
 	party_start(party, "/ok");
 	weir_http_cancel(party->fates[0].transfer);
 	/* a second time is as good as none */
@@ -439,7 +273,6 @@ static void test_cancel_stages(void **state)
 	assert_int_equal(party->fates[0].result.outcome, WEIR_HTTP_CANCELLED);
 	assert_int_equal((int)stage_level(&party->stage, stage_host(&party->stage)).level, 5);
 	party_end(party);
-	free(party);
 
 	/* on its way, in the middle of a body, while it rests: it was sent, and is paid for */
 	cancelled_after("/slow/400", 100, "[default]\nrate = 1/h\nburst = 5\n", 4);
@@ -450,11 +283,11 @@ static void test_cancel_stages(void **state)
 /* Waiting in the lane, in line, behind a closed gate. */
 static void test_cancel_while_waiting(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 	struct weir_endpoint *endpoint;
 
 	(void)state;
-	party_begin(party, "[default]\nrate = 1/h\nburst = 1\n");
+	party = party_begin("[default]\nrate = 1/h\nburst = 1\n");
 	for (int i = 0; i < 5; i++)
 		party_start(party, "/ok");
 	while (party->done < 1)
@@ -488,7 +321,6 @@ static void test_cancel_while_waiting(void **state)
 	assert_int_equal(fate->result.status, 200);
 	weir_endpoint_close(endpoint);
 	party_end(party);
-	free(party);
 }
 
 /* The loop is left with everything under way. */
@@ -496,12 +328,12 @@ static void test_detaching(void **state)
 {
 	static const char *const paths[] = {"/stall", "/slow/300", "/limited/100/5", "/ok",
 					    "/loop"};
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 	struct weir_http_request request;
 	CURL *easy = curl_easy_init();
 
 	(void)state;
-	party_begin(party, "[default]\nrate = 100/s\nburst = 1\n");
+	party = party_begin("[default]\nrate = 100/s\nburst = 1\n");
 	for (int i = 0; i < 200; i++) {
 		request = party_request(party, paths[i % 5]);
 		/* which closes it */
@@ -510,16 +342,16 @@ static void test_detaching(void **state)
 	}
 	while (party->done < 5)
 		uv_run(&party->uv, UV_RUN_ONCE);
-	weir_http_detach(party->stage.http, on_detached, party);
+	weir_http_detach(party->stage.http, party_detached, party);
 	weir_http_detach(party->stage.http, NULL, NULL);
 	request = party_request(party, "/ok");
-	assert_int_equal(weir_http_start(party->stage.http, easy, &request, on_done, NULL, NULL),
+	assert_int_equal(weir_http_start(party->stage.http, easy, &request, party_done, NULL, NULL),
 			 -ENOTCONN);
 	party_run(party);
 	while (!party->detached)
 		uv_run(&party->uv, UV_RUN_ONCE);
 	/* and entered again */
-	assert_int_equal(weir_http_start(party->stage.http, easy, &request, on_done, NULL, NULL),
+	assert_int_equal(weir_http_start(party->stage.http, easy, &request, party_done, NULL, NULL),
 			 -ENOTCONN);
 	party->detached = 0;
 	assert_int_equal(weir_http_attach(party->stage.http, &party->uv), 0);
@@ -528,18 +360,17 @@ static void test_detaching(void **state)
 	party_run(party);
 	party_end(party);
 	curl_easy_cleanup(easy);
-	free(party);
 }
 
 /* ---- mistakes ---- */
 
 static void test_wrong_requests(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 	struct weir_http_request request;
 
 	(void)state;
-	party_begin(party, UNLIMITED "[endpoint never]\nrate = 0\nburst = 1\n");
+	party = party_begin(UNLIMITED "[endpoint never]\nrate = 0\nburst = 1\n");
 	request = party_request(party, "/ok");
 	request.url = NULL;
 	assert_int_equal(party_start_request(party, &request)->done, 0);
@@ -554,19 +385,18 @@ static void test_wrong_requests(void **state)
 	assert_int_equal(party->fates[1].result.outcome, WEIR_HTTP_FAULT);
 	assert_int_equal(party->fates[1].result.fault, WEIR_EBURST);
 	party_end(party);
-	free(party);
 }
 
 /* ---- how much is kept for those who wait ---- */
 
 static void test_memory(void **state)
 {
-	struct party *party = malloc(sizeof(*party));
+	struct party *party;
 	size_t before, after;
 	CURL **handles = calloc(FAR, sizeof(*handles));
 
 	(void)state;
-	party_begin(party, "[default]\nrate = 1/h\nburst = 1\n");
+	party = party_begin("[default]\nrate = 1/h\nburst = 1\n");
 	/* libcurl's own */
 	for (int i = 0; i < FAR; i++)
 		party->fates[i].easy = handles[i] = curl_easy_init();
@@ -577,8 +407,8 @@ static void test_memory(void **state)
 
 		fate->party = party;
 		request.timeout_ns = 3600 * WEIR_SECOND;
-		assert_int_equal(weir_http_start(party->stage.http, fate->easy, &request, on_done,
-						 fate, &fate->transfer),
+		assert_int_equal(weir_http_start(party->stage.http, fate->easy, &request,
+						 party_done, fate, &fate->transfer),
 				 0);
 	}
 	after = mallinfo2().uordblks;
@@ -589,7 +419,6 @@ static void test_memory(void **state)
 	assert_true(after - before < (64u << 20));
 	free(handles);
 	party_end(party);
-	free(party);
 }
 
 /* ---- the heap, against a plain search ---- */
