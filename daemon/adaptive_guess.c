@@ -15,8 +15,9 @@
 #define PAUSE_LONGEST_NS SECOND_NS
 #define PAUSE_PART 32 /* of the time since things went well, a pause may be that part */
 #define SMALL_DECREASE 0.9
-#define DECREASE 0.7	      /* where what has passed does not tell */
-#define ABOVE_GOODPUT 1.02    /* of it: so that the end of a window shows, at a refusal or a few */
+#define DECREASE 0.7	   /* where what has passed does not tell */
+#define ABOVE_GOODPUT 1.02 /* of it: so that the end of a window shows, at a refusal or a few */
+#define DRAWS_ENOUGH_NS (SECOND_NS / 4)
 #define PASSED_ENOUGH 20      /* requests that tell a speed */
 #define CYCLE_ENOUGH 100      /* that tell it by themselves */
 #define SHORT_CYCLES 3	      /* that are worth a small decrease only */
@@ -78,6 +79,17 @@ static void guess_close(struct adaptive *adaptive, const struct adaptive_setting
 	guess->base_ns = guess->closed_ns;
 }
 
+/*
+ * What was drawn a second. The first answers come together, and of the moment between two of them
+ * nothing follows: then it is taken to have been the speed.
+ */
+static double drawn_lately(const struct adaptive *adaptive, double speed)
+{
+	return draws_span_ns(&adaptive->draws) < DRAWS_ENOUGH_NS
+		       ? speed
+		       : draws_per_s(&adaptive->draws, SECOND_NS);
+}
+
 static void guess_refused(struct adaptive *adaptive, const struct adaptive_settings *settings,
 			  const struct adaptive_observation *observation)
 {
@@ -92,7 +104,7 @@ static void guess_refused(struct adaptive *adaptive, const struct adaptive_setti
 		return;
 	}
 	if (!guess->probing) {
-		double drawn_per_s = draws_per_s(&adaptive->draws, SECOND_NS);
+		double drawn_per_s = drawn_lately(adaptive, speed);
 		/* of a second that was closed for the most part, what was drawn tells nothing */
 		bool fresh =
 			guess->begun && span_ns(guess->base_ns, adaptive->now_ns) < 2 * SECOND_NS;

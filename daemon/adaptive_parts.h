@@ -60,6 +60,9 @@ void draws_add(struct adaptive_draws *draws, uint64_t now_ns, double drawn, uint
 /* What was drawn by some time of the past, between the samples by a straight line. */
 double draws_by(const struct adaptive_draws *draws, uint64_t at_ns);
 
+/* What time the record covers. */
+uint64_t draws_span_ns(const struct adaptive_draws *draws);
+
 /* Tokens per second over the last span, or over what is known of it. */
 double draws_per_s(const struct adaptive_draws *draws, uint64_t span_ns);
 

@@ -51,6 +51,12 @@ double draws_by(const struct adaptive_draws *draws, uint64_t at_ns)
 	return after->drawn;
 }
 
+uint64_t draws_span_ns(const struct adaptive_draws *draws)
+{
+	return draws->count ? draw_back(draws, 0)->at_ns - draw_back(draws, draws->count - 1)->at_ns
+			    : 0;
+}
+
 double draws_per_s(const struct adaptive_draws *draws, uint64_t span)
 {
 	const struct adaptive_draw *newest = draw_back(draws, 0);

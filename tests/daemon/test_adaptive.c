@@ -443,6 +443,27 @@ static void test_refusals_in_a_row(void **state)
 	assert_true(decision.rate_per_s > 8.5 && decision.rate_per_s < 10.5);
 }
 
+/*
+ * The first answers come together. That nothing was drawn between two of them says nothing of the
+ * speed; taken for one, it would be so low that growth takes minutes.
+ */
+static void test_refused_in_the_first_moment(void **state)
+{
+	const struct adaptive_settings settings = settings_of(600, 6, 0.9);
+	struct adaptive_observation fine = passed(BEGIN);
+	struct adaptive_observation no = refused(BEGIN + 2 * MS, 0);
+
+	(void)state;
+	adaptive_begin(&adaptive, &settings, BEGIN, 24);
+	fine.drawn = no.drawn = 24;
+	for (int i = 0; i < 5; i++)
+		observe(&settings, fine);
+	observe(&settings, no);
+	fine.response_ns = BEGIN + 2 * S;
+	observe(&settings, fine);
+	assert_about(decision.rate_per_s, 420);
+}
+
 /* What was on its way when the first refusal came is the same news. */
 static void test_refusals_of_one_moment(void **state)
 {
@@ -1115,6 +1136,7 @@ int main(void)
 		cmocka_unit_test(test_defect_19_endpoints),
 		cmocka_unit_test(test_refusal_slows_and_recovers),
 		cmocka_unit_test(test_refusals_in_a_row),
+		cmocka_unit_test(test_refused_in_the_first_moment),
 		cmocka_unit_test(test_refusals_of_one_moment),
 		cmocka_unit_test(test_pauses_grow),
 		cmocka_unit_test(test_overload_is_a_refusal),

@@ -41,7 +41,7 @@ static void test_in_turn(void **state)
 	(void)state;
 	party = party_begin("[default]\nrate = 200/s\nburst = 1\n");
 	for (int i = 0; i < 60; i++)
-		party_start(party, "/rate/200/4");
+		party_start(party, "/rate/200/20");
 	party_run(party);
 	assert_true(server_now_ns() - from >= 59 * WEIR_SECOND / 200);
 	for (int i = 0; i < 60; i++) {
