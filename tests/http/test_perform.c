@@ -23,7 +23,9 @@ static void test_it_1_plain(void **state)
 		assert_int_equal(result.outcome, WEIR_HTTP_ANSWERED);
 		assert_int_equal(result.status, 200);
 		assert_string_equal(result.endpoint, stage_host(&stage));
-		assert_int_equal(result.waited_ns > 0, i >= 5);
+		/* a slow machine need not wait for what has come meanwhile */
+		if (i < 5)
+			assert_int_equal(result.waited_ns, 0);
 	}
 	assert_true(server_now_ns() - from >= WEIR_SECOND);
 	assert_int_equal(server_count(&stage.server, "GET /ok", 200), 10);
@@ -36,6 +38,7 @@ static void test_it_2_per_endpoint(void **state)
 {
 	struct stage stage;
 	unsigned users_waited = 0, posts_waited = 0;
+	uint64_t from = server_now_ns();
 
 	(void)state;
 	stage_begin(&stage, "[endpoint */ok/users*]\nrate = 2/s\n"
@@ -53,7 +56,8 @@ static void test_it_2_per_endpoint(void **state)
 		posts_waited += posts.waited_ns > 0;
 	}
 	/* the third user's call is one too many, and no post has to wait for that */
-	assert_int_equal(users_waited, 1);
+	assert_true(users_waited <= 1);
+	assert_true(server_now_ns() - from >= WEIR_SECOND / 2);
 	assert_int_equal(posts_waited, 0);
 	assert_int_equal(stage_level(&stage, "*/ok/users*").granted, 3);
 	assert_int_equal(stage_level(&stage, "*/ok/posts*").granted, 5);
