@@ -62,18 +62,10 @@ static void stage_end(struct stage *stage)
 	scene_end(&stage->scene);
 }
 
-static struct weir_permits look(struct weir_endpoint *endpoint)
-{
-	struct weir_permits permits = {.size = sizeof(permits)};
-
-	assert_int_equal(weir_permit_look(endpoint, &permits), 0);
-	return permits;
-}
-
 static bool until_waiting(struct weir_endpoint *endpoint, uint64_t count)
 {
 	for (unsigned ms = 0; ms < SCENE_PATIENCE_MS; ms++) {
-		if (look(endpoint).waiting == count)
+		if (calls_permits(endpoint).waiting == count)
 			return true;
 		scene_sleep_ms(1);
 	}
@@ -201,7 +193,7 @@ static void test_order(void **state)
 	assert_int_equal(crew.served, COUNT);
 	assert_int_equal(crew.wrong_order, 0);
 	assert_int_equal(crew.most_inside, 1);
-	assert_int_equal(look(stage.api).free, 1);
+	assert_int_equal(calls_permits(stage.api).free, 1);
 	stage_end(&stage);
 }
 
@@ -299,8 +291,8 @@ static void test_first_dies(void **state)
 	assert_int_equal(weir_permit_release(stage.api, &permit), 0);
 	assert_int_equal(scene_wait(second), 0);
 	assert_int_equal(crew->served, 1);
-	assert_int_equal(look(stage.api).waiting, 0);
-	assert_int_equal(look(stage.api).free, 1);
+	assert_int_equal(calls_permits(stage.api).waiting, 0);
+	assert_int_equal(calls_permits(stage.api).free, 1);
 	stage_end(&stage);
 }
 
@@ -326,7 +318,7 @@ static void test_first_is_stopped(void **state)
 	assert_true(until_waiting(stage.api, 2));
 	assert_int_equal(weir_permit_release(stage.api, &permit), 0);
 	assert_int_equal(scene_wait(second), 0);
-	assert_int_equal(look(stage.api).waiting, 1);
+	assert_int_equal(calls_permits(stage.api).waiting, 1);
 	kill(first, SIGCONT);
 	assert_int_equal(scene_wait(first), 0);
 	assert_int_equal(crew->served, 2);
@@ -395,7 +387,7 @@ static void test_limit_goes_up(void **state)
 	assert_int_equal(crew.served, COUNT);
 	assert_int_equal(weir_permit_take(stage.api, 0, &permit, NULL), WEIR_ADMIT);
 	set_concurrency(&stage, 3);
-	assert_int_equal(look(stage.api).free, 3);
+	assert_int_equal(calls_permits(stage.api).free, 3);
 	stage_end(&stage);
 }
 
@@ -683,8 +675,8 @@ static void test_threads(void **state)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(churn.crew.wrong_order, 0);
 	assert_true(churn.crew.most_inside <= 3);
-	assert_int_equal(look(stage.api).held, 0);
-	assert_int_equal(look(stage.api).waiting, 0);
+	assert_int_equal(calls_permits(stage.api).held, 0);
+	assert_int_equal(calls_permits(stage.api).waiting, 0);
 	stage_end(&stage);
 }
 
@@ -847,9 +839,9 @@ static void test_storm(void **state)
 	assert_int_equal(storm->doubled, 0);
 	assert_int_equal(storm->lost, 0);
 	assert_true(storm->taken > 100 && kills > 50);
-	assert_int_equal(look(stage.api).held, 0);
-	assert_int_equal(look(stage.api).waiting, 0);
-	assert_int_equal(look(stage.api).free, 5);
+	assert_int_equal(calls_permits(stage.api).held, 0);
+	assert_int_equal(calls_permits(stage.api).waiting, 0);
+	assert_int_equal(calls_permits(stage.api).free, 5);
 	stage_end(&stage);
 }
 

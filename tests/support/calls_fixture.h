@@ -151,6 +151,14 @@ static inline struct weir_level calls_peek(struct weir_endpoint *endpoint)
 	return level;
 }
 
+static inline struct weir_permits calls_permits(struct weir_endpoint *endpoint)
+{
+	struct weir_permits permits = {.size = sizeof(permits)};
+
+	assert_int_equal(weir_permit_look(endpoint, &permits), 0);
+	return permits;
+}
+
 #define assert_level(endpoint, expected) assert_near(calls_peek(endpoint).level, expected)
 
 #endif

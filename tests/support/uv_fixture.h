@@ -83,6 +83,14 @@ static inline struct weir_level stage_level(struct weir_endpoint *of)
 	return level;
 }
 
+static inline struct weir_permits permits_of(struct weir_endpoint *endpoint)
+{
+	struct weir_permits permits = {.size = sizeof(permits)};
+
+	assert_int_equal(weir_permit_look(endpoint, &permits), 0);
+	return permits;
+}
+
 #define assert_tokens(of, expected)                                                                \
 	assert_true(fabs(stage_level(of).level - (double)(expected)) < 1e-6)
 

@@ -12,17 +12,9 @@
 #include "permit_chain.h"
 #include "permits.h"
 
-static struct weir_permits look(struct weir_endpoint *endpoint)
-{
-	struct weir_permits permits = {.size = sizeof(permits)};
-
-	assert_int_equal(weir_permit_look(endpoint, &permits), 0);
-	return permits;
-}
-
 #define assert_permits(endpoint, wanted_held, wanted_free)                                         \
 	do {                                                                                       \
-		struct weir_permits found_ = look(endpoint);                                       \
+		struct weir_permits found_ = calls_permits(endpoint);                              \
 		assert_int_equal(found_.held, wanted_held);                                        \
 		assert_int_equal(found_.free, wanted_free);                                        \
 	} while (0)
@@ -93,7 +85,7 @@ static void test_take_and_release(void **state)
 	calls_rule(&calls, "api", "rate=10/s", "concurrency=3");
 	struct weir_endpoint *api = calls_endpoint(&calls, "api");
 
-	assert_int_equal(look(api).limit, 3);
+	assert_int_equal(calls_permits(api).limit, 3);
 	assert_permits(api, 0, 3);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(weir_permit_take(api, 0, &permits[i], &answer), WEIR_ADMIT);
@@ -160,7 +152,7 @@ static void test_no_limit(void **state)
 	struct weir_endpoint *unknown = calls_endpoint(&calls, "unknown");
 	struct weir_endpoint *shut = calls_endpoint(&calls, "shut");
 
-	assert_int_equal(look(none).limit, UINT64_MAX);
+	assert_int_equal(calls_permits(none).limit, UINT64_MAX);
 	for (int i = 0; i < 100; i++) {
 		assert_int_equal(weir_permit_take(none, 0, &permit, &answer), WEIR_ADMIT);
 		assert_true(answer.level > 1e300);
@@ -567,13 +559,13 @@ static void test_waiters_full(void **state)
 	for (int i = 0; i < 64; i++)
 		assert_int_equal(weir_permit_queue(api, &places[i]), 0);
 	assert_int_equal(weir_permit_queue(api, &places[64]), WEIR_EWAITERS);
-	assert_int_equal(look(api).waiting, 64);
+	assert_int_equal(calls_permits(api).waiting, 64);
 	assert_int_equal(weir_permit_take(api, WEIR_SECOND, &permit, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.fault, WEIR_EWAITERS);
 	assert_int_equal(answer.reason, WEIR_REASON_QUEUE);
 	for (int i = 0; i < 64; i++)
 		assert_int_equal(weir_permit_unqueue(api, &places[i]), 0);
-	assert_int_equal(look(api).waiting, 0);
+	assert_int_equal(calls_permits(api).waiting, 0);
 	assert_true(take(api, &permit));
 	weir_endpoint_close(api);
 	calls_end(&calls);
@@ -605,13 +597,13 @@ static void test_permits_full(void **state)
 			 WEIR_EPERMITS);
 	struct weir_endpoint *a = calls_endpoint(&calls, "a");
 
-	assert_int_equal(look(a).limit, 30);
+	assert_int_equal(calls_permits(a).limit, 30);
 	assert_near(calls_peek(a).rate_per_s, 10);
 
 	/* what another gives up is there for it */
 	calls_change(&calls, "b", "rate=10/s", "concurrency=1");
 	calls_change(&calls, "a", "rate=10/s", "concurrency=60");
-	assert_int_equal(look(a).limit, 60);
+	assert_int_equal(calls_permits(a).limit, 60);
 	assert_int_equal(rules_add(segment, &rule), WEIR_EPERMITS);
 	rules_remove(segment, (uint32_t)names_exact_row(segment, "b"));
 	assert_true(rules_add(segment, &rule) > 0);
@@ -698,7 +690,7 @@ static void test_rule_comes_back(void **state)
 
 	assert_true(take(api, &permits[0]));
 	rules_remove(&calls.scene.segment, (uint32_t)names_exact_row(&calls.scene.segment, "api"));
-	assert_int_equal(look(api).limit, UINT64_MAX);
+	assert_int_equal(calls_permits(api).limit, UINT64_MAX);
 	assert_true(take(api, &permits[1]));
 	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
 	assert_permits(api, 1, 1);
@@ -777,7 +769,7 @@ static void test_max_hold(void **state)
 	calls_rule(&calls, "api", "rate=10/s", "concurrency=2", "max_hold=30s");
 	struct weir_endpoint *api = calls_endpoint(&calls, "api");
 
-	assert_int_equal(look(api).max_hold_ns, 30 * WEIR_SECOND);
+	assert_int_equal(calls_permits(api).max_hold_ns, 30 * WEIR_SECOND);
 	assert_true(take(api, &old));
 	calls_advance(&calls, 20 * WEIR_SECOND);
 	assert_true(take(api, &young));
@@ -960,9 +952,9 @@ static pthread_t thread_begin(struct waiting_thread *at, struct weir_endpoint *a
 
 	*at = (struct waiting_thread){.api = api, .timeout_ns = timeout_ns};
 	assert_int_equal(pthread_create(&thread, NULL, wait_in_thread, at), 0);
-	for (unsigned ms = 0; look(api).waiting == 0 && ms < SCENE_PATIENCE_MS; ms++)
+	for (unsigned ms = 0; calls_permits(api).waiting == 0 && ms < SCENE_PATIENCE_MS; ms++)
 		scene_sleep_ms(1);
-	assert_int_equal(look(api).waiting, 1);
+	assert_int_equal(calls_permits(api).waiting, 1);
 	return thread;
 }
 
@@ -988,7 +980,7 @@ static void test_waits_by_the_manual_clock(void **state)
 	pthread_join(thread, NULL);
 	assert_int_equal(at.verdict, WEIR_REFUSE);
 	assert_int_equal(at.answer.reason, WEIR_REASON_DEADLINE);
-	assert_int_equal(look(api).waiting, 0);
+	assert_int_equal(calls_permits(api).waiting, 0);
 
 	/* it comes back in time; who waited is told how long */
 	thread = thread_begin(&at, api, WEIR_SECOND);
@@ -1004,7 +996,7 @@ static void test_waits_by_the_manual_clock(void **state)
 	calls_change(&calls, "api", "rate=10/s", "concurrency=unlimited");
 	pthread_join(thread, NULL);
 	assert_int_equal(at.verdict, WEIR_ADMIT);
-	assert_int_equal(look(api).waiting, 0);
+	assert_int_equal(calls_permits(api).waiting, 0);
 	assert_int_equal(weir_permit_release(api, &permit), 0);
 	weir_endpoint_close(api);
 	calls_end(&calls);
@@ -1077,7 +1069,7 @@ static void test_poll_finds_the_dead(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	scene_sleep_ms(2); /* not more often than once a millisecond */
 	assert_int_equal(weir_permit_poll(api, &place, &permit, NULL), WEIR_ADMIT);
-	assert_int_equal(look(api).waiting, 0);
+	assert_int_equal(calls_permits(api).waiting, 0);
 	assert_int_equal(weir_permit_release(api, &permit), 0);
 	weir_endpoint_close(api);
 	calls_end(&calls);

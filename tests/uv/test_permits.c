@@ -49,14 +49,6 @@ static void submit(struct weir_executor *executor, struct weir_endpoint *endpoin
 	assert_true(weir_executor_submit(executor, &task) > 0);
 }
 
-static struct weir_permits permits_of(struct weir_endpoint *endpoint)
-{
-	struct weir_permits permits = {.size = sizeof(permits)};
-
-	assert_int_equal(weir_permit_look(endpoint, &permits), 0);
-	return permits;
-}
-
 /* IT-5 by the endpoint's own limit: ten operations, eight threads, never more than five inside. */
 static void test_it_5_permits(void **state)
 {
