@@ -17,6 +17,7 @@
 
 #include "adapt.h"
 #include "fields.h"
+#include "permit_found.h"
 #include "wire.h"
 
 #define PAUSE_NS (250 * WEIR_MILLISECOND) /* after a refusal that says no time */
@@ -462,6 +463,23 @@ static int observe_budget(struct observing *of, const struct fields_limit *limit
 	return status;
 }
 
+/* For want of strength, as far as a status tells; 0 is no answer at all. */
+static bool has_failed(const struct observing *of)
+{
+	return of->refused || of->status == 0 || of->status >= 500;
+}
+
+static uint64_t began(const struct observing *of, const struct segment *segment)
+{
+	uint64_t now = segment_now(segment);
+	struct line clock;
+	uint64_t ticks;
+
+	segment_clock(segment, &clock);
+	ticks = line_ns_to_ticks(&clock, of->latency_ns);
+	return now > ticks ? now - ticks : 0;
+}
+
 /* The endpoint's own: `first` is the limit that it goes by, `left` the least that any leaves. */
 static int observe_own(struct observing *of, const struct fields_limit *first, double left)
 {
@@ -474,6 +492,9 @@ static int observe_own(struct observing *of, const struct fields_limit *first, d
 		status = spot_lower(&spot, left);
 	if (status == 0 && of->adapt.mode != ADAPT_OFF)
 		tell(of, first, of->endpoint->name);
+	if (status == 0 && has_failed(of))
+		permit_found_fail(&spot.binding.attachment->segment, spot.binding.row,
+				  began(of, &spot.binding.attachment->segment));
 	return status;
 }
 

@@ -1,24 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * permit_release.c - giving a permit back, and passing it on to a forked child.
+ * permit_release.c - giving a permit back, saying when its call began, and passing it on to a
+ * forked child.
  */
 #include "permit_try.h"
 
 #include <string.h>
 
+#define START_LATE_NS 100000 /* from the take on, what is no wait */
+
+static const struct rule_row *row_of(const struct segment *segment, const struct permit *permit)
+{
+	uint32_t row = permit->row & ~PERMIT_STARTED;
+
+	return row < segment->row_count ? &segment->rows[row] : NULL;
+}
+
 /* Held longer than it may be, as far as its own value tells. */
 static bool is_overdue(const struct segment *segment, const struct permit *permit)
 {
-	if (permit->row >= segment->row_count)
+	const struct rule_row *row = row_of(segment, permit);
+
+	if (!row)
 		return false;
 
 	/* acquire: pairs with the release in permit_terms_store() */
-	uint64_t hold_ns = atomic_load_explicit(&segment->rows[permit->row].permit_hold_ns,
-						memory_order_acquire);
+	uint64_t hold_ns = atomic_load_explicit(&row->permit_hold_ns, memory_order_acquire);
 	uint64_t now = segment_now(segment);
 
-	return hold_ns && now > permit->ticks &&
-	       ticks_to_ns(segment, now - permit->ticks) > hold_ns;
+	/* one whose work began later was held for longer than it tells */
+	return hold_ns &&
+	       (permit->row & PERMIT_STARTED ||
+		(now > permit->ticks && ticks_to_ns(segment, now - permit->ticks) > hold_ns));
 }
 
 /* Where the permit is kept, if it is this process's. Returns 0, or why it is not. */
@@ -50,12 +63,20 @@ static bool is_of_nobody(const struct weir_permit *value)
 	return permit.word && permit.index == PERMIT_OF_NOBODY;
 }
 
-int weir_permit_release(struct weir_endpoint *endpoint, struct weir_permit *value)
+/* The call that a permit was held for. */
+struct call {
+	const struct segment *segment;
+	const struct rule_row *row; /* NULL: no rule's, or it is counted nowhere */
+	uint64_t began;
+};
+
+static int give_back(struct weir_endpoint *endpoint, struct weir_permit *value, struct call *call)
 {
 	struct permit permit;
 	struct attachment *at;
 	int status;
 
+	*call = (struct call){0};
 	if (is_of_nobody(value)) {
 		memset(value, 0, sizeof(*value));
 		return 0;
@@ -72,7 +93,55 @@ int weir_permit_release(struct weir_endpoint *endpoint, struct weir_permit *valu
 	/* it went with the slot when the pair was replaced, which nobody takes from any more */
 	if (status == WEIR_ESPENT && is_left(endpoint->weir, at))
 		return 0;
-	return status == WEIR_ESPENT && is_overdue(&at->segment, &permit) ? WEIR_EEXPIRED : status;
+	if (status == WEIR_ESPENT && is_overdue(&at->segment, &permit))
+		return WEIR_EEXPIRED;
+	if (status == 0)
+		*call = (struct call){&at->segment, row_of(&at->segment, &permit), permit.ticks};
+	return status;
+}
+
+int weir_permit_release(struct weir_endpoint *endpoint, struct weir_permit *value)
+{
+	struct call call;
+	int status = give_back(endpoint, value, &call);
+
+	if (call.row)
+		permit_found_end(call.segment, call.row, call.began);
+	return status;
+}
+
+int weir_permit_fail(struct weir_endpoint *endpoint, struct weir_permit *value)
+{
+	struct call call;
+	int status = give_back(endpoint, value, &call);
+
+	if (call.row) {
+		permit_found_end(call.segment, call.row, call.began);
+		permit_found_fail(call.segment, call.row, call.began);
+	}
+	return status;
+}
+
+int weir_permit_start(struct weir_endpoint *endpoint, struct weir_permit *value)
+{
+	struct permit permit;
+	struct attachment *at;
+	uint64_t now;
+	int status;
+
+	if (is_of_nobody(value))
+		return 0;
+	memcpy(&permit, value, sizeof(permit));
+	status = permit_find(endpoint, &permit, &at);
+	if (status < 0)
+		return status;
+	now = segment_now(&at->segment);
+	if (now <= permit.ticks || ticks_to_ns(&at->segment, now - permit.ticks) < START_LATE_NS)
+		return 0;
+	permit.ticks = now;
+	permit.row |= PERMIT_STARTED;
+	memcpy(value, &permit, sizeof(permit));
+	return 0;
 }
 
 int weir_permit_inherit(struct weir_endpoint *endpoint, struct weir_permit *value)

@@ -13,6 +13,7 @@
 #define PERMIT_LOOK_AGAIN_NS (100 * WEIR_MILLISECOND)
 #define PERMIT_LOOK_SELDOM_NS (60 * WEIR_SECOND)
 #define PERMIT_OF_NOBODY UINT32_MAX /* taken where there is no limit, or by policy */
+#define PERMIT_STARTED (1u << 31)   /* in the row: its ticks are not the take's */
 
 /* What a struct weir_permit holds. */
 struct permit {
@@ -20,7 +21,7 @@ struct permit {
 	uint64_t word; /* 0: given back */
 	uint32_t index;
 	uint32_t row;
-	uint64_t ticks;
+	uint64_t ticks; /* when it was taken, or its work began */
 };
 
 _Static_assert(sizeof(struct permit) == sizeof(struct weir_permit), "a permit is held whole");

@@ -76,6 +76,9 @@ enum weir_verdict weir_enter(struct weir_endpoint *endpoint, double cost, uint64
 		weir_permit_release(endpoint, out);
 	else if (answer && answer->fault == 0 && timeout_ns)
 		answer->wait_ns = segment_now_ns(segment) - from_ns;
+	/* the wait for tokens is no part of the call */
+	if (verdict == WEIR_ADMIT && timeout_ns)
+		weir_permit_start(endpoint, out);
 	return verdict;
 }
 

@@ -14,6 +14,7 @@
 #include "lock.h"
 #include "move.h"
 #include "names.h"
+#include "permit_found.h"
 #include "response.h"
 #include "text.h"
 #include "value.h"
@@ -584,6 +585,32 @@ void view_add_learned(const struct view *view, struct page *page)
 		      learned->until_ns == UINT64_MAX	 ? UINT64_MAX
 		      : learned->until_ns > view->now_ns ? learned->until_ns - view->now_ns
 							 : 0);
+}
+
+void view_add_found(const struct look *look, const struct view *view, struct page *page)
+{
+	static const char *const keys[] = {"found_min", "found_max", "found_cause",
+					   "found_latency_ns", "found_base_ns"};
+	struct permit_found found;
+	char text[TEXT_BYTES * 4], ratio[TEXT_BYTES] = "";
+
+	if (!permit_found_read(&look->segment.rows[view->row], &found)) {
+		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+			page_none(page, keys[i], NULL);
+		return;
+	}
+	page_count(page, keys[0], NULL, found.min);
+	page_count(page, keys[1], NULL, found.max);
+	page_text(page, keys[2], NULL, permit_found_text(found.cause));
+	page_duration(page, keys[3], NULL, found.latency_ns ? found.latency_ns : UINT64_MAX);
+	page_duration(page, keys[4], NULL, found.base_ns ? found.base_ns : UINT64_MAX);
+	if (found.latency_ns && found.base_ns)
+		snprintf(ratio, sizeof(ratio), ", latency %.2f x its base",
+			 (double)found.latency_ns / (double)found.base_ns);
+	snprintf(text, sizeof(text), "between %u and %u: %s%s%s", found.min, found.max,
+		 permit_found_text(found.cause), ratio,
+		 view->terms.learned.cause & LEARNED_FROZEN ? "; frozen by an operator" : "");
+	page_text(page, NULL, "found", text);
 }
 
 /* "12", "7 by 50/s", "12, 7 by 50/s": what shadow mode let pass, what the shadow limit refused. */

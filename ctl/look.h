@@ -144,6 +144,12 @@ void view_add_learned(const struct view *view, struct page *page);
  * has `concurrency`. */
 bool view_has_permits(const struct view *view);
 void view_add_permits(const struct view *view, struct page *page, bool columns);
+
+/*
+ * A concurrency that is found, and why it is what it is: its members, and for people a line
+ * "found".
+ */
+void view_add_found(const struct look *look, const struct view *view, struct page *page);
 /* What shadows count. In text a column of its own, for lists in which anything has a shadow. */
 void view_add_shadow(const struct view *view, struct page *page, bool column);
 

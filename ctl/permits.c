@@ -77,6 +77,7 @@ static int print_permits(const struct look *look, const struct ctl *ctl, const s
 	page_text(&page, "name", "name", view->name);
 	page_text(&page, "rule", NULL, view->rule);
 	add_sum(&sum, &page);
+	view_add_found(look, view, &page);
 	page_rows(&page, "holders");
 	permits_look(&look->segment, row, &sum, add_holder, &holders);
 	return page_print(&page, stdout) ? 0 : -ENOMEM;

@@ -205,6 +205,7 @@ static void add_permits(const struct look *look, const struct view *view, struct
 	if (permits_look(&look->segment, &look->segment.rows[view->row], &sum, NULL, NULL) < 0 ||
 	    sum.limit == UINT64_MAX) {
 		page_none(page, "concurrency", NULL);
+		view_add_found(look, view, page);
 		return;
 	}
 	page_count(page, "concurrency", NULL, sum.limit);
@@ -216,6 +217,7 @@ static void add_permits(const struct look *look, const struct view *view, struct
 		 (unsigned long long)sum.waiting,
 		 sum.hold_ns ? value_duration_text(sum.hold_ns, hold) : "unlimited");
 	page_text(page, NULL, "permits", text);
+	view_add_found(look, view, page);
 }
 
 /* How the upstream is followed, and how its responses are read. */

@@ -8,6 +8,7 @@
 
 #include "adapt.h"
 #include "class.h"
+#include "config.h"
 #include "value.h"
 
 /* Parts of a list, with commas between them. */
@@ -58,12 +59,15 @@ static char *max_wait_text(uint64_t ns, char out[VALUE_TEXT_BYTES])
 	return out;
 }
 
-static char *concurrency_text(uint64_t concurrency, char out[VALUE_TEXT_BYTES])
+static char *concurrency_text(const struct terms *terms, char out[VALUE_TEXT_BYTES])
 {
-	if (concurrency == TERMS_NO_LIMIT)
+	if (terms->concurrency == TERMS_NO_LIMIT)
 		snprintf(out, VALUE_TEXT_BYTES, "unlimited");
+	else if (terms->concurrency_max)
+		snprintf(out, VALUE_TEXT_BYTES, CONFIG_FOUND " %u..%u", terms->concurrency_min,
+			 terms->concurrency_max);
 	else
-		snprintf(out, VALUE_TEXT_BYTES, "%llu", (unsigned long long)concurrency - 1);
+		snprintf(out, VALUE_TEXT_BYTES, "%llu", (unsigned long long)terms->concurrency - 1);
 	return out;
 }
 
@@ -142,7 +146,7 @@ char *describe_terms(const struct terms *terms, char out[DESCRIBE_TERMS_BYTES])
 	if (terms->max_wait_ns)
 		list_add(&list, "max_wait %s", max_wait_text(terms->max_wait_ns, text));
 	if (terms->concurrency)
-		list_add(&list, "concurrency %s", concurrency_text(terms->concurrency, text));
+		list_add(&list, "concurrency %s", concurrency_text(terms, text));
 	if (terms->max_hold_ns)
 		list_add(&list, "max_hold %s", max_wait_text(terms->max_hold_ns, text));
 	if (terms->shadow)
@@ -177,8 +181,8 @@ static void list_add_extras(struct list *list, const struct terms *was, const st
 {
 	char from[2 * VALUE_TEXT_BYTES], to[2 * VALUE_TEXT_BYTES];
 
-	list_add_change(list, "concurrency", concurrency_text(was->concurrency, from),
-			concurrency_text(now->concurrency, to));
+	list_add_change(list, "concurrency", concurrency_text(was, from),
+			concurrency_text(now, to));
 	list_add_change(list, "max_hold", max_wait_text(was->max_hold_ns, from),
 			max_wait_text(now->max_hold_ns, to));
 	list_add_change(list, "shadow", was->shadow ? "yes" : "no", now->shadow ? "yes" : "no");

@@ -5,6 +5,7 @@
 #include "gate.h"
 #include "key_tables.h"
 #include "names.h"
+#include "permit_found.h"
 #include "window.h"
 
 void persist_moment(struct persist_moment *out, const struct segment *segment, const char *instance)
@@ -161,6 +162,21 @@ static void capture_learned(struct state_text *out, const struct segment *segmen
 	state_add(out, &record);
 }
 
+static void capture_found(struct state_text *out, const struct segment *segment, uint32_t row)
+{
+	struct state_record record = {.kind = STATE_FOUND};
+	struct terms_author author;
+	struct permit_found found;
+	uint64_t changed_ns;
+
+	if (!permit_found_read(&segment->rows[row], &found))
+		return;
+	segment_terms(segment, row, &record.terms, &author, &changed_ns);
+	segment_text(segment->rows[row].text, record.text);
+	record.terms.concurrency = found.limit + 1ull;
+	state_add(out, &record);
+}
+
 static void capture_row(struct state_text *out, const struct segment *segment, uint32_t row,
 			const struct persist_moment *moment)
 {
@@ -180,6 +196,7 @@ static void capture_row(struct state_text *out, const struct segment *segment, u
 	    look(segment, row, row, moment, &record))
 		state_add(out, &record);
 	capture_learned(out, segment, row, moment);
+	capture_found(out, segment, row);
 }
 
 /* A bucket of the table of names, or (the last one) that of the names without room. */
@@ -229,6 +246,7 @@ static uint64_t mix(uint64_t hash, uint64_t word)
 static uint64_t mix_extras(uint64_t hash, const struct terms *terms)
 {
 	hash = mix(mix(hash, terms->concurrency), terms->max_hold_ns);
+	hash = mix(mix(hash, terms->concurrency_min), terms->concurrency_max);
 	hash = mix(hash, terms->shadow);
 	hash = mix(hash, terms->beside.rate_micro);
 	hash = mix(hash, terms->beside.period_ns);

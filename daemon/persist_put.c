@@ -6,6 +6,7 @@
 #include "bucket.h"
 #include "gate.h"
 #include "names.h"
+#include "permit_chain.h"
 #include "window.h"
 
 /* Millionths of a token -> units, rounded up. */
@@ -160,8 +161,18 @@ static void put_frozen(struct segment *segment, const struct state_record *recor
 	if (row < 0)
 		return;
 	segment_terms(segment, (uint32_t)row, &terms, &author, &changed_ns);
-	if (terms.adapt.mode != ADAPT_OFF)
+	if (terms.adapt.mode != ADAPT_OFF || terms.concurrency_max)
 		rules_learn(segment, (uint32_t)row, &nothing);
+}
+
+/* Of a rule whose concurrency still is found, brought between its bounds. */
+static void put_found(struct segment *segment, const struct state_record *record)
+{
+	const struct permit_found found = {.limit = (uint32_t)(record->terms.concurrency - 1)};
+	int64_t row = names_exact_row(segment, record->text);
+
+	if (row >= 0)
+		permit_found_store(segment, (uint32_t)row, &found);
 }
 
 void persist_put(struct segment *segment, struct state_reader reader, const struct state_span *span,
@@ -177,6 +188,8 @@ void persist_put(struct segment *segment, struct state_reader reader, const stru
 			put_learned(segment, &record, span);
 		else if (record.kind == STATE_FROZEN)
 			put_frozen(segment, &record);
+		else if (record.kind == STATE_FOUND)
+			put_found(segment, &record);
 	while (state_next(&reader, &record))
 		if (state_is_bucket(record.kind))
 			put(segment, &record, span, out);

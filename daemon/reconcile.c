@@ -43,12 +43,20 @@ static int compare_for_sort(const void *a, const void *b)
 	return compare_sides(a, b);
 }
 
+/* A limit that is found is the same between the same bounds, wherever it stands. */
+static bool concurrency_equal(const struct terms *a, const struct terms *b)
+{
+	return a->concurrency_min == b->concurrency_min &&
+	       a->concurrency_max == b->concurrency_max &&
+	       (a->concurrency_max || a->concurrency == b->concurrency);
+}
+
 static bool terms_equal(const struct terms *a, const struct terms *b)
 {
 	return a->rate_micro == b->rate_micro && a->period_ns == b->period_ns &&
 	       a->burst_micro == b->burst_micro && a->initial_micro == b->initial_micro &&
 	       a->max_wait_ns == b->max_wait_ns && window_terms_equal(&a->window, &b->window) &&
-	       a->concurrency == b->concurrency && a->max_hold_ns == b->max_hold_ns &&
+	       concurrency_equal(a, b) && a->max_hold_ns == b->max_hold_ns &&
 	       a->shadow == b->shadow && shadow_terms_equal(&a->beside, &b->beside) &&
 	       memcmp(a->classes, b->classes, sizeof(a->classes)) == 0 &&
 	       adapt_equal(&a->adapt, &b->adapt);

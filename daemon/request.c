@@ -276,12 +276,25 @@ static char *speed_text(const struct terms *terms, char out[VALUE_TEXT_BYTES])
 	return value_rate_text(force.rate_micro, force.period_ns, out);
 }
 
+/* "stays at 2.4/s and 17 calls in flight, whatever is observed", of what is found of the two. */
+static void stays_text(const struct terms *terms, char *out, size_t bytes)
+{
+	char speed[VALUE_TEXT_BYTES], calls[VALUE_TEXT_BYTES];
+	bool is_adaptive = terms->adapt.mode != ADAPT_OFF;
+
+	snprintf(calls, sizeof(calls), "%llu calls in flight",
+		 (unsigned long long)terms->concurrency - 1);
+	snprintf(out, bytes, "%s%s%s", is_adaptive ? speed_text(terms, speed) : "",
+		 is_adaptive && terms->concurrency_max ? " and " : "",
+		 terms->concurrency_max ? calls : "");
+}
+
 static void adapt(struct task *task)
 {
 	struct segment *segment = &task->instance->segment;
 	bool freeze = task->request->freeze;
 	int64_t row = own_row(task);
-	char name[DESCRIBE_RULE_BYTES], speed[VALUE_TEXT_BYTES];
+	char name[DESCRIBE_RULE_BYTES], speed[VALUE_TEXT_BYTES], stays[3 * VALUE_TEXT_BYTES];
 	struct learned_terms learned = {0};
 	struct terms terms;
 
@@ -293,9 +306,10 @@ static void adapt(struct task *task)
 	}
 	row_name(segment, (uint32_t)row, name);
 	terms = instance_terms(task->instance, (uint32_t)row);
-	if (terms.adapt.mode == ADAPT_OFF) {
+	if (terms.adapt.mode == ADAPT_OFF && terms.concurrency_max == 0) {
 		control_answer(task->reply, WEIR_EVALUE,
-			       "%s is not adaptive: weirctl set %s adaptive=headers makes it so",
+			       "%s is not adaptive: weirctl set %s adaptive=headers makes it so, "
+			       "or concurrency=auto",
 			       name, task->request->name);
 		return;
 	}
@@ -304,13 +318,18 @@ static void adapt(struct task *task)
 		learned.until_ns = UINT64_MAX;
 		learned.cause |= LEARNED_FROZEN;
 	}
+	stays_text(&terms, stays, sizeof(stays));
 	FAULT_POINT(daemon_adapt);
 	row = rules_learn(segment, (uint32_t)row, &learned);
 	if (row < 0)
 		fail(task, row);
 	else if (freeze)
 		change_say(task->reply, LOG_INFO, task->by, "%s: stays at %s, whatever is observed",
-			   name, speed_text(&terms, speed));
+			   name, stays);
+	else if (terms.adapt.mode == ADAPT_OFF)
+		change_say(task->reply, LOG_INFO, task->by,
+			   "%s: calls in flight are found again, from %llu on", name,
+			   (unsigned long long)terms.concurrency - 1);
 	else
 		change_say(task->reply, LOG_INFO, task->by, "%s: adapts again, from %s on", name,
 			   value_rate_text(terms.rate_micro, terms.period_ns, speed));

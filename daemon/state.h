@@ -20,6 +20,7 @@
  *	?learned rate=2.4/s burst=10 until=1763892030 from=1763892000 limit=100 remaining=80 \
  *		cause=1 name=api.github.com
  *	?frozen rate=5000/h burst=100 name=api.github.com
+ *	?found rate=5000/h burst=100 concurrency=17 name=api.github.com
  *	end CHECKSUM BYTES
  *
  * The last line is what `cksum` says of those before it. Everything is in tokens and durations:
@@ -59,6 +60,7 @@ enum state_kind {
 	STATE_OPERATOR, /* a rule as an operator set it */
 	STATE_LEARNED,	/* what was learned of an upstream, by the name of the rule */
 	STATE_FROZEN,	/* nothing was, and an operator wants nothing to be; likewise */
+	STATE_FOUND,	/* the concurrency that was found, likewise */
 	STATE_KINDS
 };
 

@@ -233,6 +233,7 @@ static const unsigned field_needed[] = {
 	[STATE_OPERATOR] = FIELD_RATE | FIELD_BURST | FIELD_INITIAL | FIELD_UID | FIELD_NAME,
 	[STATE_LEARNED] = FIELD_RATE | FIELD_BURST | FIELD_UNTIL | FIELD_CAUSE | FIELD_NAME,
 	[STATE_FROZEN] = FIELD_RATE | FIELD_BURST | FIELD_NAME,
+	[STATE_FOUND] = FIELD_RATE | FIELD_BURST | FIELD_CONCURRENCY | FIELD_NAME,
 };
 
 static const unsigned field_allowed[] = {
@@ -245,6 +246,7 @@ static const unsigned field_allowed[] = {
 			   FIELD_RESPONSES | FIELD_KEYS | FIELD_FOLD,
 	[STATE_LEARNED] = FIELD_FROM | FIELD_LIMIT | FIELD_REMAINING,
 	[STATE_FROZEN] = 0,
+	[STATE_FOUND] = 0,
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -295,6 +297,14 @@ static bool take_fold(uint64_t *fold, const char *value)
 	char text[FOLD_RULE_BYTES];
 
 	return blanks_for_commas(value, text, sizeof(text)) && !fold_read(text, fold);
+}
+
+static bool take_concurrency(struct terms *terms, const char *value)
+{
+	char text[VALUE_TEXT_BYTES];
+
+	return blanks_for_commas(value, text, sizeof(text)) &&
+	       !config_set_term(terms, "concurrency", text);
 }
 
 /* One of add_classes(). */
@@ -414,9 +424,10 @@ static bool take_field(struct state_record *record, enum field field, const char
 	case FIELD_SHADOW:
 	case FIELD_SHADOW_RATE:
 	case FIELD_SHADOW_BURST:
-	case FIELD_CONCURRENCY:
 	case FIELD_MAX_HOLD:
 		return !config_set_term(&record->terms, word, value);
+	case FIELD_CONCURRENCY:
+		return take_concurrency(&record->terms, value);
 	case FIELD_CLASSES:
 		return take_classes(&record->terms, value);
 	case FIELD_USED:
@@ -507,6 +518,10 @@ static int read_fields(struct state_record *record, char *rest, unsigned line, s
 	if (record->kind == STATE_LEARNED &&
 	    (record->terms.rate_micro == 0 || record->terms.rate_micro == TERMS_UNLIMITED))
 		return fail(fault, WEIR_EDAMAGED, line, "no rate that could have been learned");
+	if (record->kind == STATE_FOUND &&
+	    (record->terms.concurrency <= 1 || record->terms.concurrency_max))
+		return fail(fault, WEIR_EDAMAGED, line,
+			    "no concurrency that could have been found");
 	if (record->kind != STATE_OPERATOR)
 		return 0;
 

@@ -6,6 +6,7 @@
 const char *const state_kind_words[STATE_KINDS] = {
 	[STATE_ENDPOINT] = "endpoint", [STATE_NAME] = "name",	     [STATE_REST] = "rest",
 	[STATE_OPERATOR] = "operator", [STATE_LEARNED] = "?learned", [STATE_FROZEN] = "?frozen",
+	[STATE_FOUND] = "?found",
 };
 
 /* ---- checksum ---- */

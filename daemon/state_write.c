@@ -10,6 +10,7 @@
 
 #include "adapt.h"
 #include "class.h"
+#include "config.h"
 #include "fold.h"
 #include "state_words.h"
 #include "value.h"
@@ -155,6 +156,16 @@ static void add_keys(struct state_text *out, const struct state_record *record)
 		add(out, " ?keys=%llu ?fold=%s", (unsigned long long)record->keys, fold);
 }
 
+/* As in weir.ini, but that a blank would be the end of the field. */
+static void add_concurrency(struct state_text *out, const struct terms *terms)
+{
+	if (terms->concurrency_max)
+		add(out, " concurrency=" CONFIG_FOUND ",%u..%u", terms->concurrency_min,
+		    terms->concurrency_max);
+	else if (terms->concurrency)
+		add(out, " concurrency=%llu", (unsigned long long)terms->concurrency - 1);
+}
+
 static void add_rule(struct state_text *out, const struct state_record *record)
 {
 	char initial[VALUE_TEXT_BYTES], max_wait[VALUE_TEXT_BYTES];
@@ -162,8 +173,7 @@ static void add_rule(struct state_text *out, const struct state_record *record)
 	add(out, " initial=%s", value_tokens_text(record->terms.initial_micro, initial));
 	if (record->terms.max_wait_ns)
 		add(out, " max_wait=%s", value_duration_text(record->terms.max_wait_ns, max_wait));
-	if (record->terms.concurrency)
-		add(out, " concurrency=%llu", (unsigned long long)record->terms.concurrency - 1);
+	add_concurrency(out, &record->terms);
 	if (record->terms.max_hold_ns)
 		add(out, " max_hold=%s", value_duration_text(record->terms.max_hold_ns, max_wait));
 	add_shadows(out, &record->terms);
@@ -236,6 +246,8 @@ void state_add(struct state_text *out, const struct state_record *record)
 		add_rule(out, record);
 	else if (record->kind == STATE_LEARNED)
 		add_learned(out, &record->learned);
+	else if (record->kind == STATE_FOUND)
+		add(out, " concurrency=%llu", (unsigned long long)record->terms.concurrency - 1);
 	else if (state_is_bucket(record->kind))
 		add_level(out, record);
 	if (record->kind != STATE_REST)

@@ -285,6 +285,8 @@ static void on_held(uv_timer_t *timer)
 		look_at_row(members, row);
 		any = true;
 	}
+	if (!inflight_look(&members->inflight, segment))
+		log_line(LOG_ERROR, "no memory to find a concurrency: it stays");
 	if (any)
 		permit_chain_tend(segment);
 	else
@@ -340,6 +342,7 @@ void uv_members_stop(struct uv_members *members)
 
 void uv_members_free(struct uv_members *members)
 {
+	inflight_end(&members->inflight);
 	free(members->watched);
 	members->watched = NULL;
 }

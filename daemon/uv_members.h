@@ -6,7 +6,8 @@
  * two seconds. A pidfd makes that faster, and no more: it only triggers the test of the lock,
  * which is what counts (a pid from another namespace means somebody else here). Who holds a permit
  * is looked at 20 times a second, so that the permit of one who came, took it and died at once
- * comes back as fast; and what is held longer than it may be is taken back.
+ * comes back as fast; what is held longer than it may be is taken back; and a concurrency that is
+ * found is looked at as often.
  */
 #ifndef WEIRD_UV_MEMBERS_H
 #define WEIRD_UV_MEMBERS_H
@@ -14,6 +15,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "inflight.h"
 #include "instance.h"
 
 #define UV_MEMBERS_SCAN_MS 500
@@ -28,6 +30,7 @@ struct uv_members {
 	uv_timer_t held;
 	uv_loop_t *loop;
 	struct instance *instance;
+	struct inflight inflight;
 	struct uv_member *watched; /* by slot, of the pair `pair` */
 	uint32_t count;
 	uint64_t pair;

@@ -774,6 +774,25 @@ static void check_block(struct audit *audit, uint32_t block)
 	}
 }
 
+/* A limit that is found, and what is said of it. */
+static void check_found(const struct spot *at, const struct rule_row *from, uint64_t permits)
+{
+	uint64_t bounds = LOAD(from->permit_bounds);
+	uint32_t min = (uint32_t)bounds;
+	uint32_t max = (uint32_t)(bounds >> 32);
+	struct permit_found found;
+
+	if (found_if(at, bounds && (min == 0 || min > max), "a limit is found between no bounds",
+		     bounds) ||
+	    !permit_found_read(from, &found))
+		return;
+	found_if(at, found.max > permits && LOAD(from->permit_bounds) == bounds,
+		 "fewer permits than its limit may come to", found.max);
+	found_if(at, found.cause > FOUND_BOUNDS, "a cause that is none", found.cause);
+	note_if(at, (found.limit < min || found.limit > max) && LOAD(from->permit_bounds) == bounds,
+		"its limit is about to be brought between its bounds", found.limit);
+}
+
 /* Every permit under the limit is there, unless the publisher is just at it. */
 static void check_chain(struct audit *audit, uint32_t row)
 {
@@ -797,6 +816,7 @@ static void check_chain(struct audit *audit, uint32_t row)
 		 "fewer permits than its limit", chain.limit);
 	found_if(&at, LOAD(from->permit_hold_ns) > VALUE_PERIOD_MAX_NS, "a max_hold of centuries",
 		 LOAD(from->permit_hold_ns));
+	check_found(&at, from, count);
 	note_if(&at, chain.word & PERMIT_ELSEWHERE,
 		"gives no permit while the pair is being replaced", chain.word);
 }

@@ -74,7 +74,7 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("endpoint", "shadow_rate", set_term, "of a limit that only counts; default: none")       \
 	X("endpoint", "shadow_burst", set_term, "its burst; default: a second's")                  \
 	X("endpoint", "class", set_term, "what calls of a class must leave")                       \
-	X("endpoint", "concurrency", set_term, "calls under way at a time; default: unlimited")    \
+	X("endpoint", "concurrency", set_term, "calls at a time: N, auto 4..200, or unlimited")    \
 	X("endpoint", "max_hold", set_term, "how long each may be; default: unlimited")            \
 	X("endpoint", "adaptive", set_term, "off, headers or aimd: follow the upstream")           \
 	X("endpoint", "min_rate", set_term, "never slower; default: a hundredth of the rate")      \
@@ -734,7 +734,7 @@ static void check_permits(struct parser *parser)
 
 		if (draft->rule.terms.concurrency == TERMS_NO_LIMIT || draft->terms_faulty)
 			continue;
-		blocks += permit_blocks_for(draft->rule.terms.concurrency - 1);
+		blocks += permit_blocks_for(permits_most(&draft->rule.terms));
 		if (blocks <= room)
 			continue;
 		config_report(&parser->report, draft->concurrency_line,

@@ -92,6 +92,12 @@ extern const struct config_key config_keys[]; /* ends with a NULL name */
 /* The name in such a key, NULL if it is none. */
 const char *config_class_name(const char *key);
 
+/* A concurrency that is found: the word, and its bounds and beginning where none are given. */
+#define CONFIG_FOUND "auto"
+#define CONFIG_FOUND_MIN 1
+#define CONFIG_FOUND_MAX 200
+#define CONFIG_FOUND_BEGINS 20
+
 /*
  * Applies one "rate", "burst", "window", "class background" ... to terms, as a section would; used
  * by weirctl set. Returns NULL or what would be right, unknown keys included; then terms are as

@@ -51,17 +51,56 @@ static const char *set_max_wait(struct terms *terms, const char *value)
 	return NULL;
 }
 
+/* "MIN..MAX", with blanks before it; or nothing. */
+static bool read_bounds(const char *text, uint64_t *min, uint64_t *max)
+{
+	char first[VALUE_TEXT_BYTES];
+	const char *dots;
+	size_t bytes;
+
+	text += strspn(text, " \t");
+	if (*text == '\0')
+		return true;
+	dots = strstr(text, "..");
+	bytes = dots ? (size_t)(dots - text) : sizeof(first);
+	if (bytes >= sizeof(first))
+		return false;
+	memcpy(first, text, bytes);
+	first[bytes] = '\0';
+	return !value_count(first, 1, LAYOUT_MAX_PERMITS, min) &&
+	       !value_count(dots + 2, *min, LAYOUT_MAX_PERMITS, max);
+}
+
+/* It goes on from the limit there is, if there is one. */
+static const char *set_found(struct terms *terms, const char *bounds)
+{
+	uint64_t begin =
+		terms->concurrency == TERMS_NO_LIMIT ? CONFIG_FOUND_BEGINS : terms->concurrency - 1;
+	uint64_t min = CONFIG_FOUND_MIN;
+	uint64_t max = CONFIG_FOUND_MAX;
+
+	if (!read_bounds(bounds, &min, &max))
+		return "a concurrency that is found is written auto, or auto MIN..MAX with whole "
+		       "numbers from 1 to 262144, as in auto 4..200";
+	begin = begin < min ? min : begin > max ? max : begin;
+	terms->concurrency = begin + 1;
+	terms->concurrency_min = (uint32_t)min;
+	terms->concurrency_max = (uint32_t)max;
+	return NULL;
+}
+
 static const char *set_concurrency(struct terms *terms, const char *value)
 {
-	uint64_t count;
+	size_t word = strlen(CONFIG_FOUND);
+	uint64_t count = 0;
 
-	if (strcmp(value, "unlimited") == 0) {
-		terms->concurrency = TERMS_NO_LIMIT;
-		return NULL;
-	}
-	if (value_count(value, 0, LAYOUT_MAX_PERMITS, &count))
-		return "a concurrency is a whole number from 0 to 262144, or unlimited";
-	terms->concurrency = count + 1;
+	if (strncmp(value, CONFIG_FOUND, word) == 0 && strchr(" \t", value[word]))
+		return set_found(terms, value + word);
+	if (strcmp(value, "unlimited") != 0 && value_count(value, 0, LAYOUT_MAX_PERMITS, &count))
+		return "a concurrency is a whole number from 0 to 262144, auto MIN..MAX, or "
+		       "unlimited";
+	terms->concurrency = value[0] == 'u' ? TERMS_NO_LIMIT : count + 1;
+	terms->concurrency_min = terms->concurrency_max = 0;
 	return NULL;
 }
 

@@ -208,7 +208,7 @@ enum learned_cause {
 
 /* Flags of line_learned.cause. */
 enum learned_flag {
-	LEARNED_FROZEN = 1u << 16,    /* an operator keeps it as it is */
+	LEARNED_FROZEN = 1u << 16,    /* an operator keeps it, and a limit that is found, as is */
 	LEARNED_DISTRUSTS = 1u << 17, /* what the upstream says was contradicted by what it did */
 };
 
@@ -256,7 +256,23 @@ struct rule_row {
 	_Atomic uint64_t permit_limit;	 /* see below; a line of its own, that no rate touches */
 	_Atomic uint64_t permit_hold_ns; /* max_hold; 0: for ever */
 	_Atomic uint32_t permit_head;	 /* first block of its permits, + 1; 0: there are none */
-	uint32_t permit_reserved[11];
+	_Atomic uint32_t permit_cause;	 /* of a limit that is found: enum found_cause */
+	_Atomic uint64_t permit_bounds;	 /* bits 0-31 the least, 32-63 the most; 0: it is given */
+	_Atomic uint64_t permit_since;	 /* calls that began before this tick are not counted */
+	_Atomic uint64_t permit_latency_ns; /* what a call took when it was found; 0: not known */
+	_Atomic uint64_t permit_base_ns;    /* and takes without a queue; 0: not known */
+	uint32_t permit_reserved[2];
+};
+
+/* Why a limit that is found is what it is: rule_row.permit_cause. */
+enum found_cause {
+	FOUND_NOTHING = 0, /* it is where it began */
+	FOUND_ROOM = 1,	   /* calls do not queue upstream */
+	FOUND_QUEUE = 2,   /* they do: they take longer */
+	FOUND_FAILING = 3, /* too many fail */
+	FOUND_PROBING = 4, /* fewer for a moment, to see how long a call takes without a queue */
+	FOUND_PROBED = 5,  /* as before that */
+	FOUND_BOUNDS = 6,  /* its bounds were changed */
 };
 
 /*
@@ -396,11 +412,22 @@ struct permit_block {
 	_Atomic uint64_t since[LAYOUT_BLOCK_PERMITS];
 };
 
-/* The line of those who wait for permits of a chain, by its first block (state object). */
+/*
+ * The line of those who wait for permits of a chain, by its first block (state object); and of a
+ * rule whose limit is found, the calls that have ended: bits 0-19 count them, bits 20-63 are the
+ * sum of how long they took, in 64 ns. One addition of both, so that the difference of two looks is
+ * of so many calls and of their time.
+ */
 struct permit_line {
 	_Atomic uint64_t tickets; /* places given so far */
 	_Atomic uint64_t reach;	  /* bits 0-31 how far its waiters are spread; 32-63 arrivals */
+	_Atomic uint64_t ended;	  /* calls that gave their permit back */
+	_Atomic uint64_t failed;  /* calls that failed for want of strength, of these or not */
 };
+
+/* Parts of permit_line.ended and .failed. */
+#define PERMIT_ENDS 0xfffffull /* calls; the bits above are their time */
+#define PERMIT_ENDS_NS 64ull   /* of a step of it */
 
 /*
  * A waiter (state object): claimed as a permit is, by one CAS on `owner`, at the first free slot
@@ -563,6 +590,11 @@ LAYOUT_AT(struct rule_row, text, 576);
 LAYOUT_AT(struct rule_row, permit_limit, 704);
 LAYOUT_AT(struct rule_row, permit_hold_ns, 712);
 LAYOUT_AT(struct rule_row, permit_head, 720);
+LAYOUT_AT(struct rule_row, permit_cause, 724);
+LAYOUT_AT(struct rule_row, permit_bounds, 728);
+LAYOUT_AT(struct rule_row, permit_since, 736);
+LAYOUT_AT(struct rule_row, permit_latency_ns, 744);
+LAYOUT_AT(struct rule_row, permit_base_ns, 752);
 LAYOUT_AT(struct permit_span, head, 0);
 LAYOUT_AT(struct permit_span, next, 4);
 LAYOUT_AT(struct rules_header, magic, 0);
@@ -634,6 +666,8 @@ LAYOUT_AT(struct permit_block, permits, 0);
 LAYOUT_AT(struct permit_block, since, 32);
 LAYOUT_AT(struct permit_line, tickets, 0);
 LAYOUT_AT(struct permit_line, reach, 8);
+LAYOUT_AT(struct permit_line, ended, 16);
+LAYOUT_AT(struct permit_line, failed, 24);
 LAYOUT_AT(struct waiter_row, owner, 0);
 LAYOUT_AT(struct waiter_row, place, 8);
 LAYOUT_AT(struct waiter_row, wake, 16);
@@ -648,7 +682,7 @@ _Static_assert(sizeof(struct bucket) == 64, "a bucket owns its cache line");
 _Static_assert(sizeof(struct name_row) == 144, "names keep their stride");
 _Static_assert(sizeof(struct member_row) == 64, "members keep their stride");
 _Static_assert(sizeof(struct permit_block) == 64, "a block is a cache line");
-_Static_assert(sizeof(struct permit_line) == 16, "lines keep their stride");
+_Static_assert(sizeof(struct permit_line) == 32, "lines keep their stride");
 _Static_assert(sizeof(struct waiter_row) == 32, "waiters keep their stride");
 _Static_assert(sizeof(struct tally) == 64, "a tally owns its cache line");
 _Static_assert(sizeof(struct keyed_row) == 64, "tables of keys keep their stride");

@@ -102,7 +102,12 @@ static struct permit_span *span_writable(struct segment *segment, uint32_t block
 	return (struct permit_span *)(void *)(follows + segment->follow_count) + block;
 }
 
-/* relaxed, all three: this thread alone writes them */
+/* relaxed, all four: this thread alone writes them */
+static uint64_t bounds_get(const struct segment *segment, uint32_t row)
+{
+	return atomic_load_explicit(&segment->rows[row].permit_bounds, memory_order_relaxed);
+}
+
 static uint32_t head_get(const struct segment *segment, uint32_t row)
 {
 	uint32_t head = atomic_load_explicit(&segment->rows[row].permit_head, memory_order_relaxed);
@@ -171,12 +176,19 @@ static void span_free(struct segment *segment, uint32_t block)
 	FAULT_POINT(permit_span_freed);
 }
 
-static bool block_is_held(const struct segment *segment, uint32_t block)
+static bool permit_is_held(const struct segment *segment, uint32_t index)
 {
 	/* seq_cst: after the limit was stored; pairs with permits_take() */
-	for (unsigned i = 0; i < LAYOUT_BLOCK_PERMITS; i++)
-		if (atomic_load_explicit(&segment->blocks[block].permits[i], memory_order_seq_cst) &
-		    PERMIT_HELD)
+	return atomic_load_explicit(&segment->blocks[index / LAYOUT_BLOCK_PERMITS]
+					     .permits[index % LAYOUT_BLOCK_PERMITS],
+				    memory_order_seq_cst) &
+	       PERMIT_HELD;
+}
+
+static bool block_is_held(const struct segment *segment, uint32_t block)
+{
+	for (uint32_t i = 0; i < LAYOUT_BLOCK_PERMITS; i++)
+		if (permit_is_held(segment, block * LAYOUT_BLOCK_PERMITS + i))
 			return true;
 	return false;
 }
@@ -233,17 +245,25 @@ static void drop(struct segment *segment, uint32_t row)
 	span_free(segment, head - 1);
 }
 
+/* Blocks that the row's limit may come to need. */
+static uint32_t blocks_of(const struct segment *segment, uint32_t row)
+{
+	uint64_t concurrency = limit_get(segment, row) & PERMIT_LIMIT;
+	uint32_t max = (uint32_t)(bounds_get(segment, row) >> 32);
+
+	return max ? permit_blocks_for(max) : concurrency ? permit_blocks_for(concurrency - 1) : 1;
+}
+
 /* All chains but the one that is being provided for. */
 static void sweep(struct segment *segment, uint32_t but)
 {
 	for (uint32_t i = 0; i < rows_used(segment); i++) {
 		uint32_t head = head_get(segment, i);
-		uint64_t concurrency = limit_get(segment, i) & PERMIT_LIMIT;
 
 		if (head == 0 || head == but)
 			continue;
 		if (row_is(segment, i, ROW_LIVE))
-			trim(segment, head, concurrency ? permit_blocks_for(concurrency - 1) : 1);
+			trim(segment, head, blocks_of(segment, i));
 		else if (!head_is_live(segment, head))
 			drop(segment, i);
 	}
@@ -333,12 +353,7 @@ static bool held_above(const struct segment *segment, const struct permit_chain 
 	struct chain_walk walk;
 
 	for (chain_begin(&walk, chain); chain_next(&walk);)
-		if (walk.ordinal >= chain->limit &&
-		    /* seq_cst: after the limit was stored; pairs with permits_take() */
-		    atomic_load_explicit(&segment->blocks[walk.index / LAYOUT_BLOCK_PERMITS]
-						  .permits[walk.index % LAYOUT_BLOCK_PERMITS],
-					 memory_order_seq_cst) &
-			    PERMIT_HELD)
+		if (walk.ordinal >= chain->limit && permit_is_held(segment, walk.index))
 			return true;
 	return false;
 }
@@ -362,11 +377,114 @@ void permit_chain_tend(struct segment *segment)
 			settle_lowered(segment, i);
 }
 
+/* ---- limits that are found ---- */
+
+static uint64_t bounds_of(const struct terms *terms)
+{
+	return (uint64_t)terms->concurrency_max << 32 | terms->concurrency_min;
+}
+
+static void since_store(struct segment *segment, uint32_t row, uint64_t ticks)
+{
+	/* release: pairs with the acquire in permit_found.c */
+	atomic_store_explicit(&row_writable(segment, row)->permit_since, ticks,
+			      memory_order_release);
+}
+
+/* release, all: pair with the acquires in permit_found_read() */
+static void why_store(struct segment *segment, uint32_t row, const struct permit_found *found)
+{
+	struct rule_row *at = row_writable(segment, row);
+
+	atomic_store_explicit(&at->permit_cause, found->cause, memory_order_release);
+	atomic_store_explicit(&at->permit_latency_ns, found->latency_ns, memory_order_release);
+	atomic_store_explicit(&at->permit_base_ns, found->base_ns, memory_order_release);
+}
+
+/* After the limit: where they are there, so is a limit between them. */
+static void bounds_store(struct segment *segment, uint32_t row, const struct terms *terms)
+{
+	/* release: pairs with the acquires in line_read_terms() and permit_found_read() */
+	atomic_store_explicit(&row_writable(segment, row)->permit_bounds, bounds_of(terms),
+			      memory_order_release);
+	FAULT_POINT(permit_bounded);
+}
+
+static uint64_t within(uint64_t limit, uint64_t min, uint64_t max)
+{
+	return limit < min ? min : limit > max ? max : limit;
+}
+
+int permit_found_store(struct segment *segment, uint32_t row, const struct permit_found *found)
+{
+	uint64_t word = limit_get(segment, row);
+	uint64_t before = word & PERMIT_LIMIT;
+	uint64_t bounds = bounds_get(segment, row);
+	uint64_t limit = within(found->limit, bounds & UINT32_MAX, bounds >> 32) + 1;
+
+	if (bounds == 0 || before == TERMS_NO_LIMIT)
+		return WEIR_EVALUE;
+	why_store(segment, row, found);
+	if (limit == before)
+		return 0;
+	since_store(segment, row, UINT64_MAX);
+	limit_store(segment, row, (word & (PERMIT_LOWERED | PERMIT_ELSEWHERE)) | limit);
+	if (limit < before)
+		return 0;
+	permit_found_count(segment, row);
+	line_call(segment, head_get(segment, row) - 1);
+	return 0;
+}
+
+void permit_found_count(struct segment *segment, uint32_t row)
+{
+	since_store(segment, row, segment_now(segment));
+}
+
+uint64_t permit_held_above(const struct segment *segment, uint32_t row)
+{
+	struct permit_chain chain;
+	struct chain_walk walk;
+	uint64_t count = 0;
+
+	if (chain_find(segment, &segment->rows[row], &chain) != PERMIT_TAKEN)
+		return 0;
+	for (chain_begin(&walk, &chain); chain_next(&walk);)
+		count += walk.ordinal >= chain.limit && permit_is_held(segment, walk.index);
+	return count;
+}
+
+/* What the row's limit begins with: of one that is found, where it stands. */
+static uint64_t limit_of(const struct segment *segment, uint32_t row, bool is_new,
+			 const struct terms *terms)
+{
+	uint64_t present = limit_get(segment, row) & PERMIT_LIMIT;
+
+	if (terms->concurrency_max == 0)
+		return terms->concurrency;
+	if (is_new || present == TERMS_NO_LIMIT)
+		present = terms->concurrency;
+	return within(present - 1, terms->concurrency_min, terms->concurrency_max) + 1;
+}
+
+/* What is known of its calls goes on under other bounds, and begins anew otherwise. */
+static void found_begin(struct segment *segment, uint32_t row, bool is_new,
+			const struct terms *terms)
+{
+	struct permit_found found = {0};
+
+	if (!is_new && terms->concurrency_max && permit_found_read(&segment->rows[row], &found))
+		found.cause = FOUND_BOUNDS;
+	since_store(segment, row, UINT64_MAX);
+	why_store(segment, row, &found);
+}
+
 static bool terms_are_there(const struct segment *segment, uint32_t row, const struct terms *terms)
 {
 	uint64_t bits = limit_get(segment, row) & (PERMIT_LIMIT | PERMIT_ELSEWHERE);
 
-	return bits == terms->concurrency &&
+	return bits == limit_of(segment, row, false, terms) &&
+	       bounds_get(segment, row) == bounds_of(terms) &&
 	       atomic_load_explicit(&segment->rows[row].permit_hold_ns, memory_order_relaxed) ==
 		       terms->max_hold_ns;
 }
@@ -375,11 +493,12 @@ int permit_terms_store(struct segment *segment, uint32_t row, const struct terms
 {
 	bool is_new = !row_is(segment, row, ROW_LIVE);
 	uint32_t head = is_new ? inherit(segment, row) : head_get(segment, row);
+	uint64_t limit = limit_of(segment, row, is_new, terms);
 
 	if (!is_new && terms_are_there(segment, row, terms))
 		return 0;
 	if (terms->concurrency) {
-		head = provide(segment, head, permit_blocks_for(terms->concurrency - 1));
+		head = provide(segment, head, permit_blocks_for(permits_most(terms)));
 		if (head == 0)
 			return WEIR_EPERMITS;
 	}
@@ -388,9 +507,12 @@ int permit_terms_store(struct segment *segment, uint32_t row, const struct terms
 	/* release: pairs with the acquire in permits_strike() */
 	atomic_store_explicit(&row_writable(segment, row)->permit_hold_ns, terms->max_hold_ns,
 			      memory_order_release);
-	limit_store(segment, row,
-		    terms->concurrency ? terms->concurrency | PERMIT_LOWERED : TERMS_NO_LIMIT);
+	found_begin(segment, row, is_new, terms);
+	limit_store(segment, row, limit == TERMS_NO_LIMIT ? limit : limit | PERMIT_LOWERED);
+	bounds_store(segment, row, terms);
 	settle_lowered(segment, row);
+	if (terms->concurrency_max)
+		permit_found_count(segment, row);
 	if (head)
 		line_call(segment, head - 1);
 	return 0;

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "permit_found.h"
 #include "permits.h"
 #include "segment.h"
 #include "token_clock.h"
@@ -53,6 +54,12 @@ static inline uint32_t permit_blocks_for(uint64_t limit)
 	return limit ? (uint32_t)((limit + LAYOUT_BLOCK_PERMITS - 1) / LAYOUT_BLOCK_PERMITS) : 1;
 }
 
+/* So many permits such terms may come to give; they have a limit. */
+static inline uint64_t permits_most(const struct terms *terms)
+{
+	return terms->concurrency_max ? terms->concurrency_max : terms->concurrency - 1;
+}
+
 /* ---- the publisher's side ---- */
 
 /*
@@ -61,6 +68,21 @@ static inline uint32_t permit_blocks_for(uint64_t limit)
  * or WEIR_EPERMITS: nothing was changed.
  */
 int permit_terms_store(struct segment *segment, uint32_t row, const struct terms *terms);
+
+/*
+ * Puts a limit that was found into force, within the row's bounds, and says why. It takes from
+ * nobody, and who gives back under it is followed at once by the next: permits that are held above
+ * a lowered one delay nobody, unlike those above one that was set. Calls that began before are
+ * counted no more; where it was lowered, none is until permit_found_count(). Returns 0, or
+ * WEIR_EVALUE: the row's limit is given.
+ */
+int permit_found_store(struct segment *segment, uint32_t row, const struct permit_found *found);
+
+/* From now on calls are counted that begin from now on. */
+void permit_found_count(struct segment *segment, uint32_t row);
+
+/* How many permits above the limit are held. */
+uint64_t permit_held_above(const struct segment *segment, uint32_t row);
 
 /* The row is none any more: who would take a permit by it resolves again. Once the table says so
  * as well, permit_line_wake() has those in its line look. */

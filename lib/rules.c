@@ -593,8 +593,11 @@ static struct terms with_learned(const struct segment *segment, uint32_t row,
 
 	row_read(segment, row, &line, &before, &author);
 	whole.learned = before.learned;
+	if (whole.concurrency_max && before.concurrency_max)
+		whole.concurrency = before.concurrency;
 	if (whole.adapt.mode == ADAPT_OFF)
-		whole.learned = (struct learned_terms){0};
+		whole.learned = (struct learned_terms){
+			.cause = whole.concurrency_max ? before.learned.cause & LEARNED_FROZEN : 0};
 	if (before.learned.cause & LEARNED_FROZEN &&
 	    (before.rate_micro != terms->rate_micro || before.period_ns != terms->period_ns))
 		whole.learned =

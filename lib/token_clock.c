@@ -331,6 +331,8 @@ void line_read_terms(const struct rule_row *row, struct terms *terms, struct ter
 #define TERMS_LOAD(word) atomic_load_explicit(&from->word, memory_order_acquire)
 /* of no copy: single words, each as it was stored last by permit_terms_store() */
 #define TERMS_ROW(word) atomic_load_explicit(&row->word, memory_order_acquire)
+		uint64_t bounds = TERMS_ROW(permit_bounds);
+
 		*terms = (struct terms){
 			.rate_micro = TERMS_LOAD(terms.rate_micro),
 			.period_ns = TERMS_LOAD(terms.period_ns),
@@ -342,6 +344,8 @@ void line_read_terms(const struct rule_row *row, struct terms *terms, struct ter
 				   TERMS_LOAD(shadow.burst_micro)},
 			.window = window_load(from),
 			.concurrency = TERMS_ROW(permit_limit) & PERMIT_LIMIT,
+			.concurrency_min = (uint32_t)bounds,
+			.concurrency_max = (uint32_t)(bounds >> 32),
 			.max_hold_ns = TERMS_ROW(permit_hold_ns),
 		};
 		for (unsigned i = 0; i < LAYOUT_CLASSES; i++)

@@ -88,9 +88,11 @@ struct terms {
 	struct shadow_terms beside;
 	struct class_leave classes[LAYOUT_CLASSES]; /* those that there are come first */
 	struct window_terms window;
-	uint64_t concurrency; /* permits, + 1; 0: no limit. They are a row's, not a line's:
-				 permits.h */
-	uint64_t max_hold_ns; /* 0: for ever */
+	uint64_t concurrency;	  /* permits, + 1; 0: no limit. They are a row's, not a line's:
+				     permits.h. Of a limit that is found, where it stands or begins */
+	uint32_t concurrency_min; /* between what it is found */
+	uint32_t concurrency_max; /* 0: it is given */
+	uint64_t max_hold_ns;	  /* 0: for ever */
 	struct adapt_terms adapt;
 	struct learned_terms learned; /* no part of what people write, and of no comparison */
 };

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "servers.h"
 #include "sim.h"
 
 struct options {
@@ -32,7 +33,7 @@ static const char usage[] =
 	"  --json             an object a line instead of a table\n"
 	"  --fast             a few scenarios, for tests\n"
 	"  --list             the names of the scenarios\n"
-	"  --trace            what the controller decides, and when\n"
+	"  --trace            what weird decides, and when\n"
 	"Exit status: 0, 1 when a target is missed, 2 for wrong usage.\n";
 
 static const struct option long_options[] = {
@@ -111,9 +112,9 @@ static int read_options(int argc, char **argv, struct options *out)
 	return 2;
 }
 
-static bool wanted(const struct sim_scenario *scenario, const struct options *options)
+static bool wanted(const char *name, bool fast, const struct options *options)
 {
-	return strstr(scenario->name, options->filter) && (scenario->fast || !options->fast);
+	return strstr(name, options->filter) && (fast || !options->fast);
 }
 
 /* Returns whether the targets are met. */
@@ -136,6 +137,44 @@ static bool run(const struct sim_scenario *scenario, const struct options *optio
 	return met;
 }
 
+static bool run_servers(const struct servers_scenario *scenario, const struct options *options)
+{
+	struct servers_report report = {.scenario = scenario};
+	bool met;
+
+	for (uint64_t i = 0; i < options->seeds; i++) {
+		struct servers_result results[SERVERS_PILOTS];
+
+		for (int pilot = 0; pilot < SERVERS_PILOTS; pilot++)
+			results[pilot] =
+				servers_run(scenario, (enum servers_pilot)pilot, options->seed + i,
+					    options->trace && pilot == SERVERS_WEIR);
+		servers_report_add(&report, results);
+	}
+	met = servers_report_print(&report, options->json);
+	fflush(stdout);
+	return met;
+}
+
+/* What has a quota comes first; returns how many there were. */
+static unsigned run_all_servers(const struct options *options, unsigned *missed)
+{
+	struct servers_scenario scenario;
+	unsigned ran = 0;
+
+	for (size_t i = 0; servers_scenario_at(i, &scenario); i++) {
+		if (!wanted(scenario.name, scenario.fast, options))
+			continue;
+		if (ran++ == 0 && !options->json && !options->list)
+			servers_report_head();
+		if (options->list)
+			puts(scenario.name);
+		else
+			*missed += !run_servers(&scenario, options);
+	}
+	return ran;
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = {.filter = "", .seed = 1, .seeds = 1};
@@ -146,17 +185,17 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	if (!options.json && !options.list)
-		sim_report_head(options.seed, (unsigned)options.seeds);
 	for (size_t i = 0; sim_scenario_at(i, &scenario); i++) {
-		if (!wanted(&scenario, &options))
+		if (!wanted(scenario.name, scenario.fast, &options))
 			continue;
-		ran++;
+		if (ran++ == 0 && !options.json && !options.list)
+			sim_report_head(options.seed, (unsigned)options.seeds);
 		if (options.list)
 			puts(scenario.name);
 		else
 			missed += !run(&scenario, &options);
 	}
+	ran += run_all_servers(&options, &missed);
 	if (ran == 0) {
 		fprintf(stderr, "weir-sim: no scenario's name contains '%s'\n", options.filter);
 		return 2;

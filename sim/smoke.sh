@@ -28,7 +28,11 @@ for name in $("$sim" --fast --list); do
 		fault "no line for $name"
 		continue
 	}
-	for pilot in weir fixed backoff reference; do
+	case $name in
+	servers/*) pilots='weir fixed unlimited' ;;
+	*) pilots='weir fixed backoff reference' ;;
+	esac
+	for pilot in $pilots; do
 		case $line in
 		*"\"$pilot\":{\"used\":"*) ;;
 		*) fault "$name has no figures of $pilot" ;;
@@ -46,6 +50,14 @@ done
 "$sim" --scenario fixed/whole --seed 2 --json | cmp -s - "$again" && fault "the seed makes no difference"
 "$sim" --scenario fixed/whole --trace | grep -q 'what is left, spread until it is renewed' ||
 	fault "the trace says no cause"
+"$sim" --scenario servers/fall | grep -q '^servers/fall  .* target 90 % at 2 x: met$' ||
+	fault "the table has no such row of servers"
+"$sim" --scenario servers/fall --json >"$again"
+"$sim" --scenario servers/fall --seed 2 --json | cmp -s - "$again" &&
+	fault "the seed makes no difference to servers"
+"$sim" --scenario servers/fall --trace | grep -q 'x its base: calls queue upstream' ||
+	fault "the trace of servers says no cause"
+"$sim" --fast --scenario servers --seeds 2 >/dev/null || fault "a target of servers is missed"
 for wrong in '--scenario no-such' '--seed x' '--seed -1' '--seeds 0' '--seeds 65' '--seeds x' \
 	'--no-such' 'argument'; do
 	status=0

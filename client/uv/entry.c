@@ -99,6 +99,9 @@ static enum weir_verdict with_turn(struct request *request, enum weir_verdict ve
 	if (verdict == WEIR_ADMIT) {
 		if (request->answer.fault == 0 && request->timeout_ns)
 			request->answer.wait_ns = now_ns(request) - request->from_ns;
+		/* the wait for tokens is no part of the call */
+		if (request->cost > 0)
+			weir_permit_start(request->endpoint, request->permit);
 		return verdict;
 	}
 	request->look_ns = request->turn.look_ns;

@@ -66,6 +66,18 @@ static void pass_on(struct weir_executor *executor)
 	}
 }
 
+/* The wait for tokens and a thread is no part of the call. */
+static int carry_out(struct run *run, int *status)
+{
+	int value;
+
+	if (run->has_permit)
+		weir_permit_start(run->endpoint, &run->permit);
+	value = run->work(run->data);
+	*status = run->has_permit ? weir_permit_release(run->endpoint, &run->permit) : 0;
+	return value;
+}
+
 /* In a thread of the pool. */
 static void run_tasks(uv_work_t *work)
 {
@@ -90,8 +102,8 @@ static void run_tasks(uv_work_t *work)
 		if (!found)
 			return;
 
-		int value = run.work(run.data);
-		int status = run.has_permit ? weir_permit_release(run.endpoint, &run.permit) : 0;
+		int status;
+		int value = carry_out(&run, &status);
 
 		now_ns = weir_clock_now(executor->weir);
 

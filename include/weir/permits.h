@@ -53,6 +53,20 @@ enum weir_verdict weir_permit_take(struct weir_endpoint *endpoint, uint64_t time
 int weir_permit_release(struct weir_endpoint *endpoint, struct weir_permit *permit);
 
 /*
+ * Gives it back as weir_permit_release() does, and says that the call failed because there was too
+ * much to do: it timed out, was refused for load, got no connection. It counts where the rule has
+ * `concurrency = auto`. Who tells of a response by weir_observe() releases it, and says it there.
+ */
+int weir_permit_fail(struct weir_endpoint *endpoint, struct weir_permit *permit);
+
+/*
+ * What it was taken for begins now, and not with the take: the time before, in which something else
+ * was waited for, is no part of how long the call takes (`concurrency = auto`). weir_enter() and
+ * executors do so by themselves. Lock-free. Returns 0, WEIR_ESPENT, WEIR_ESTRANGER.
+ */
+int weir_permit_start(struct weir_endpoint *endpoint, struct weir_permit *permit);
+
+/*
  * In a forked child: takes over a permit of the process that forked it, which had the value or was
  * told it. Parent's copies are spent by it. Returns 0, WEIR_ESPENT (the parent has released it, or
  * was dead before), WEIR_EEXPIRED, WEIR_ESTRANGER (of neither of the two), WEIR_EMEMBERS.

@@ -36,6 +36,7 @@ static struct world {
 	struct weir *weir;
 	struct weir_endpoint *api;
 	struct weir_endpoint *held;    /* with a max_hold */
+	struct weir_endpoint *found;   /* whose limit is found, up to LIMIT */
 	struct weir_permit permits[4]; /* the parent's */
 	uint64_t limit;		       /* of api, before the call */
 	uint64_t limit_after;
@@ -77,6 +78,40 @@ static struct terms terms_of(uint64_t limit, uint64_t hold_ns)
 	terms.concurrency = limit + 1;
 	terms.max_hold_ns = hold_ns;
 	return terms;
+}
+
+static uint32_t found_row(void)
+{
+	int64_t row = names_exact_row(segment(), "found");
+
+	assert_true(row >= 0);
+	return (uint32_t)row;
+}
+
+static struct terms terms_found(uint32_t max)
+{
+	struct terms terms = terms_of(LIMIT, 0);
+
+	terms.concurrency_min = 1;
+	terms.concurrency_max = max;
+	return terms;
+}
+
+static void set_found_bounds(uint32_t max)
+{
+	const struct terms_author author = {ORIGIN_FILE, 0};
+	const struct terms terms = terms_found(max);
+
+	rules_change(segment(), found_row(), &terms, &author, RULES_KEEP_USED);
+}
+
+static void set_found(uint32_t limit)
+{
+	const struct permit_found found = {
+		.limit = limit, .cause = FOUND_QUEUE, .latency_ns = 3, .base_ns = 2};
+
+	permit_found_store(segment(), found_row(), &found);
+	permit_found_count(segment(), found_row());
 }
 
 static void set_limit(uint64_t limit)
@@ -260,6 +295,58 @@ static void call_raise(void *context)
 	set_limit(world.limit_after);
 }
 
+/* It is counted twice over, in both words. */
+static void prepare_call(void *context)
+{
+	(void)context;
+	need(take(world.found, &mine));
+}
+
+static void call_fail(void *context)
+{
+	(void)context;
+	need(weir_permit_fail(world.found, &mine) == 0);
+}
+
+static void call_start(void *context)
+{
+	(void)context;
+	need(weir_permit_start(world.found, &mine) == 0);
+	need(weir_permit_release(world.found, &mine) == 0);
+}
+
+static void call_find_less(void *context)
+{
+	(void)context;
+	set_found(LIMIT - 1);
+}
+
+static void arrange_less(void)
+{
+	set_found(LIMIT - 1);
+}
+
+static void call_find_more(void *context)
+{
+	(void)context;
+	set_found(LIMIT);
+}
+
+static void call_bound(void *context)
+{
+	(void)context;
+	set_found_bounds(LIMIT - 1);
+}
+
+static void call_give(void *context)
+{
+	const struct terms_author author = {ORIGIN_FILE, 0};
+	const struct terms terms = terms_of(LIMIT, 0);
+
+	(void)context;
+	rules_change(segment(), found_row(), &terms, &author, RULES_KEEP_USED);
+}
+
 static void call_remove(void *context)
 {
 	(void)context;
@@ -330,6 +417,7 @@ static void check_after(const struct subject *subject, size_t instructions)
 			 subject->name, instructions, (unsigned long long)look.held,
 			 (unsigned long long)look.waiting, (unsigned long long)count);
 	assert_int_equal(take_all(world.held), LIMIT);
+	assert_in_range(take_all(world.found), LIMIT - 1, LIMIT);
 	if (audit_segment(segment(), print_finding, NULL) != 0)
 		fail_msg("%s, killed after %zu instructions: findings later", subject->name,
 			 instructions);
@@ -347,7 +435,10 @@ static void renew(const struct subject *subject)
 		assert_true(rules_add(segment(), &rule) >= 0);
 	}
 	set_limit(world.limit);
+	set_found_bounds(LIMIT);
+	set_found(LIMIT);
 	permit_chain_tend(segment());
+	assert_int_equal(take_all(world.found), LIMIT);
 	rules_reset(segment(), api_row(), api_row());
 	assert_int_equal(take_all(world.api), world.limit);
 	if (subject->arrange)
@@ -438,6 +529,19 @@ static void test_publisher(void **state)
 	run((struct subject){"remove a rule", NULL, prepare_nothing, call_remove, 16, true});
 }
 
+/* A limit that is found: its calls, and those who find it. */
+static void test_found(void **state)
+{
+	(void)state;
+	run((struct subject){"fail, and count", NULL, prepare_call, call_fail, 0, false});
+	run((struct subject){"start, release, and count", NULL, prepare_call, call_start, 0,
+			     false});
+	run((struct subject){"find less", NULL, prepare_nothing, call_find_less, 0, false});
+	run((struct subject){"find more", arrange_less, prepare_nothing, call_find_more, 0, false});
+	run((struct subject){"change the bounds", NULL, prepare_nothing, call_bound, 0, true});
+	run((struct subject){"find no more", NULL, prepare_nothing, call_give, 0, true});
+}
+
 /* Whoever is about to sleep finds that the time has passed. */
 static void pass_time(void *context, const struct weir_event *event)
 {
@@ -458,13 +562,18 @@ static int setup(void **state)
 	rule.terms = terms_of(LIMIT, SCENE_SECOND);
 	assert_true(rules_add(segment(), &rule) >= 0);
 
+	rule.text = "found";
+	rule.terms = terms_found(LIMIT);
+	assert_true(rules_add(segment(), &rule) >= 0);
+
 	struct weir_options options = scene_options(&world.scene.place);
 
 	options.trace = pass_time;
 	assert_int_equal(weir_open(&world.weir, &options), 0);
 	world.api = scene_endpoint(world.weir, "api");
 	world.held = scene_endpoint(world.weir, "held");
-	return world.api && world.held ? 0 : -1;
+	world.found = scene_endpoint(world.weir, "found");
+	return world.api && world.held && world.found ? 0 : -1;
 }
 
 static int leave(void **state)
@@ -473,6 +582,7 @@ static int leave(void **state)
 	printf("killed at %lu places\n", world.places);
 	weir_endpoint_close(world.api);
 	weir_endpoint_close(world.held);
+	weir_endpoint_close(world.found);
 	weir_close(world.weir);
 	scene_end(&world.scene);
 	return 0;
@@ -485,6 +595,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_line, setup, leave),
 		cmocka_unit_test_setup_teardown(test_reap, setup, leave),
 		cmocka_unit_test_setup_teardown(test_publisher, setup, leave),
+		cmocka_unit_test_setup_teardown(test_found, setup, leave),
 	};
 	const char *why = UNDER_THREAD_SANITIZER
 				  ? "ThreadSanitizer gives every process a thread of its own"

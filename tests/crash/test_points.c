@@ -445,7 +445,9 @@ static bool set_permits(struct run *run)
 {
 	return set_key(run, "own", "concurrency", "1") &&
 	       set_key(run, "api", "concurrency", "12") &&
-	       set_key(run, "api", "concurrency", "2") && set_key(run, "own", "concurrency", "8");
+	       set_key(run, "api", "concurrency", "2") && set_key(run, "own", "concurrency", "8") &&
+	       set_key(run, "api", "concurrency", "auto 2..4") &&
+	       set_key(run, "api", "concurrency", "2");
 }
 
 static bool reset(struct run *run)

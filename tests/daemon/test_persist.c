@@ -11,9 +11,11 @@
 
 #include "bucket.h"
 #include "class.h"
+#include "config.h"
 #include "gate.h"
 #include "log.h"
 #include "move.h"
+#include "permit_chain.h"
 #include "persist.h"
 #include "segment_fixture.h"
 #include "state.h"
@@ -800,6 +802,59 @@ static void test_never_more(void **state)
 
 /* ---- when there is something to save ---- */
 
+/* A concurrency that was found is found again, if its rule still has one that is. */
+static void test_found(void **state)
+{
+	static const char *const names[] = {"api", "bounded", "given", "gone"};
+	struct scene before, after;
+	struct permit_found found;
+	struct rule rule = scene_rule(ROW_EXACT, "", 10, 10);
+
+	(void)state;
+	begin(&before, 10, 10);
+	begin(&after, 10, 10);
+	assert_null(config_set_term(&rule.terms, "concurrency", "auto 2..8"));
+	for (size_t i = 0; i < COUNT(names); i++) {
+		rule.text = names[i];
+		int64_t row = rules_add(&before.segment, &rule);
+
+		found = (struct permit_found){.limit = 7, .cause = FOUND_QUEUE};
+		assert_true(row >= 0);
+		assert_int_equal(permit_found_store(&before.segment, (uint32_t)row, &found), 0);
+		if (i == 0)
+			assert_int_equal(
+				rules_learn(&before.segment, (uint32_t)row,
+					    &(struct learned_terms){.cause = LEARNED_FROZEN}),
+				0);
+	}
+	rule.text = "api";
+	assert_true(rules_add(&after.segment, &rule) >= 0);
+	rule.text = "bounded";
+	assert_null(config_set_term(&rule.terms, "concurrency", "auto 2..5"));
+	assert_true(rules_add(&after.segment, &rule) >= 0);
+	rule.text = "given";
+	assert_null(config_set_term(&rule.terms, "concurrency", "3"));
+	assert_true(rules_add(&after.segment, &rule) >= 0);
+	reboot(&before, &after, DAY);
+	for (size_t i = 0; i < 2; i++) {
+		uint32_t row = (uint32_t)names_exact_row(&after.segment, names[i]);
+		struct terms_author author;
+		struct terms terms;
+		uint64_t changed_ns;
+
+		assert_true(permit_found_read(&after.segment.rows[row], &found));
+		assert_int_equal(found.limit, i == 0 ? 7 : 5);
+		segment_terms(&after.segment, row, &terms, &author, &changed_ns);
+		assert_int_equal(terms.learned.cause, i == 0 ? LEARNED_FROZEN : 0);
+	}
+	assert_int_equal(atomic_load(&after.segment.rows[names_exact_row(&after.segment, "given")]
+					      .permit_limit) &
+				 PERMIT_LIMIT,
+			 3 + 1);
+	scene_end(&before);
+	scene_end(&after);
+}
+
 static void test_fingerprint(void **state)
 {
 	struct scene scene;
@@ -1327,6 +1382,7 @@ int main(void)
 		cmocka_unit_test(test_closed_before_first_use),
 		cmocka_unit_test(test_hostile_state),
 		cmocka_unit_test(test_never_more),
+		cmocka_unit_test(test_found),
 		cmocka_unit_test(test_fingerprint),
 		cmocka_unit_test(test_when_to_save),
 		FILE_TEST(test_write_and_read),

@@ -286,14 +286,34 @@ static void make_each(struct state_record *record)
 	strcpy(record->text, "client/*");
 	record->terms.initial_micro = record->terms.burst_micro;
 	record->terms.beside = (struct shadow_terms){0};
+	record->terms.concurrency = TERMS_NO_LIMIT;
+	record->terms.concurrency_min = record->terms.concurrency_max = 0;
 	record->keys = 1 + below(LAYOUT_MAX_KEYS);
 	record->fold = below(33) | below(129) << 8 | (below(2) ? FOLD_CASE : 0);
 }
 
+static void random_concurrency(struct terms *terms)
+{
+	if (below(2))
+		terms->concurrency = below(LAYOUT_MAX_PERMITS + 2);
+	if (below(3))
+		return;
+	terms->concurrency_max = (uint32_t)(1 + below(LAYOUT_MAX_PERMITS));
+	terms->concurrency_min = (uint32_t)(1 + below(terms->concurrency_max));
+	/* where it begins: what was found is a record of its own */
+	terms->concurrency = 20 + 1;
+	if (terms->concurrency_min > 20)
+		terms->concurrency = terms->concurrency_min + 1ull;
+	if (terms->concurrency_max < 20)
+		terms->concurrency = terms->concurrency_max + 1ull;
+}
+
 static struct state_record random_record(void)
 {
-	struct state_record record = {.kind = (enum state_kind)below(4)};
+	struct state_record record = {.kind = (enum state_kind)below(5)};
 
+	if (record.kind == STATE_LEARNED)
+		record.kind = STATE_FOUND;
 	record.terms = random_terms();
 	if (record.kind != STATE_REST)
 		random_text(record.text);
@@ -302,8 +322,13 @@ static struct state_record random_record(void)
 		record.terms.max_wait_ns = below(2) ? below(366 * DAY) : 0;
 		record.uid = below(1ull << 32);
 		random_extras(&record.terms);
+		random_concurrency(&record.terms);
 		if (below(3) == 0)
 			make_each(&record);
+		return record;
+	}
+	if (record.kind == STATE_FOUND) {
+		record.terms.concurrency = 2 + below(LAYOUT_MAX_PERMITS);
 		return record;
 	}
 	record.used_micro = any_size(61);
@@ -332,6 +357,10 @@ static void assert_same_record(const struct state_record *a, const struct state_
 	assert_int_equal(a->terms.burst_micro, b->terms.burst_micro);
 	assert_int_equal(a->terms.initial_micro, b->terms.initial_micro);
 	assert_int_equal(a->terms.max_wait_ns, b->terms.max_wait_ns);
+	assert_int_equal(a->terms.concurrency, b->terms.concurrency);
+	assert_int_equal(a->terms.concurrency_min, b->terms.concurrency_min);
+	assert_int_equal(a->terms.concurrency_max, b->terms.concurrency_max);
+	assert_int_equal(a->learned.cause, b->learned.cause);
 	assert_int_equal(a->terms.shadow, b->terms.shadow);
 	assert_memory_equal(&a->terms.beside, &b->terms.beside, sizeof(a->terms.beside));
 	assert_memory_equal(&a->terms.classes, &b->terms.classes, sizeof(a->terms.classes));
@@ -419,6 +448,14 @@ static const struct bad bad_bodies[] = {
 	{LINE(""), WEIR_EDAMAGED, "line 5: a record is expected"},
 	{LINE(" name rate=1/s burst=1 used=1 name=x"), WEIR_EDAMAGED, "line 5: "},
 	{LINE("learned rate=1/s name=x"), WEIR_ENEWER, "line 5: 'learned', which this weird"},
+	{LINE("?found rate=1/s burst=1 concurrency=0 name=x"), WEIR_EDAMAGED,
+	 "no concurrency that could have been found"},
+	{LINE("?found rate=1/s burst=1 concurrency=auto,1..3 name=x"), WEIR_EDAMAGED,
+	 "no concurrency that could have been found"},
+	{LINE("?found rate=1/s burst=1 name=x"), WEIR_EDAMAGED, "concurrency= is missing"},
+	{LINE("?found rate=1/s burst=1 concurrency=12345678901234567890123456789012345678901 "
+	      "name=x"),
+	 WEIR_EDAMAGED, "cannot be read"},
 	{LINE("name"), WEIR_EDAMAGED, "line 5: rate= is missing"},
 	{LINE("name "), WEIR_EDAMAGED, "line 5: '': KEY=VALUE is expected"},
 	{LINE("name rate=1/s"), WEIR_EDAMAGED, "line 5: burst= is missing"},

@@ -19,12 +19,13 @@
 #include "handle.h"
 #include "members.h"
 #include "move.h"
+#include "permit_chain.h"
 #include "permits.h"
 
 #define GOLDEN WEIR_SOURCE_DIR "/tests/layout/golden"
 
 static const struct segment_shape golden_shape = {
-	.rows = 10,
+	.rows = 11,
 	.names = 8,
 	.members = 4,
 	.clock = CLOCK_KIND_MANUAL,
@@ -66,6 +67,15 @@ static const struct learned_terms golden_learned = {
 	.limit_micro = 500 * TERMS_MICRO,
 	.remaining_micro = 20 * TERMS_MICRO,
 	.cause = LEARNED_QUOTA | LEARNED_DISTRUSTS,
+};
+
+static const struct permit_found golden_found = {
+	.min = 2,
+	.max = 8,
+	.limit = 4,
+	.cause = FOUND_QUEUE,
+	.latency_ns = 160000000,
+	.base_ns = 100000000,
 };
 
 /* The contents that the tests below look for. */
@@ -118,6 +128,11 @@ static void fill(struct scene *scene)
 	assert_null(config_set_term(&by_the_hour.terms, "budget.tokens", "llm tokens"));
 	assert_int_equal(rules_add(segment, &by_the_hour), 8);
 	assert_int_equal(rules_learn(segment, 8, &golden_learned), 0);
+	permits.text = "found";
+	assert_null(config_set_term(&permits.terms, "concurrency", "auto 2..8"));
+	assert_int_equal(rules_add(segment, &permits), 9);
+	assert_int_equal(permit_found_store(segment, 9, &golden_found), 0);
+	permit_found_count(segment, 9);
 	assert_int_equal(segment_reveal(segment, &scene->place), 0);
 }
 
@@ -150,6 +165,12 @@ static void use(struct scene *scene)
 		assert_int_equal(weir_permit_take(endpoint, 0, &permit[i], NULL), WEIR_ADMIT);
 	assert_int_equal(weir_permit_queue(endpoint, &place), 0);
 	assert_int_equal(weir_permit_release(endpoint, &permit[2]), 0);
+	weir_endpoint_close(endpoint);
+	endpoint = scene_endpoint(weir, "found");
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(weir_permit_take(endpoint, 0, &permit[i], NULL), WEIR_ADMIT);
+	assert_int_equal(weir_permit_release(endpoint, &permit[0]), 0);
+	assert_int_equal(weir_permit_fail(endpoint, &permit[1]), 0);
 	/* not closed: a member that is dead is part of the image */
 }
 
@@ -242,12 +263,12 @@ static void test_header(void **state)
 
 	(void)state;
 	golden_begin(&scene);
-	assert_int_equal(scene.segment.row_count, 10);
+	assert_int_equal(scene.segment.row_count, 11);
 	assert_int_equal(scene.segment.name_count, 8);
 	assert_int_equal(scene.segment.member_count, 4);
 	assert_int_equal(scene.segment.time.kind, CLOCK_KIND_MANUAL);
 	assert_int_equal(segment_now_ns(&scene.segment), 2 * SCENE_SECOND);
-	assert_int_equal(atomic_load(&scene.segment.rules->rows_used), 9);
+	assert_int_equal(atomic_load(&scene.segment.rules->rows_used), 10);
 	scene_end(&scene);
 }
 
@@ -472,7 +493,7 @@ static void test_names(void **state)
 	(void)state;
 	golden_begin(&scene);
 	assert_int_equal(names_resolve(&scene.segment, "other", false, &found), 0);
-	segment_text(scene.segment.names[found.bucket - 10].text, text);
+	segment_text(scene.segment.names[found.bucket - 11].text, text);
 	assert_string_equal(text, "other");
 	assert_int_equal(names_resolve(&scene.segment, "never used", false, &found), WEIR_ENORULE);
 	scene_end(&scene);
@@ -518,7 +539,7 @@ static void test_adopted(void **state)
 	(void)state;
 	golden_begin(&scene);
 	rules_recover(&scene.segment);
-	assert_int_equal(rules_change(&scene.segment, 1, &terms, &author, RULES_KEEP_USED), 9);
+	assert_int_equal(rules_change(&scene.segment, 1, &terms, &author, RULES_KEEP_USED), 10);
 	assert_int_equal(segment_create(&next, &scene.place, &golden_shape), 0);
 	assert_int_equal(move_prepare(&scene.segment, &next, NULL), 0);
 	assert_int_equal(segment_reveal(&next, &scene.place), 0);
@@ -539,6 +560,24 @@ static void test_adopted(void **state)
 	scene_end(&scene);
 }
 
+/* A limit that was found, why, and what its calls told. */
+static void test_found(void **state)
+{
+	struct scene scene;
+	struct permit_found found;
+	struct permit_ends ends;
+
+	(void)state;
+	golden_begin(&scene);
+	assert_true(permit_found_read(&scene.segment.rows[9], &found));
+	assert_memory_equal(&found, &golden_found, sizeof(found));
+	assert_false(permit_found_read(&scene.segment.rows[7], &found));
+	permit_found_ends(&scene.segment, &scene.segment.rows[9], &ends);
+	assert_int_equal(permit_ends_calls(ends.ended, 0), 2);
+	assert_int_equal(permit_ends_calls(ends.failed, 0), 1);
+	scene_end(&scene);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -547,7 +586,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_gate),	cmocka_unit_test(test_members),
 		cmocka_unit_test(test_names),	cmocka_unit_test(test_shadows),
 		cmocka_unit_test(test_windows), cmocka_unit_test(test_adopted),
-		cmocka_unit_test(test_permits),
+		cmocka_unit_test(test_permits), cmocka_unit_test(test_found),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "write") == 0)

@@ -20,7 +20,7 @@
 
 #define PAGE WEIR_SOURCE_DIR "/doc/man/weir-segment.5"
 #define HEADER WEIR_SOURCE_DIR "/lib/layout.h"
-#define SIGNATURE_OF_VERSION_3 0x3448c0863f24650cull
+#define SIGNATURE_OF_VERSION_3 0x0fc9e39804a09e1cull
 
 /* ---- what the compiler says ---- */
 
@@ -102,6 +102,11 @@ static const struct field fields[] = {
 	FIELD(rule_row, permit_limit),
 	FIELD(rule_row, permit_hold_ns),
 	FIELD(rule_row, permit_head),
+	FIELD(rule_row, permit_cause),
+	FIELD(rule_row, permit_bounds),
+	FIELD(rule_row, permit_since),
+	FIELD(rule_row, permit_latency_ns),
+	FIELD(rule_row, permit_base_ns),
 	FIELD(rule_row, permit_reserved),
 	FIELD(permit_span, head),
 	FIELD(permit_span, next),
@@ -185,6 +190,8 @@ static const struct field fields[] = {
 	FIELD(permit_block, since),
 	FIELD(permit_line, tickets),
 	FIELD(permit_line, reach),
+	FIELD(permit_line, ended),
+	FIELD(permit_line, failed),
 	FIELD(waiter_row, owner),
 	FIELD(waiter_row, place),
 	FIELD(waiter_row, wake),
@@ -289,6 +296,15 @@ static const struct constant constants[] = {
 	CONSTANT(PERMIT_LOWERED),
 	CONSTANT(PERMIT_ELSEWHERE),
 	CONSTANT(PERMIT_CHANGE),
+	CONSTANT(PERMIT_ENDS),
+	CONSTANT(PERMIT_ENDS_NS),
+	CONSTANT(FOUND_NOTHING),
+	CONSTANT(FOUND_ROOM),
+	CONSTANT(FOUND_QUEUE),
+	CONSTANT(FOUND_FAILING),
+	CONSTANT(FOUND_PROBING),
+	CONSTANT(FOUND_PROBED),
+	CONSTANT(FOUND_BOUNDS),
 	CONSTANT(WAITER_WAITS),
 	CONSTANT(WAITER_CALLED),
 	CONSTANT(WAITER_PASSED),

@@ -11,6 +11,7 @@
 
 #include "audit.h"
 #include "members.h"
+#include "permit_chain.h"
 #include "permits.h"
 #include "thread_sanitizer.h"
 
@@ -845,6 +846,144 @@ static void test_storm(void **state)
 	stage_end(&stage);
 }
 
+/* ---- a limit that is found ---- */
+
+enum {
+	CALLERS = 4, /* threads, and as many processes */
+	CALLS = 1500,
+	MOST = 6,
+};
+
+static void set_found(struct stage *stage)
+{
+	const struct terms_author author = {ORIGIN_OPERATOR, 0};
+	struct terms terms = scene_terms(1000000, 1000000);
+
+	terms.concurrency = MOST + 1;
+	terms.concurrency_min = 1;
+	terms.concurrency_max = MOST;
+	assert_true(rules_change(&stage->scene.segment,
+				 (uint32_t)names_exact_row(&stage->scene.segment, "api"), &terms,
+				 &author, RULES_KEEP_USED) >= 0);
+}
+
+static int call_all(struct crew *crew, struct weir_endpoint *endpoint)
+{
+	struct weir_permit permit;
+
+	for (int i = 0; i < CALLS; i++) {
+		if (weir_permit_take(endpoint, WEIR_FOREVER, &permit, NULL) != WEIR_ADMIT)
+			return 1;
+		enter(crew);
+		atomic_fetch_sub(&crew->inside, 1);
+		if ((i % 3 ? weir_permit_release : weir_permit_fail)(endpoint, &permit) != 0)
+			return 2;
+	}
+	atomic_fetch_add(&crew->served, CALLS);
+	return 0;
+}
+
+static void *thread_calls(void *context)
+{
+	struct waiter *waiter = context;
+
+	return (void *)(intptr_t)call_all(waiter->crew, waiter->endpoint);
+}
+
+static int process_calls(void *context)
+{
+	struct crew *crew = context;
+	struct weir *weir = scene_open(crew->place);
+	struct weir_endpoint *endpoint = scene_endpoint(weir, "api");
+	int status = endpoint ? call_all(crew, endpoint) : 3;
+
+	weir_endpoint_close(endpoint);
+	weir_close(weir);
+	return status;
+}
+
+static void begin_calls(struct stage *stage, struct crew *crew, pthread_t *threads, pid_t *children)
+{
+	static struct waiter waiter;
+
+	waiter = (struct waiter){.crew = crew, .endpoint = stage->api};
+	for (int i = 0; i < CALLERS; i++)
+		children[i] = UNDER_THREAD_SANITIZER ? 0 : scene_child(process_calls, crew);
+	for (int i = 0; i < CALLERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, thread_calls, &waiter), 0);
+}
+
+static uint32_t end_calls(pthread_t *threads, pid_t *children)
+{
+	void *status;
+
+	for (int i = 0; i < CALLERS; i++) {
+		assert_int_equal(pthread_join(threads[i], &status), 0);
+		assert_null(status);
+		if (children[i])
+			assert_int_equal(scene_wait(children[i]), 0);
+	}
+	return (UNDER_THREAD_SANITIZER ? 1 : 2) * CALLERS * CALLS;
+}
+
+/* Every call is counted, once, by threads and processes at one word. */
+static void test_calls_are_counted(void **state)
+{
+	struct crew *crew = scene_shared(sizeof(*crew));
+	pthread_t threads[CALLERS];
+	pid_t children[CALLERS];
+	struct permit_ends ends;
+	struct stage stage;
+	uint32_t calls;
+
+	(void)state;
+	stage_begin(&stage, 1);
+	set_found(&stage);
+	crew->place = &stage.scene.place;
+	begin_calls(&stage, crew, threads, children);
+	calls = end_calls(threads, children);
+	assert_int_equal(crew->served, calls);
+	permit_found_ends(&stage.scene.segment,
+			  &stage.scene.segment.rows[names_exact_row(&stage.scene.segment, "api")],
+			  &ends);
+	assert_int_equal(permit_ends_calls(ends.ended, 0), calls);
+	assert_int_equal(permit_ends_calls(ends.failed, 0), calls / 3);
+	assert_true(permit_ends_ns(ends.ended, 0) > permit_ends_ns(ends.failed, 0));
+	assert_in_range(crew->most_inside, 1, MOST);
+	stage_end(&stage);
+}
+
+/* While it changes all the time, nobody is lost, and never more are under way than it may be. */
+static void test_found_limit_changes(void **state)
+{
+	struct crew *crew = scene_shared(sizeof(*crew));
+	struct permit_found found = {.cause = FOUND_QUEUE};
+	pthread_t threads[CALLERS];
+	pid_t children[CALLERS];
+	struct stage stage;
+	uint32_t row, all;
+
+	(void)state;
+	stage_begin(&stage, 1);
+	set_found(&stage);
+	row = (uint32_t)names_exact_row(&stage.scene.segment, "api");
+	crew->place = &stage.scene.place;
+	all = (UNDER_THREAD_SANITIZER ? 1 : 2) * CALLERS * CALLS;
+	begin_calls(&stage, crew, threads, children);
+	for (uint32_t i = 0; atomic_load(&crew->served) < all && i < 2000000; i++) {
+		found.limit = 1 + i * 7 % (MOST + 2);
+		assert_int_equal(permit_found_store(&stage.scene.segment, row, &found), 0);
+		if (i % 2)
+			permit_found_count(&stage.scene.segment, row);
+		nap(100000);
+	}
+	assert_int_equal(end_calls(threads, children), crew->served);
+	assert_in_range(crew->most_inside, 1, MOST);
+	assert_int_equal(look(stage.api).held, 0);
+	assert_int_equal(audit_segment(&stage.scene.segment, NULL, NULL), 0);
+	stage_end(&stage);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -861,6 +1000,8 @@ int main(void)
 		cmocka_unit_test(test_bell),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_storm),
+		cmocka_unit_test(test_calls_are_counted),
+		cmocka_unit_test(test_found_limit_changes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

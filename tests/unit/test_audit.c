@@ -699,6 +699,36 @@ static void test_permits(void **state)
 	expect_healthy(bench);
 }
 
+static void test_found(void **state)
+{
+	struct bench *bench = *state;
+	const struct terms terms = {.rate_micro = TERMS_MICRO,
+				    .period_ns = 1000000000u,
+				    .burst_micro = TERMS_MICRO,
+				    .initial_micro = TERMS_MICRO,
+				    .concurrency = 3 + 1,
+				    .concurrency_min = 2,
+				    .concurrency_max = 8};
+	const struct rule rule = {.kind = ROW_EXACT, .text = "found", .terms = terms};
+	int64_t row = rules_add(&bench->segment, &rule);
+
+	assert_true(row > 0);
+	struct rule_row *at = (struct rule_row *)(uintptr_t)&bench->segment.rows[row];
+	const struct spoil spoils[] = {
+		SPOIL(at->permit_bounds, 8ull << 32, "row", row, "between no bounds"),
+		SPOIL(at->permit_bounds, 8ull << 32 | 9, "row", row, "between no bounds"),
+		SPOIL(at->permit_bounds, 9ull << 32 | 2, "row", row, "may come to"),
+		SPOIL(at->permit_cause, 7, "row", row, "a cause that is none"),
+	};
+
+	expect_healthy(bench);
+	RUN(bench, spoils);
+	atomic_store(&at->permit_bounds, 8ull << 32 | 4);
+	expect_note(bench, "about to be brought between its bounds");
+	atomic_store(&at->permit_bounds, 8ull << 32 | 2);
+	expect_healthy(bench);
+}
+
 /* ---- notes ---- */
 
 static void test_notes_of_tables(void **state)
@@ -855,6 +885,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_members, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_permits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_found, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notes_of_tables, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notes_of_rows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_notes_of_buckets, setup, teardown),

@@ -386,9 +386,25 @@ static const struct fault_case faults[] = {
 	 "match"},
 	{"[default]\nconcurrency = 5\n", 2, "[default] concurrency", "belongs in [endpoint NAME]"},
 	{"[endpoint a]\nconcurrency = -1\n", 2, "[endpoint a] concurrency = -1",
-	 "from 0 to 262144, or unlimited"},
+	 "from 0 to 262144, auto MIN..MAX, or unlimited"},
 	{"[endpoint a]\nconcurrency = 262145\n", 2, "[endpoint a] concurrency", "to 262144"},
-	{"[endpoint a]\nconcurrency = auto\n", 2, "[endpoint a] concurrency", "a whole number"},
+	{"[endpoint a]\nconcurrency = automatic\n", 2, "[endpoint a] concurrency",
+	 "a whole number"},
+	{"[endpoint a]\nconcurrency = auto 4\n", 2, "[endpoint a] concurrency = auto 4",
+	 "auto MIN..MAX with whole numbers from 1 to 262144"},
+	{"[endpoint a]\nconcurrency = auto 0..4\n", 2, "[endpoint a] concurrency", "MIN..MAX"},
+	{"[endpoint a]\nconcurrency = auto 5..4\n", 2, "[endpoint a] concurrency", "MIN..MAX"},
+	{"[endpoint a]\nconcurrency = auto 4..\n", 2, "[endpoint a] concurrency", "MIN..MAX"},
+	{"[endpoint a]\nconcurrency = auto ..4\n", 2, "[endpoint a] concurrency", "MIN..MAX"},
+	{"[endpoint a]\nconcurrency = auto 4..5..6\n", 2, "[endpoint a] concurrency", "MIN..MAX"},
+	{"[endpoint a]\nconcurrency = auto 4..262145\n", 2, "[endpoint a] concurrency", "MIN..MAX"},
+	{"[endpoint a]\nconcurrency = auto "
+	 "00000000000000000000000000000000000000000000000004..5\n",
+	 2, "[endpoint a] concurrency", "MIN..MAX"},
+	{"[default]\nconcurrency = auto\n", 2, "[default] concurrency", "belongs in"},
+	{"[weir]\npermits = 16\n[endpoint a]\nconcurrency = auto 1..8\n"
+	 "[endpoint b]\nconcurrency = auto 2..12\n",
+	 6, "[endpoint b]", "raise permits in [weir] from 16 to 20 or more"},
 	{"[endpoint a]\nconcurrency = 5\nmax_hold = 0s\n", 3, "[endpoint a] max_hold",
 	 "a duration above 0"},
 	{"[endpoint a]\nconcurrency = 5\nmax_hold = 10000d\n", 3, "[endpoint a] max_hold", "366d"},
@@ -719,6 +735,24 @@ static void terms_are_set_one_by_one(void **state)
 	assert_non_null(strstr(config_set_term(&terms, "max_wait", "0"), "above 0"));
 	assert_memory_equal(&terms, &before, sizeof(terms));
 	assert_null(config_set_term(&terms, "max_wait", "unlimited"));
+	/* a concurrency that is found goes on from the one there is, within its bounds */
+	assert_null(config_set_term(&terms, "concurrency", "auto"));
+	assert_int_equal(terms.concurrency, 20 + 1);
+	assert_int_equal(terms.concurrency_min, 1);
+	assert_int_equal(terms.concurrency_max, 200);
+	assert_null(config_set_term(&terms, "concurrency", "7"));
+	assert_int_equal(terms.concurrency_max, 0);
+	assert_null(config_set_term(&terms, "concurrency", "auto \t8..1K"));
+	assert_int_equal(terms.concurrency, 8 + 1);
+	assert_int_equal(terms.concurrency_max, 1000);
+	assert_null(config_set_term(&terms, "concurrency", "auto 2..4"));
+	assert_int_equal(terms.concurrency, 4 + 1);
+	assert_non_null(config_set_term(&terms, "concurrency", "auto 9..8"));
+	assert_int_equal(terms.concurrency_min, 2);
+	assert_null(config_set_term(&terms, "concurrency", "unlimited"));
+	assert_int_equal(terms.concurrency, TERMS_NO_LIMIT);
+	assert_int_equal(terms.concurrency_min, 0);
+	assert_int_equal(terms.concurrency_max, 0);
 	assert_int_equal(terms.max_wait_ns, 0);
 }
 

@@ -823,6 +823,301 @@ static void test_age_is_of_this_take(void **state)
 	calls_end(&calls);
 }
 
+/* ---- limits that are found ---- */
+
+static uint32_t row_of(const struct calls *calls, const char *name)
+{
+	int64_t row = names_exact_row(&calls->scene.segment, name);
+
+	assert_true(row >= 0);
+	return (uint32_t)row;
+}
+
+static struct permit_found found_of(const struct calls *calls, const char *name)
+{
+	struct permit_found found;
+
+	assert_true(permit_found_read(&calls->scene.segment.rows[row_of(calls, name)], &found));
+	return found;
+}
+
+static void find(struct calls *calls, const char *name, uint32_t limit)
+{
+	const struct permit_found found = {.limit = limit, .cause = FOUND_QUEUE};
+
+	assert_int_equal(permit_found_store(&calls->scene.segment, row_of(calls, name), &found), 0);
+}
+
+#define assert_ends(calls, name, wanted_calls, wanted_ns, wanted_failed, wanted_failed_ns)         \
+	do {                                                                                       \
+		struct permit_ends ends_;                                                          \
+		permit_found_ends(&(calls)->scene.segment,                                         \
+				  &(calls)->scene.segment.rows[row_of(calls, name)], &ends_);      \
+		assert_int_equal(permit_ends_calls(ends_.ended, 0), wanted_calls);                 \
+		assert_int_equal(permit_ends_ns(ends_.ended, 0), wanted_ns);                       \
+		assert_int_equal(permit_ends_calls(ends_.failed, 0), wanted_failed);               \
+		assert_int_equal(permit_ends_ns(ends_.failed, 0), wanted_failed_ns);               \
+	} while (0)
+
+/* Calls are counted with their time, once, from when their work began; where a limit is given,
+ * nothing is. */
+static void test_calls_are_counted(void **state)
+{
+	struct weir_permit permits[3];
+	struct weir_permit copy;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/s", "burst=3", "concurrency=auto 1..8");
+	calls_rule(&calls, "fixed", "rate=10/s", "concurrency=2");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *fixed = calls_endpoint(&calls, "fixed");
+
+	assert_int_equal(look(api).limit, 8);
+	for (int i = 0; i < 3; i++)
+		assert_true(take(api, &permits[i]));
+	calls_advance(&calls, 640);
+	copy = permits[0];
+	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
+	assert_int_equal(weir_permit_release(api, &copy), WEIR_ESPENT);
+	assert_ends(&calls, "api", 1, 640, 0, 0);
+	assert_int_equal(weir_permit_fail(api, &permits[1]), 0);
+	assert_int_equal(weir_permit_fail(api, &permits[1]), WEIR_ESPENT);
+	assert_ends(&calls, "api", 2, 2 * 640, 1, 640);
+	/* something else was waited for, for half a second */
+	calls_advance(&calls, WEIR_SECOND / 2);
+	assert_int_equal(weir_permit_start(api, &permits[2]), 0);
+	calls_advance(&calls, 6400);
+	assert_int_equal(weir_permit_release(api, &permits[2]), 0);
+	assert_ends(&calls, "api", 3, 2 * 640 + 6400, 1, 640);
+	assert_int_equal(weir_permit_start(api, &permits[2]), WEIR_ESPENT);
+	/* for tokens: the trace moves the clock by what it says */
+	assert_int_equal(weir_enter(api, 3, 0, &permits[0], NULL), WEIR_ADMIT);
+	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
+	assert_int_equal(weir_enter(api, 3, 5 * WEIR_SECOND, &permits[0], NULL), WEIR_ADMIT);
+	calls_advance(&calls, 64);
+	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
+	assert_ends(&calls, "api", 5, 2 * 640 + 6400 + 64, 1, 640);
+	assert_true(take(fixed, &permits[0]));
+	calls_advance(&calls, 640);
+	assert_int_equal(weir_permit_fail(fixed, &permits[0]), 0);
+	assert_ends(&calls, "fixed", 0, 0, 0, 0);
+	weir_endpoint_close(api);
+	weir_endpoint_close(fixed);
+	calls_end(&calls);
+}
+
+/* Where no rule, or no limit, gives permits, both are as good as nothing. */
+static void test_start_and_fail_of_nobody(void **state)
+{
+	struct weir_permit permit;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_true(take(api, &permit));
+	assert_int_equal(weir_permit_start(api, &permit), 0);
+	assert_int_equal(weir_permit_fail(api, &permit), 0);
+	assert_int_equal(weir_permit_fail(api, &permit), WEIR_ESPENT);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* One that is struck learns so, also where its work began late. */
+static void test_struck_after_its_start(void **state)
+{
+	struct weir_permit permit, other;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=auto 1..1", "max_hold=1s");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	assert_true(take(api, &permit));
+	calls_advance(&calls, 900 * WEIR_MILLISECOND);
+	assert_int_equal(weir_permit_start(api, &permit), 0);
+	calls_advance(&calls, 200 * WEIR_MILLISECOND);
+	assert_true(take(api, &other));
+	assert_int_equal(weir_permit_release(api, &permit), WEIR_EEXPIRED);
+	assert_ends(&calls, "api", 0, 0, 0, 0);
+	assert_int_equal(weir_permit_release(api, &other), 0);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* What a response says of the strength of an upstream is counted, with or without a permit. */
+static void test_failures_that_are_observed(void **state)
+{
+	static const int statuses[] = {200, 404, 429, 503, 500, 0};
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=auto 1..8");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+
+	calls_advance(&calls, WEIR_SECOND);
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+		assert_int_equal(weir_observe(api, statuses[i], NULL, 0, 640, NULL), 0);
+	assert_ends(&calls, "api", 0, 0, 4, 4 * 640);
+	/* it began before there was a segment */
+	assert_int_equal(weir_observe(api, 503, NULL, 0, UINT64_MAX, NULL), 0);
+	assert_ends(&calls, "api", 0, 0, 4, 4 * 640);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* Lowered, it takes from nobody, and those above delay nobody; what began before is not counted. */
+static void test_found_limit_changes(void **state)
+{
+	struct weir_permit permits[8], next;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=auto 2..6");
+	struct segment *segment = &calls.scene.segment;
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	uint32_t row = row_of(&calls, "api");
+
+	for (int i = 0; i < 6; i++)
+		assert_true(take(api, &permits[i]));
+	assert_false(take(api, &next));
+	find(&calls, "api", 4);
+	assert_permits(api, 6, 0);
+	assert_int_equal(permit_held_above(segment, row), 2);
+	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
+	assert_true(take(api, &permits[0]));
+	assert_false(take(api, &next));
+	assert_int_equal(weir_permit_release(api, &permits[5]), 0);
+	assert_int_equal(weir_permit_release(api, &permits[4]), 0);
+	assert_int_equal(permit_held_above(segment, row), 0);
+	assert_ends(&calls, "api", 0, 0, 0, 0);
+	/* from here on they are */
+	permit_found_count(segment, row);
+	calls_advance(&calls, 64);
+	assert_int_equal(weir_permit_release(api, &permits[3]), 0);
+	assert_ends(&calls, "api", 1, 64, 0, 0);
+	/* raised, it is at once, and within the bounds */
+	find(&calls, "api", 99);
+	assert_int_equal(look(api).limit, 6);
+	assert_int_equal(weir_permit_release(api, &permits[2]), 0);
+	assert_ends(&calls, "api", 1, 64, 0, 0);
+	assert_true(take(api, &permits[2]));
+	calls_advance(&calls, 64);
+	assert_int_equal(weir_permit_release(api, &permits[2]), 0);
+	assert_ends(&calls, "api", 2, 128, 0, 0);
+	assert_int_equal(weir_permit_release(api, &permits[1]), 0);
+	find(&calls, "api", 0);
+	assert_int_equal(look(api).limit, 2);
+	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* Other bounds bring the limit between them; a reload of the same, another rate or unit leave it.
+ */
+static void test_found_bounds_change(void **state)
+{
+	const struct permit_found none = {.limit = 3};
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=1/d", "concurrency=auto 2..40");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	uint32_t row = row_of(&calls, "api");
+
+	assert_int_equal(look(api).limit, 20);
+	find(&calls, "api", 11);
+	calls_change(&calls, "api", "rate=2/d", "concurrency=auto 2..40");
+	assert_int_equal(look(api).limit, 11);
+	assert_int_equal(found_of(&calls, "api").cause, FOUND_QUEUE);
+	calls_change(&calls, "api", "rate=2/d", "concurrency=auto 14..40");
+	assert_int_equal(look(api).limit, 14);
+	assert_int_equal(found_of(&calls, "api").cause, FOUND_BOUNDS);
+	assert_int_equal(found_of(&calls, "api").min, 14);
+	assert_true(calls_change(&calls, "api", "rate=100000000/s", "concurrency=auto 2..48") >
+		    row);
+	assert_int_equal(look(api).limit, 14);
+	assert_int_equal(found_of(&calls, "api").max, 48);
+	calls_change(&calls, "api", "rate=100000000/s", "concurrency=5");
+	assert_int_equal(look(api).limit, 5);
+	assert_int_equal(permit_found_store(&calls.scene.segment, row_of(&calls, "api"), &none),
+			 WEIR_EVALUE);
+	assert_int_equal(look(api).limit, 5);
+	calls_change(&calls, "api", "rate=100000000/s");
+	assert_int_equal(permit_found_store(&calls.scene.segment, row_of(&calls, "api"), &none),
+			 WEIR_EVALUE);
+	assert_int_equal(look(api).limit, UINT64_MAX);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
+/* A rule has as many permits as its limit may come to: the pool must have room for them. */
+static void test_found_limit_has_room(void **state)
+{
+	const struct terms_author author = {ORIGIN_OPERATOR, 0};
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "a", "rate=10/s", "concurrency=auto 1..30");
+	calls_rule(&calls, "b", "rate=10/s", "concurrency=1");
+	const struct terms wide =
+		calls_terms((const char *const[]){"rate=10/s", "concurrency=60", NULL});
+
+	/* not those that it does without at this moment */
+	find(&calls, "a", 1);
+	assert_int_equal(rules_change(&calls.scene.segment, row_of(&calls, "b"), &wide, &author,
+				      RULES_KEEP_USED),
+			 WEIR_EPERMITS);
+	find(&calls, "a", 30);
+	calls_end(&calls);
+}
+
+/* Whatever others write into the words, or the publisher's row: no time below 0, no place beyond.
+ */
+static void test_found_hostile(void **state)
+{
+	struct weir_permit permit;
+	struct calls calls;
+
+	(void)state;
+	calls_begin(&calls);
+	calls_rule(&calls, "api", "rate=10/s", "concurrency=auto 1..8");
+	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct segment *segment = &calls.scene.segment;
+	struct rule_row *row = (struct rule_row *)(uintptr_t)&segment->rows[row_of(&calls, "api")];
+	uint32_t head = atomic_load(&row->permit_head);
+	struct permit_ends ends;
+
+	/* held for a century: it counts as an hour */
+	assert_true(take(api, &permit));
+	calls_advance(&calls, 100 * 31622400ull * WEIR_SECOND);
+	assert_int_equal(weir_permit_release(api, &permit), 0);
+	assert_ends(&calls, "api", 1, 3600 * WEIR_SECOND, 0, 0);
+	/* a tick that is yet to come */
+	permit_found_end(segment, row, UINT64_MAX);
+	assert_ends(&calls, "api", 1, 3600 * WEIR_SECOND, 0, 0);
+	atomic_store(&row->permit_head, UINT32_MAX);
+	permit_found_end(segment, row, 0);
+	permit_found_fail(segment, row, 0);
+	permit_found_ends(segment, row, &ends);
+	assert_int_equal(ends.ended, 0);
+	assert_int_equal(permit_held_above(segment, row_of(&calls, "api")), 0);
+	atomic_store(&row->permit_head, head);
+	for (uint32_t cause = FOUND_NOTHING; cause <= FOUND_BOUNDS + 1; cause++)
+		assert_true(strlen(permit_found_text(cause)) > 5);
+	weir_endpoint_close(api);
+	calls_end(&calls);
+}
+
 /* ---- with tokens ---- */
 
 /* No token is spent while there is no permit, and no permit is kept without tokens. */
@@ -1100,6 +1395,14 @@ int main(void)
 		cmocka_unit_test(test_recover_blocks),
 		cmocka_unit_test(test_max_hold),
 		cmocka_unit_test(test_age_is_of_this_take),
+		cmocka_unit_test(test_calls_are_counted),
+		cmocka_unit_test(test_start_and_fail_of_nobody),
+		cmocka_unit_test(test_struck_after_its_start),
+		cmocka_unit_test(test_failures_that_are_observed),
+		cmocka_unit_test(test_found_limit_changes),
+		cmocka_unit_test(test_found_bounds_change),
+		cmocka_unit_test(test_found_limit_has_room),
+		cmocka_unit_test(test_found_hostile),
 		cmocka_unit_test(test_enter),
 		cmocka_unit_test(test_of_somebody_else),
 		cmocka_unit_test(test_waits_by_the_manual_clock),
