@@ -979,7 +979,7 @@ static void test_found_limit_changes(void **state)
 	}
 	assert_int_equal(end_calls(threads, children), crew->served);
 	assert_in_range(crew->most_inside, 1, MOST);
-	assert_int_equal(look(stage.api).held, 0);
+	assert_int_equal(calls_permits(stage.api).held, 0);
 	assert_int_equal(audit_segment(&stage.scene.segment, NULL, NULL), 0);
 	stage_end(&stage);
 }

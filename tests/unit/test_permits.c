@@ -874,7 +874,7 @@ static void test_calls_are_counted(void **state)
 	struct weir_endpoint *api = calls_endpoint(&calls, "api");
 	struct weir_endpoint *fixed = calls_endpoint(&calls, "fixed");
 
-	assert_int_equal(look(api).limit, 8);
+	assert_int_equal(calls_permits(api).limit, 8);
 	for (int i = 0; i < 3; i++)
 		assert_true(take(api, &permits[i]));
 	calls_advance(&calls, 640);
@@ -1005,7 +1005,7 @@ static void test_found_limit_changes(void **state)
 	assert_ends(&calls, "api", 1, 64, 0, 0);
 	/* raised, it is at once, and within the bounds */
 	find(&calls, "api", 99);
-	assert_int_equal(look(api).limit, 6);
+	assert_int_equal(calls_permits(api).limit, 6);
 	assert_int_equal(weir_permit_release(api, &permits[2]), 0);
 	assert_ends(&calls, "api", 1, 64, 0, 0);
 	assert_true(take(api, &permits[2]));
@@ -1014,7 +1014,7 @@ static void test_found_limit_changes(void **state)
 	assert_ends(&calls, "api", 2, 128, 0, 0);
 	assert_int_equal(weir_permit_release(api, &permits[1]), 0);
 	find(&calls, "api", 0);
-	assert_int_equal(look(api).limit, 2);
+	assert_int_equal(calls_permits(api).limit, 2);
 	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
 	weir_endpoint_close(api);
 	calls_end(&calls);
@@ -1033,28 +1033,28 @@ static void test_found_bounds_change(void **state)
 	struct weir_endpoint *api = calls_endpoint(&calls, "api");
 	uint32_t row = row_of(&calls, "api");
 
-	assert_int_equal(look(api).limit, 20);
+	assert_int_equal(calls_permits(api).limit, 20);
 	find(&calls, "api", 11);
 	calls_change(&calls, "api", "rate=2/d", "concurrency=auto 2..40");
-	assert_int_equal(look(api).limit, 11);
+	assert_int_equal(calls_permits(api).limit, 11);
 	assert_int_equal(found_of(&calls, "api").cause, FOUND_QUEUE);
 	calls_change(&calls, "api", "rate=2/d", "concurrency=auto 14..40");
-	assert_int_equal(look(api).limit, 14);
+	assert_int_equal(calls_permits(api).limit, 14);
 	assert_int_equal(found_of(&calls, "api").cause, FOUND_BOUNDS);
 	assert_int_equal(found_of(&calls, "api").min, 14);
 	assert_true(calls_change(&calls, "api", "rate=100000000/s", "concurrency=auto 2..48") >
 		    row);
-	assert_int_equal(look(api).limit, 14);
+	assert_int_equal(calls_permits(api).limit, 14);
 	assert_int_equal(found_of(&calls, "api").max, 48);
 	calls_change(&calls, "api", "rate=100000000/s", "concurrency=5");
-	assert_int_equal(look(api).limit, 5);
+	assert_int_equal(calls_permits(api).limit, 5);
 	assert_int_equal(permit_found_store(&calls.scene.segment, row_of(&calls, "api"), &none),
 			 WEIR_EVALUE);
-	assert_int_equal(look(api).limit, 5);
+	assert_int_equal(calls_permits(api).limit, 5);
 	calls_change(&calls, "api", "rate=100000000/s");
 	assert_int_equal(permit_found_store(&calls.scene.segment, row_of(&calls, "api"), &none),
 			 WEIR_EVALUE);
-	assert_int_equal(look(api).limit, UINT64_MAX);
+	assert_int_equal(calls_permits(api).limit, UINT64_MAX);
 	weir_endpoint_close(api);
 	calls_end(&calls);
 }
