@@ -290,7 +290,10 @@ static void answer_by_redirect(struct exchange *exchange)
 	} else if (strcmp(path, "/loop") == 0) {
 		redirect(exchange, "/loop");
 	} else {
-		answer_text(exchange, 200, "ETag: \"one\"\r\n", "hello\n");
+		answer_text(exchange, 200,
+			    "ETag: \"one\"\r\nServer: tests\r\nExpires: 0\r\nSet-Cookie: a=b\r\n"
+			    "Content-Encoding: identity\r\n",
+			    "hello\n");
 	}
 }
 

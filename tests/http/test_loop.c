@@ -389,6 +389,31 @@ static void test_wrong_requests(void **state)
 	party_end(party);
 }
 
+/* A handle is at one thing at a time. */
+static void test_handle_at_work(void **state)
+{
+	struct party *party;
+	struct weir_http_request request;
+	struct fate *again;
+
+	(void)state;
+	party = party_begin(UNLIMITED);
+	party_start(party, "/slow/50");
+	request = party_request(party, "/ok");
+	again = &party->fates[party->count++];
+	again->party = party;
+	again->easy = party->fates[0].easy;
+	assert_int_equal(weir_http_start(party->stage.http, again->easy, &request, party_done,
+					 again, &again->transfer),
+			 0);
+	party_run(party);
+	assert_int_equal(again->result.outcome, WEIR_HTTP_FAULT);
+	assert_int_equal(again->result.fault, WEIR_EVALUE);
+	assert_int_equal(party->fates[0].result.outcome, WEIR_HTTP_ANSWERED);
+	again->easy = NULL;
+	party_end(party);
+}
+
 /* ---- how much is kept for those who wait ---- */
 
 static void test_memory(void **state)
@@ -473,6 +498,7 @@ int main(void)
 		cmocka_unit_test(test_cancel_while_waiting),
 		cmocka_unit_test(test_detaching),
 		cmocka_unit_test(test_wrong_requests),
+		cmocka_unit_test(test_handle_at_work),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_heap),
 	};

@@ -694,6 +694,11 @@ static void test_sizes(void **state)
 	assert_int_equal(result.size, offsetof(struct weir_http_result, tries));
 	assert_int_equal(result.status, 200);
 	assert_int_equal(result.tries, 0x55555555);
+	/* of one that says nothing, all is written */
+	result = (struct weir_http_result){.size = 0};
+	assert_int_equal(weir_http_perform(stage.http, stage.easy, &request, &result), CURLE_OK);
+	assert_int_equal(result.size, sizeof(result));
+	assert_int_equal(result.tries, 1);
 	stage_end(&stage);
 }
 

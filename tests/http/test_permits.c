@@ -354,7 +354,7 @@ static void test_loop_waiting_for_others(void **state)
 	struct party *party;
 	struct holder holder;
 	struct weir_http_request request;
-	struct fate *late, *cancelled, *last;
+	struct fate *late, *behind, *cancelled, *last;
 
 	(void)state;
 	party = party_begin(FREE_RULES "[endpoint api]\nrate = unlimited\nconcurrency = 1\n");
@@ -363,9 +363,14 @@ static void test_loop_waiting_for_others(void **state)
 	request.endpoint = "api";
 	request.timeout_ns = 20 * WEIR_MILLISECOND;
 	late = party_start_request(party, &request);
+	request.context = &party->fates[party->count];
+	request.timeout_ns = 10 * WEIR_MILLISECOND;
+	behind = party_start_request(party, &request);
 	party_run(party);
 	assert_int_equal(late->result.outcome, WEIR_HTTP_REFUSED);
 	assert_int_equal(late->result.reason, WEIR_REASON_PERMIT);
+	assert_int_equal(behind->result.outcome, WEIR_HTTP_REFUSED);
+	assert_int_equal(behind->result.reason, WEIR_REASON_DEADLINE);
 
 	cancelled = start_api(party, "/ok");
 	last = start_api(party, "/ok");
