@@ -90,6 +90,7 @@ static void dump_row(const struct servers_report *report)
 					      result->refused / seeds, "changes",
 					      result->changes / seeds));
 	}
+	json_object_set_new(object, "runs", json_integer(report->seeds));
 	json_object_set_new(object, "target", json_string(target_text(report, target)));
 	json_object_set_new(object, "verdict", json_string(is_met(report) ? "met" : "missed"));
 	json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
