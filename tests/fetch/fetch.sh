@@ -46,6 +46,24 @@ printf '# these\n\n%s\n%s\n' "$url/ok/1" "$url/ok/2" | fetch 0 -
 grep -q "^fetched  $url/ok/1 to 1, 6 bytes\$" "$stage/err" || fail "no line for a file"
 grep -q '^2 files fetched, 0 kept, 0 failed$' "$stage/out" || fail "no summary"
 same 'what quiet says' '' "$(fetch 0 -q "$url/ok/3" && cat "$stage/err")"
+fetch 0 "$url/ok/log1" "$url/ok/log2"
+same 'a bar in a log' 0 "$(tr '\r' '\n' <"$stage/err" | grep -c '\[' || true)"
+
+# on a terminal a bar, within its width, that lines are written above of
+on_terminal()
+{
+	script -qec "stty cols $1; '$BIN/weir-fetch' -o '$stage/files' $2" "$stage/typescript" \
+		</dev/null >/dev/null || fail "weir-fetch on a terminal ended with $?"
+	tr '\r' '\n' <"$stage/typescript"
+}
+drawn=$(on_terminal 100 "$url/ok/bar1 $url/ok/bar2")
+printf '%s\n' "$drawn" | grep -q '^\[\.*\] 0/2 files' || fail "no bar at the start: $drawn"
+printf '%s\n' "$drawn" | grep -q '^\[#*\.*\] 1/2 files' || fail "no bar half-way: $drawn"
+printf '%s\n' "$drawn" | grep -q '^\[#*\] 2/2 files' || fail "no bar at the end: $drawn"
+printf '%s\n' "$drawn" | grep -q "fetched  $url/ok/bar1 to " || fail "no line above the bar: $drawn"
+widest=$(on_terminal 30 "$url/ok/bar3" | grep '^\[' | sed 's/\x1b\[K.*//' |
+	awk 'length > most { most = length } END { print most }')
+same 'the widest bar of 30 columns' 29 "$widest"
 
 # ---- refused and failing
 fetch 0 --json "$url/limited/0.3/1/a" "$url/failing/1/b" "$url/flaky/1/c"

@@ -99,6 +99,35 @@ static void test_size(void **state)
 	assert_true(at_most < 2u << 20);
 }
 
+/* What the kernel gives is its affair; what is said of it is of the tables of keys, by huge pages.
+ */
+static void test_huge_pages(void **state)
+{
+	const uint64_t huge = LAYOUT_KEYS_ALIGNMENT;
+	struct segment_shape shape = scene_shape;
+	struct segment segment;
+	uint64_t said;
+
+	(void)state;
+	assert_int_equal(segment_create_private(&segment, &shape), 0);
+	assert_int_equal(segment_huge_bytes(&segment), 0);
+	segment_detach(&segment);
+	shape.tables = 1;
+	shape.bins = 2 * huge / sizeof(struct key_bin);
+	assert_int_equal(segment_create_private(&segment, &shape), 0);
+	assert_int_equal((uintptr_t)segment.bins % huge, 0);
+	for (uint64_t i = 0; i < shape.bins; i++) /* so that every page is mapped */
+		assert_int_equal(
+			atomic_load_explicit(&segment.bins[i].slots[0].mark, memory_order_relaxed),
+			0);
+	said = segment_huge_bytes(&segment);
+	print_message("%llu of %llu bytes by huge pages\n", (unsigned long long)said,
+		      (unsigned long long)(2 * huge));
+	assert_int_equal(said % huge, 0);
+	assert_true(said <= 3 * huge); /* the headers before may share one */
+	segment_detach(&segment);
+}
+
 static void test_modes(void **state)
 {
 	struct scene scene;
@@ -1330,6 +1359,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_size),
+		cmocka_unit_test(test_huge_pages),
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_pages_are_protected),
 		cmocka_unit_test(test_mapped_twice),
