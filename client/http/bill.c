@@ -114,6 +114,17 @@ static enum bill_state step_permits(struct bill *bill, uint64_t max_wait_ns,
 	return state;
 }
 
+/* The request is sent now: how long it waited with its permits is nothing of the upstream's. */
+static void start_permits(struct bill *bill)
+{
+	for (uint32_t i = 0; i < bill->count; i++) {
+		struct charge *charge = &bill->charges[i];
+
+		if (charge->has_permit)
+			(void)weir_permit_start(charge->lane->endpoint, &charge->permit);
+	}
+}
+
 void bill_release(struct bill *bill)
 {
 	/* what has been taken away, as it was held too long, cannot be given back */
@@ -173,6 +184,8 @@ enum bill_state bill_step(struct bill *bill, uint64_t max_wait_ns, struct bill_a
 	for (uint32_t i = bill->count; i-- > 0 && state == BILL_DUE;)
 		if (!bill->charges[i].admitted)
 			state = step_one(&bill->charges[i], max_wait_ns, out);
+	if (state == BILL_DUE)
+		start_permits(bill);
 	if (state == BILL_REFUSED || state == BILL_FAULT)
 		bill_cancel(bill);
 	return state;

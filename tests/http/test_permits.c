@@ -163,6 +163,33 @@ static void test_all_or_nothing(void **state)
 	stage_end(&stage);
 }
 
+/* What is waited for with a permit in hand is no part of how long the call takes. */
+static void test_time_counts_from_the_start(void **state)
+{
+	struct bill bill = {.count = 1, .charges = {{.cost = 1}}};
+	struct bill_answer answer;
+	struct weir_permit taken;
+	struct stage stage;
+	struct lane *lane;
+
+	(void)state;
+	stage_begin(&stage, FREE_RULES "[endpoint api]\nrate = 20/s\nburst = 1\ninitial = 0\n"
+				       "concurrency = auto 1..4\n");
+	assert_int_equal(lane_of_name(stage.http, "api", "", http_now_ns(), &lane), 0);
+	bill.charges[0].lane = lane;
+	assert_int_equal(bill_step(&bill, WEIR_SECOND, &answer), BILL_WAIT);
+	assert_true(bill.charges[0].has_permit);
+	taken = bill.charges[0].permit;
+	while (bill_step(&bill, WEIR_SECOND, &answer) == BILL_WAIT)
+		usleep(1000);
+	assert_true(bill.charges[0].admitted);
+	assert_memory_not_equal(&bill.charges[0].permit, &taken, sizeof(taken));
+	bill_release(&bill);
+	assert_none_held(&stage, "api");
+	lane_leave(lane);
+	stage_end(&stage);
+}
+
 /* A request needs one permit of a rule, by how many names ever it is charged there. */
 static void test_one_of_a_rule(void **state)
 {
@@ -418,6 +445,7 @@ int main(void)
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_two_in_both_orders),
 		cmocka_unit_test(test_all_or_nothing),
+		cmocka_unit_test(test_time_counts_from_the_start),
 		cmocka_unit_test(test_one_of_a_rule),
 		cmocka_unit_test(test_given_back),
 		cmocka_unit_test(test_hops),
