@@ -70,7 +70,7 @@ struct route {
 	uint64_t matched_ns;
 };
 
-struct loop; /* uv_multi.c */
+struct loop; /* uv_loop.h */
 
 struct weir_http {
 	struct weir *weir;
