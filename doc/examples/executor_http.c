@@ -51,7 +51,7 @@ static int fetch(void *data)
 	page->code = easy ? weir_http_perform(http, easy, &request, &result) : CURLE_OUT_OF_MEMORY;
 	page->status = result.status;
 	curl_easy_cleanup(easy);
-	return page->code;
+	return (int)page->code;
 }
 
 static void on_page(struct weir_executor *executor, const struct weir_result *result)

@@ -415,6 +415,40 @@ static void test_loop_waiting_for_others(void **state)
 	party_end(party);
 }
 
+/* Of two endpoints: each is at the head of its own line, and either may come first. */
+static void test_loop_waiting_for_two(void **state)
+{
+	static const char *const names[] = {"one", "two", "three"};
+	struct party *party;
+	struct holder holders[3];
+	struct fate *fates[3];
+
+	(void)state;
+	party = party_begin(FREE_RULES "[endpoint one]\nrate = unlimited\nconcurrency = 1\n"
+				       "[endpoint two]\nrate = unlimited\nconcurrency = 1\n"
+				       "[endpoint three]\nrate = unlimited\nconcurrency = 1\n");
+	for (int i = 0; i < 3; i++) {
+		struct weir_http_request request = party_request(party, "/ok");
+
+		request.endpoint = names[i];
+		holder_begin(&holders[i], &party->stage, names[i]);
+		fates[i] = party_start_request(party, &request);
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(permits_of(&party->stage, names[i]).waiting, 1);
+	for (int i = 0; i < 3; i++) {
+		int at = (i + 1) % 3; /* from the middle of those that wait, first */
+
+		holder_end(&holders[at]);
+		for (int turns = 0; turns < 10000 && !fates[at]->done; turns++)
+			uv_run(&party->uv, UV_RUN_ONCE);
+		assert_int_equal(fates[at]->result.status, 200);
+		assert_int_equal(party->done, (unsigned)i + 1);
+	}
+	party_run(party);
+	party_end(party);
+}
+
 /* Cancelled and detached with permits in hand, and in line. */
 static void test_loop_detached(void **state)
 {
@@ -454,6 +488,7 @@ int main(void)
 		cmocka_unit_test(test_loop),
 		cmocka_unit_test(test_loop_with_tokens),
 		cmocka_unit_test(test_loop_waiting_for_others),
+		cmocka_unit_test(test_loop_waiting_for_two),
 		cmocka_unit_test(test_loop_detached),
 	};
 

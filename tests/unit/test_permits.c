@@ -1118,6 +1118,36 @@ static void test_found_hostile(void **state)
 	calls_end(&calls);
 }
 
+/* The clock of the processor, where there is one: its ticks are no nanoseconds. */
+static void test_found_by_the_best_clock(void **state)
+{
+	char faults[256] = "";
+	struct weir_permit permit;
+	struct weir_endpoint *api;
+	struct permit_ends ends;
+	struct weir *weir;
+
+	(void)state;
+	assert_int_equal(weir_host(&weir,
+				   "[endpoint api]\nrate = unlimited\nconcurrency = auto 1..4\n",
+				   WEIR_CLOCK_BEST, NULL, faults, sizeof(faults)),
+			 0);
+	assert_int_equal(weir_endpoint(weir, "api", &api), 0);
+
+	const struct binding *binding = endpoint_binding(api);
+	const struct segment *segment = &binding->attachment->segment;
+	uint64_t before = segment_now_ns(segment);
+
+	assert_true(take(api, &permit));
+	usleep(2000);
+	assert_int_equal(weir_permit_release(api, &permit), 0);
+	permit_found_ends(segment, &segment->rows[binding->row_index], &ends);
+	assert_int_equal(permit_ends_calls(ends.ended, 0), 1);
+	assert_in_range(permit_ends_ns(ends.ended, 0), 1000000, segment_now_ns(segment) - before);
+	weir_endpoint_close(api);
+	weir_close(weir);
+}
+
 /* ---- with tokens ---- */
 
 /* No token is spent while there is no permit, and no permit is kept without tokens. */
@@ -1402,6 +1432,7 @@ int main(void)
 		cmocka_unit_test(test_found_limit_changes),
 		cmocka_unit_test(test_found_bounds_change),
 		cmocka_unit_test(test_found_limit_has_room),
+		cmocka_unit_test(test_found_by_the_best_clock),
 		cmocka_unit_test(test_found_hostile),
 		cmocka_unit_test(test_enter),
 		cmocka_unit_test(test_of_somebody_else),
