@@ -157,6 +157,8 @@ static inline unsigned keyed_bits(const struct key_bin *left, const struct key_b
 
 #endif
 
+#define KEYED_LAST (2 * LAYOUT_BIN_SLOTS - 1)
+
 /* As keyed_find(), but in line, and without a branch for a key that is there. */
 static inline __attribute__((always_inline)) void keyed_glance(const struct keyed *table,
 							       uint64_t key, struct key_seen *out)
@@ -164,7 +166,8 @@ static inline __attribute__((always_inline)) void keyed_glance(const struct keye
 	struct key_bin *left = &table->bins[keyed_left(table, key)];
 	struct key_bin *right = &table->bins[keyed_right(table, key)];
 	unsigned found = keyed_bits(left, right, key);
-	unsigned at = (unsigned)__builtin_ctz(found | 1u << 31) / KEYED_STEP;
+	/* of a key that is not there, the last of the slots */
+	unsigned at = (unsigned)__builtin_ctz(found | 1u << KEYED_STEP * KEYED_LAST) / KEYED_STEP;
 	/* by the distance of the bins: no choice between the two of them either */
 	ptrdiff_t apart = at / LAYOUT_BIN_SLOTS * ((char *)right - (char *)left);
 	struct key_slot *slots = (struct key_slot *)(void *)((char *)left + apart);
