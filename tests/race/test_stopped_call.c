@@ -646,15 +646,19 @@ static void stop_resolving_at(const struct race_stepper *reference, const struct
 {
 	struct race_call call;
 	struct race_stepper stepper;
+	bool stopped;
 
 	resolve_begin(&stepper, &call, tale);
 	stepper.addresses = reference->addresses;
-	if (!race_stepper_stop(&stepper, instructions)) {
+	stopped = race_stepper_stop(&stepper, instructions);
+	/* each world has a secret of its own, and so now and then another way to a name */
+	for (int worlds = 0; !stopped && worlds < 5; worlds++) {
 		resolve_end(&stepper);
 		resolve_begin(&stepper, &call, tale);
-		if (!race_stepper_stop_stepping(&stepper, instructions))
-			fail_msg("%s takes another way each time", tale->call->name);
+		stopped = race_stepper_stop_stepping(&stepper, instructions);
 	}
+	if (!stopped)
+		fail_msg("%s takes another way each time", tale->call->name);
 	tale->meanwhile();
 	race_stepper_go_on(&stepper);
 	check_after(tale, instructions);
