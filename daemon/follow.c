@@ -132,13 +132,27 @@ void follow_end(struct follow *follow)
 
 /* ---- into force ---- */
 
+/* "the upstream's limit is 60, of it 12 left", as far as it is said. */
+static void upstream_text(const struct adaptive_decision *decision, char *out, size_t bytes)
+{
+	if (decision->limit >= 0 && decision->remaining >= 0)
+		snprintf(out, bytes, "the upstream's limit is %.0f, of it %.0f left",
+			 decision->limit, decision->remaining);
+	else if (decision->limit >= 0)
+		snprintf(out, bytes, "the upstream's limit is %.0f", decision->limit);
+	else if (decision->remaining >= 0)
+		snprintf(out, bytes, "the upstream says %.0f are left", decision->remaining);
+	else
+		snprintf(out, bytes, "the upstream says no numbers");
+}
+
 static void say(struct follow_entry *entry, const struct adaptive_decision *decision,
 		const struct terms *terms, const struct learned_terms *learned, uint64_t now_ns)
 {
 	double rate = decision->rate_per_s;
 	bool news = decision->cause != entry->said_cause || entry->said_per_s <= 0 ||
 		    rate > entry->said_per_s * SAY_AGAIN || rate < entry->said_per_s / SAY_AGAIN;
-	char from[VALUE_TEXT_BYTES], until[VALUE_TEXT_BYTES];
+	char from[VALUE_TEXT_BYTES], until[VALUE_TEXT_BYTES], upstream[96];
 
 	if (news) {
 		entry->said_cause = decision->cause;
@@ -154,12 +168,11 @@ static void say(struct follow_entry *entry, const struct adaptive_decision *deci
 	if (decision->expires_ns != UINT64_MAX && decision->expires_ns > now_ns)
 		snprintf(until, sizeof(until), "for %.1f s",
 			 (double)(decision->expires_ns - now_ns) / 1e9);
-	log_line(
-		news ? LOG_INFO : LOG_DEBUG,
-		"%s: %.4g/s of %s %s (%s%s; the upstream's limit is %.0f, left %.0f, -1: not said)",
-		entry->text, rate, from, until, adaptive_cause_text(decision->cause),
-		decision->distrusts ? ", what it says is contradicted by what it does" : "",
-		decision->limit, decision->remaining);
+	upstream_text(decision, upstream, sizeof(upstream));
+	log_line(news ? LOG_INFO : LOG_DEBUG, "%s: %.4g/s of %s %s (%s%s; %s)", entry->text, rate,
+		 from, until, adaptive_cause_text(decision->cause),
+		 decision->distrusts ? ", what it says is contradicted by what it does" : "",
+		 upstream);
 }
 
 static void lower(const struct segment *segment, uint32_t row, double most)

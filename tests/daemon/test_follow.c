@@ -487,6 +487,7 @@ static void test_taken_over(void **state)
 	begin(&world, "[endpoint api]\nrate = 10/s\n" ADAPTIVE);
 	observe_left(world.api, "80", "1030");
 	assert_rate(world.api, 2.4);
+	assert_true(fixture_logged(&world.fixture, "the upstream's limit is 100, of it 80 left"));
 	fixture_stop(&world.fixture, SIGKILL);
 	assert_true(fabs(fixture_rate(world.api) - 2.4) < 0.01);
 	fixture_start(&world.fixture);
