@@ -87,14 +87,15 @@ static void add_room(const struct look *look, const struct view *view, uint64_t 
 {
 	uint64_t keys = keys_capacity(&look->segment, view->row);
 	uint64_t huge = segment_huge_bytes(&look->segment);
+	uint64_t bytes = keyed_bins(keys) * sizeof(struct key_bin);
 	char folded[FOLD_RULE_BYTES], text[128];
 
 	fold_write(fold, folded);
 	page_count(page, "keys", NULL, keys);
-	page_count(page, "bytes", NULL, keyed_bins(keys) * sizeof(struct key_bin));
-	snprintf(text, sizeof(text), "%llu keys in debt at once, %.1f MiB",
-		 (unsigned long long)keys,
-		 (double)(keyed_bins(keys) * sizeof(struct key_bin)) / 1048576);
+	page_count(page, "bytes", NULL, bytes);
+	snprintf(text, sizeof(text), "%llu keys in debt at once, %.1f %s", (unsigned long long)keys,
+		 (double)bytes / (bytes < 1 << 20 ? 1 << 10 : 1 << 20),
+		 bytes < 1 << 20 ? "KiB" : "MiB");
 	page_text(page, NULL, "room for", text);
 	page_text(page, "fold", "fold", folded);
 	page_count(page, "huge_page_bytes", NULL, huge);

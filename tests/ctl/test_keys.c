@@ -143,7 +143,7 @@ static void test_keys(void **state)
 		"192.0.2.0/24");
 	json_decref(root);
 	DO(0, "keys", "client/*");
-	expect_text(outcome.out, "8 keys in debt at once, 0.0 MiB");
+	expect_text(outcome.out, "8 keys in debt at once, 0.2 KiB");
 	expect_text(outcome.out, "4 of 16 slots (25.0 %); 4 keys in debt, 0 with places in line");
 	expect_text(outcome.out, "4 keys came; 0 in debt had to make room\n");
 	expect_text(outcome.out, "192.0.2.0/24");
