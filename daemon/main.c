@@ -15,6 +15,7 @@
 
 #include "change.h"
 #include "describe.h"
+#include "fold.h"
 #include "instance.h"
 #include "log.h"
 #include "notify.h"
@@ -134,10 +135,15 @@ static void print_rules(const struct config *config)
 {
 	for (size_t i = 0; i < config->rule_count; i++) {
 		const struct config_rule *rule = &config->rules[i];
-		char name[DESCRIBE_RULE_BYTES], terms[DESCRIBE_TERMS_BYTES];
+		char name[DESCRIBE_RULE_BYTES], terms[DESCRIBE_TERMS_BYTES], fold[FOLD_RULE_BYTES];
 
-		printf("  %s: %s%s\n", describe_rule(rule->kind, rule->text, name),
-		       describe_terms(&rule->terms, terms), rule->line ? "" : " (built in)");
+		printf("  %s: %s", describe_rule(rule->kind, rule->text, name),
+		       describe_terms(&rule->terms, terms));
+		if (rule->kind == ROW_EACH) {
+			fold_write(rule->fold, fold);
+			printf(", keys %llu, fold %s", (unsigned long long)rule->keys, fold);
+		}
+		printf("%s\n", rule->line ? "" : " (built in)");
 	}
 }
 
@@ -169,8 +175,8 @@ static int check(const struct start *start)
 	printf("%s: %s\n", start->source.path, start->absent ? "not there" : "no faults");
 	printf("instance %s in %s, socket %s, group %s\n", start->place.name, start->place.dir,
 	       start->place.socket, group);
-	printf("endpoints %u, names %u, members %u\n", config->endpoints, config->names,
-	       config->members);
+	printf("endpoints %u, names %u, members %u, permits %u, waiters %u\n", config->endpoints,
+	       config->names, config->members, config->permits, config->waiters);
 	status = check_space(start);
 	print_rules(config);
 	persist_describe(config->state_file, stdout);

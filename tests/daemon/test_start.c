@@ -437,8 +437,12 @@ static void test_check_and_exit_codes(void **state)
 	assert_int_equal(RUN("--check"), 0);
 	assert_true(fixture_has_logged(fixture, "endpoint api: rate 5/s, burst 20"));
 	assert_true(fixture_has_logged(fixture, "instance test in "));
+	assert_true(fixture_has_logged(fixture, ", permits 1024, waiters 1024"));
 	assert_false(exists(fixture, "rules"));
 	assert_false(exists(fixture, "lock"));
+	fixture_config(fixture, "[each c/*]\nrate = 1/s\nkeys = 1K\nfold = ipv6/64\n");
+	assert_int_equal(RUN("--check"), 0);
+	assert_true(fixture_has_logged(fixture, "burst 1, keys 1000, fold ipv6/64"));
 	fixture_config(fixture, "[default]\nrate = fast\n[endpoint api]\ncolour = red\n");
 	assert_int_equal(RUN("--check"), 3);
 	assert_true(fixture_has_logged(fixture, "weir.ini:5: "));
