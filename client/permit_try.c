@@ -46,6 +46,7 @@ uint64_t permit_find_owner(struct weir *weir, struct attachment *at)
 	fork_rejoin(weir);
 	if (at->slot == MEMBER_NONE && at->segment.state_fd >= 0)
 		attachment_own(at, members_join(&at->segment));
+	/* relaxed: stored under the mutex */
 	owner = atomic_load_explicit(&at->owner, memory_order_relaxed);
 	pthread_mutex_unlock(&weir->mutex);
 	return owner;

@@ -57,6 +57,7 @@ static void crew_leave(struct weir *weir, struct in_line *self)
 		at = &(*at)->next;
 	if (*at)
 		*at = self->next;
+	/* relaxed: under the mutex */
 	if (atomic_load_explicit(&self->is_sentry, memory_order_relaxed))
 		heir = sentry_of(weir, self, true);
 	if (heir) {
@@ -194,6 +195,7 @@ enum wait_step {
 
 static bool look_around(struct wait *wait, enum permit_result result, bool timed_out)
 {
+	/* relaxed: one who has just become it has a round the next time */
 	bool sentry = atomic_load_explicit(&wait->self.is_sentry, memory_order_relaxed);
 
 	if (result == PERMIT_NONE)

@@ -160,6 +160,7 @@ void capacities_point(struct segment *segment, const struct capacities *of)
 	segment->names = (struct name_row *)(void *)at;
 	point_at_keys(segment, of);
 	copy_secret(segment);
+	/* relaxed: likewise */
 	segment->time = (struct time_source){
 		.kind = (enum clock_kind)atomic_load_explicit(&segment->rules->clock_kind,
 							      memory_order_relaxed),

@@ -15,6 +15,7 @@
 #define RULES_MODE 0640
 #define STATE_MODE 0660
 
+/* relaxed, both: nobody else has the objects yet, and `ready` is released behind all of it */
 #define STORE(word, value) atomic_store_explicit(&(word), value, memory_order_relaxed)
 #define LOAD(word) atomic_load_explicit(&(word), memory_order_relaxed)
 
