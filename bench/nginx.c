@@ -17,18 +17,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "keys.h"
+#include "server.h"
 
 #define DEPTH 64u
-#define SERVER_START_NS 5000000000u
 #define SMALL_ZONE_BYTES 1048576u
 #define SMALL_ZONE_KEYS (320u * DEPTH) /* more than fit into it, at less than 52 bytes each */
 #define REQUEST_BYTES 128u
@@ -68,8 +64,7 @@ struct line_reader {
 	size_t end;
 };
 
-static char folder[64];
-static pid_t server = -1;
+static struct bench_server server;
 static double key_bytes = NAN;
 static struct line_reader reader = {.fd = -1}; /* of one process of a crew */
 static struct bench_order order;
@@ -87,7 +82,7 @@ static bool write_config(void)
 	FILE *file;
 	bool well;
 
-	snprintf(path, sizeof(path), "%s/nginx.conf", folder);
+	snprintf(path, sizeof(path), "%s/nginx.conf", server.folder);
 	file = fopen(path, "we");
 	if (file == NULL)
 		return false;
@@ -95,50 +90,12 @@ static bool write_config(void)
 	return fclose(file) == 0 && well;
 }
 
-static void server_exec(pid_t parent)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent || chdir(folder) < 0 || freopen("/dev/null", "r+", stdin) == NULL ||
-	    freopen("/dev/null", "w", stdout) == NULL || freopen("/dev/null", "w", stderr) == NULL)
-		_exit(127);
-	execlp("nginx", "nginx", "-p", folder, "-c", "nginx.conf", "-e", "stderr", (char *)NULL);
-	_exit(127);
-}
-
-static void remove_in_folder(const char *name, int (*remove_it)(const char *path))
-{
-	char path[96];
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	remove_it(path);
-}
-
-static void finish_nginx(void)
-{
-	static const char *const folders[] = {"body", "proxy", "fastcgi", "uwsgi", "scgi"};
-
-	if (server > 0) {
-		kill(server, SIGKILL);
-		waitpid(server, NULL, 0);
-	}
-	server = -1;
-	if (folder[0] == 0)
-		return;
-	remove_in_folder("nginx.conf", unlink);
-	remove_in_folder("pid", unlink);
-	remove_in_folder("socket", unlink);
-	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
-		remove_in_folder(folders[i], rmdir);
-	rmdir(folder);
-	folder[0] = 0;
-}
-
 static int connect_to_server(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", folder);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", server.folder);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
 	if (fd >= 0)
@@ -148,23 +105,16 @@ static int connect_to_server(void)
 
 static bool server_answers(void)
 {
-	uint64_t limit = bench_now_ns() + SERVER_START_NS;
-	const struct timespec nap = {0, 10000000};
+	int fd = connect_to_server();
 
-	while (bench_now_ns() < limit) {
-		int fd = connect_to_server();
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
 
-		if (fd >= 0) {
-			close(fd);
-			return true;
-		}
-		if (waitpid(server, NULL, WNOHANG) != 0) {
-			server = -1;
-			return false;
-		}
-		nanosleep(&nap, NULL);
-	}
-	return false;
+static void finish_nginx(void)
+{
+	bench_server_end(&server);
 }
 
 /* ---- requests ---- */
@@ -338,22 +288,16 @@ static void find_key_bytes(void)
 
 static const char *prepare_nginx(void)
 {
-	pid_t parent = getpid();
+	static const char *const arguments[] = {"nginx",      "-p", ".",      "-c",
+						"nginx.conf", "-e", "stderr", NULL};
 
-	if (server > 0)
+	if (server.pid > 0)
 		return NULL;
 	if (!bench_on_path("nginx"))
 		return "nginx is not installed; apt-get install nginx-light";
-	snprintf(folder, sizeof(folder), "/tmp/weir-bench-nginx-XXXXXX");
-	if (mkdtemp(folder) == NULL) {
-		folder[0] = 0;
+	if (!bench_server_folder(&server, "nginx"))
 		return "no folder can be made in /tmp";
-	}
-	fflush(NULL);
-	server = write_config() ? fork() : -1;
-	if (server == 0)
-		server_exec(parent);
-	if (server > 0 && server_answers()) {
+	if (write_config() && bench_server_start(&server, arguments, server_answers)) {
 		find_key_bytes();
 		return NULL;
 	}

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "keys.h"
+#include "server.h"
 
 /* What a key takes there; found when its table is filled. */
 static double key_bytes = NAN;
@@ -22,19 +23,12 @@ double bench_redis_key_bytes(void)
 #ifdef WEIR_BENCH_HIREDIS
 
 #include <errno.h>
-#include <fcntl.h>
 #include <hiredis/hiredis.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #define PIPELINE_DEPTH 64u
-#define SERVER_START_NS 5000000000u
 /* Its table has room for 2^18: so it is filled as well as it can be. */
 #define REDIS_KEYS 250000u
 
@@ -52,10 +46,9 @@ static const char script[] =
 	"redis.call('SET', KEYS[1], string.format('%.0f', arrival + interval), 'PX', 60000)\n"
 	"return 1\n";
 
-static char folder[64];
 static char socket_path[96];
 static char script_sha[64];
-static pid_t server = -1;
+static struct bench_server server;
 static redisContext *connection; /* of one process of a crew */
 
 static redisContext *connect_to_server(void)
@@ -67,36 +60,6 @@ static redisContext *connect_to_server(void)
 		context = NULL;
 	}
 	return context;
-}
-
-/* The server's process. */
-static void server_exec(pid_t parent)
-{
-	int null = open("/dev/null", O_RDWR);
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent || null < 0)
-		_exit(127);
-	dup2(null, 0);
-	dup2(null, 1);
-	dup2(null, 2);
-	execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", socket_path, "--save",
-	       "", "--appendonly", "no", "--daemonize", "no", "--dir", folder, (char *)NULL);
-	_exit(127);
-}
-
-static void finish_redis(void)
-{
-	if (server > 0) {
-		kill(server, SIGKILL);
-		waitpid(server, NULL, 0);
-	}
-	server = -1;
-	if (folder[0] != 0) {
-		unlink(socket_path);
-		rmdir(folder);
-	}
-	folder[0] = 0;
 }
 
 static bool load_script(redisContext *context)
@@ -112,47 +75,35 @@ static bool load_script(redisContext *context)
 	return loaded;
 }
 
-/* Waits until the server answers; false if it has ended or takes too long. */
 static bool server_answers(void)
 {
-	uint64_t limit = bench_now_ns() + SERVER_START_NS;
-	const struct timespec nap = {0, 10000000};
+	redisContext *context = connect_to_server();
+	bool ready = context != NULL && load_script(context);
 
-	while (bench_now_ns() < limit) {
-		redisContext *context = connect_to_server();
-		bool ready = context != NULL && load_script(context);
+	if (context != NULL)
+		redisFree(context);
+	return ready;
+}
 
-		if (context != NULL)
-			redisFree(context);
-		if (ready)
-			return true;
-		if (waitpid(server, NULL, WNOHANG) != 0) {
-			server = -1;
-			return false;
-		}
-		nanosleep(&nap, NULL);
-	}
-	return false;
+static void finish_redis(void)
+{
+	bench_server_end(&server);
 }
 
 static const char *prepare_redis(void)
 {
-	pid_t parent = getpid();
+	static const char *const arguments[] = {"redis-server", "--port",      "0",  "--unixsocket",
+						"socket",	"--save",      "",   "--appendonly",
+						"no",		"--daemonize", "no", NULL};
 
-	if (server > 0)
+	if (server.pid > 0)
 		return NULL;
 	if (!bench_on_path("redis-server"))
 		return "redis-server is not installed; apt-get install redis-server";
-	snprintf(folder, sizeof(folder), "/tmp/weir-bench-redis-XXXXXX");
-	if (mkdtemp(folder) == NULL) {
-		folder[0] = 0;
+	if (!bench_server_folder(&server, "redis"))
 		return "no folder can be made in /tmp";
-	}
-	snprintf(socket_path, sizeof(socket_path), "%s/socket", folder);
-	server = fork();
-	if (server == 0)
-		server_exec(parent);
-	if (server > 0 && server_answers())
+	snprintf(socket_path, sizeof(socket_path), "%s/socket", server.folder);
+	if (bench_server_start(&server, arguments, server_answers))
 		return NULL;
 	finish_redis();
 	return "redis-server did not start";
