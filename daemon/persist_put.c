@@ -18,16 +18,6 @@ static uint64_t micro_to_units(line_wide micro, unsigned k)
 	return tokens >= LINE_FAR >> k ? LINE_FAR : ((uint64_t)tokens << k) + units;
 }
 
-static uint64_t opening_tick(const struct segment *segment, uint64_t now, uint64_t in_ns)
-{
-	struct line clock;
-	uint64_t ticks;
-
-	segment_clock(segment, &clock);
-	ticks = line_ns_to_ticks(&clock, in_ns);
-	return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
-}
-
 /* A window from first use began so that it ends when it is said to. */
 static uint64_t window_start(const struct segment *segment, const struct line *line, uint64_t now,
 			     uint64_t renews_ns)
@@ -63,7 +53,7 @@ static void put_level(const struct segment *segment, uint32_t row, uint32_t at,
 	bucket_install(bucket, mark);
 	bucket_drain(bucket, mark);
 	if (level->closed_ns)
-		gate_close(bucket, now, opening_tick(segment, now, level->closed_ns));
+		gate_close(bucket, now, segment_tick_in(segment, now, level->closed_ns));
 }
 
 /* The row under which a record's bucket is found now; -1: none continues it. */

@@ -219,16 +219,6 @@ static void reset(struct task *task)
 	say_bucket(task, &where, "filled");
 }
 
-static uint64_t closing_tick(const struct segment *segment, uint64_t now, uint64_t duration_ns)
-{
-	struct line clock;
-	uint64_t ticks;
-
-	segment_clock(segment, &clock);
-	ticks = line_ns_to_ticks(&clock, duration_ns);
-	return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
-}
-
 static void set_gate(struct task *task)
 {
 	struct segment *segment = &task->instance->segment;
@@ -250,7 +240,7 @@ static void set_gate(struct task *task)
 		}
 		bucket = &segment->buckets[where.bucket];
 		here = close ? gate_close(bucket, now,
-					  closing_tick(segment, now, task->request->duration_ns))
+					  segment_tick_in(segment, now, task->request->duration_ns))
 			     : gate_open(bucket, now);
 	}
 	if (!here) {

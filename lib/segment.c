@@ -282,6 +282,16 @@ uint64_t segment_now_ns(const struct segment *segment)
 	return segment->time.kind == CLOCK_KIND_TSC ? line_value(&clock, now) : now;
 }
 
+uint64_t segment_tick_in(const struct segment *segment, uint64_t now, uint64_t ns)
+{
+	struct line clock;
+	uint64_t ticks;
+
+	segment_clock(segment, &clock);
+	ticks = line_ns_to_ticks(&clock, ns);
+	return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
+}
+
 uint64_t segment_hz(const struct segment *segment)
 {
 	struct terms terms;

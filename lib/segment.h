@@ -169,6 +169,9 @@ uint64_t segment_now_ns(const struct segment *segment);
 /* The clock line: nanoseconds over ticks. */
 void segment_clock(const struct segment *segment, struct line *out);
 
+/* The tick that comes so long after another; UINT64_MAX: none does. */
+uint64_t segment_tick_in(const struct segment *segment, uint64_t now, uint64_t ns);
+
 /* Ticks per second of the segment's clock, as calibrated last. */
 uint64_t segment_hz(const struct segment *segment);
 
