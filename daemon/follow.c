@@ -191,15 +191,10 @@ static void close_until(struct segment *segment, uint32_t row, uint64_t until_ns
 {
 	uint64_t now_ns = segment_now_ns(segment);
 	uint64_t now = segment_now(segment);
-	struct line clock;
-	uint64_t ticks;
 
 	if (until_ns <= now_ns)
 		return;
-	segment_clock(segment, &clock);
-	ticks = line_ns_to_ticks(&clock, until_ns - now_ns);
-	gate_close(&segment->buckets[row], now,
-		   ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks);
+	gate_close(&segment->buckets[row], now, segment_tick_in(segment, now, until_ns - now_ns));
 	rules_wake(segment, row);
 }
 
