@@ -276,6 +276,7 @@ static void on_held(uv_timer_t *timer)
 	struct uv_members *members = timer->data;
 	struct segment *segment = &members->instance->segment;
 	bool any = false;
+	bool finds;
 
 	if (!follow_pair(members))
 		return;
@@ -285,8 +286,10 @@ static void on_held(uv_timer_t *timer)
 		look_at_row(members, row);
 		any = true;
 	}
-	if (!inflight_look(&members->inflight, segment))
+	finds = inflight_look(&members->inflight, segment);
+	if (!finds && members->finds) /* said once, not twenty times a second */
 		log_line(LOG_ERROR, "no memory to find a concurrency: it stays");
+	members->finds = finds;
 	if (any)
 		permit_chain_tend(segment);
 	else
@@ -324,7 +327,7 @@ static void on_scan(uv_timer_t *timer)
 
 int uv_members_start(struct uv_members *members, uv_loop_t *loop, struct instance *instance)
 {
-	*members = (struct uv_members){.loop = loop, .instance = instance};
+	*members = (struct uv_members){.loop = loop, .instance = instance, .finds = true};
 	uv_timer_init(loop, &members->held);
 	members->held.data = members;
 	uv_timer_init(loop, &members->scan);

@@ -12,6 +12,7 @@
 #ifndef WEIRD_UV_MEMBERS_H
 #define WEIRD_UV_MEMBERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -31,6 +32,7 @@ struct uv_members {
 	uv_loop_t *loop;
 	struct instance *instance;
 	struct inflight inflight;
+	bool finds;		   /* as of the last look, it had the memory to */
 	struct uv_member *watched; /* by slot, of the pair `pair` */
 	uint32_t count;
 	uint64_t pair;
