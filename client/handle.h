@@ -136,7 +136,7 @@ int endpoint_first_mark(struct weir_endpoint *endpoint, struct binding *binding,
 /* Whether the present binding may be used as it is. Three loads of lines nobody writes often. */
 static inline bool binding_is_current(const struct binding *binding)
 {
-	/* the acquire loads pair with the releases in rules.c and move.c; the fork mark is this
+	/* the acquire loads pair with the releases in rules_row.c and move.c; the fork mark is this
 	 * process's own */
 	return atomic_load_explicit(binding->table, memory_order_acquire) ==
 		       atomic_load_explicit(&binding->table_generation, memory_order_relaxed) &&

@@ -502,7 +502,8 @@ static int observe_own(struct observing *of, const struct fields_limit *first, d
 static bool is_of_upstream(const struct segment *segment, uint32_t row,
 			   const struct fields_profile *profile, struct adapt_terms *adapt)
 {
-	/* acquire: pairs with the release in rules.c; a row that comes later is none of these */
+	/* acquire: pairs with the release in rules_row.c; a row that comes later is none of these
+	 */
 	if (atomic_load_explicit(&segment->rows[row].state, memory_order_acquire) != ROW_LIVE)
 		return false;
 	segment_adapt(segment, row, adapt);

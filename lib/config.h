@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * config.h - INI text to rules and settings: weir.ini(5). config.c alone sees inih.
+ * config.h - INI text to rules and settings: weir.ini(5). config_lines.c alone sees inih.
  *
  * The text is validated as a whole. Every fault is reported with file, line, section or key and
  * what would be right; a configuration with a fault is not returned at all.

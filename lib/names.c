@@ -293,8 +293,8 @@ static int find_row_in_one_table(const struct segment *segment, const char *name
 	int row = WEIR_EDAMAGED;
 
 	for (int tries = 0; tries < FIND_TRIES; tries++) {
-		/* acquire: pairs with the release in table_changed(). Read first: what changes
-		 * later makes the caller resolve again */
+		/* acquire: pairs with the release in rules_table_changed(). Read first: what
+		 * changes later makes the caller resolve again */
 		*generation = atomic_load_explicit(&segment->rules->table_generation,
 						   memory_order_acquire);
 		row = names_find_row(segment, name);

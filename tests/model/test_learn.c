@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A burst that is learned (rules_learn() in lib/rules.c): the mark is charged before a line with a
- * larger burst is published, and V is lifted with one that has a smaller burst, so that the level
- * is what it was. One publisher, two takers, a clock; each can be killed between any two steps. The
- * publication itself is one step: test_publish.c takes it apart.
+ * A burst that is learned (rules_learn() in lib/rules_learn.c): the mark is charged before a line
+ * with a larger burst is published, and V is lifted with one that has a smaller burst, so that the
+ * level is what it was. One publisher, two takers, a clock; each can be killed between any two
+ * steps. The publication itself is one step: test_publish.c takes it apart.
  */
 #include <setjmp.h>
 #include <stdarg.h>
