@@ -151,24 +151,52 @@ static int read_part(struct target *target)
 	return got < 0 ? -errno : 0;
 }
 
-int target_open(struct target *target, int folder_fd, const char *name, const char *url)
+/* Whether the part of that name is still the file that is open. */
+static bool is_part(const struct target *target, const char *part)
+{
+	struct stat ours;
+	struct stat there;
+
+	return fstat(target->fd, &ours) == 0 &&
+	       fstatat(target->folder_fd, part, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
+/*
+ * Opens the part and locks it. Between the two, whoever had the lock may have finished, and what
+ * is open is then the whole file under its own name, which is not to be touched: -EAGAIN.
+ */
+static int lock_part(struct target *target)
 {
 	char part[PATH_BYTES];
-	int status = 0;
+	int status = -EBUSY;
+
+	path(target, ".part", part);
+	target->fd =
+		openat(target->folder_fd, part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+	if (target->fd < 0)
+		return -errno;
+	if (flock(target->fd, LOCK_EX | LOCK_NB) == 0)
+		status = is_part(target, part) ? 0 : -EAGAIN;
+	if (status < 0) {
+		close(target->fd);
+		target->fd = -1;
+	}
+	return status;
+}
+
+int target_open(struct target *target, int folder_fd, const char *name, const char *url)
+{
+	int status;
 
 	*target = (struct target){.folder_fd = folder_fd, .fd = -1};
 	snprintf(target->name, sizeof(target->name), "%s", name);
 	if (strlen(url) >= URL_MOST - 1)
 		return -ENAMETOOLONG;
-	target->fd = openat(folder_fd, path(target, ".part", part),
-			    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
-	if (target->fd < 0)
-		return -errno;
-	if (flock(target->fd, LOCK_EX | LOCK_NB) < 0) {
-		close(target->fd);
-		target->fd = -1;
-		return -EBUSY;
-	}
+	while ((status = lock_part(target)) == -EAGAIN)
+		;
+	if (status < 0)
+		return status;
 	sha256_begin(&target->hash);
 	status = read_origin(target, url) ? read_part(target) : target_restart(target, url, NULL);
 	if (status < 0)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -337,13 +338,59 @@ static void test_target(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
+/* ---- one that finishes between another's opening and locking ---- */
+
+static int race_folder = -1;
+
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+
+int __wrap_flock(int fd, int operation)
+{
+	if (race_folder >= 0) {
+		assert_int_equal(renameat(race_folder, "a.part", race_folder, "a"), 0);
+		race_folder = -1;
+	}
+	return __real_flock(fd, operation);
+}
+
+static void test_target_finished_meanwhile(void **state)
+{
+	char path[] = "/tmp/weir-target-XXXXXX";
+	struct target target;
+	struct stat whole;
+	char sum[SHA256_HEX];
+	int folder;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	folder = open(path, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(target_open(&target, folder, "a", "http://u/"), 0);
+	assert_int_equal(target_restart(&target, "http://u/", "\"1\""), 0);
+	assert_int_equal(target_add(&target, "hello\n", 6), 0);
+	close(target.fd);
+	assert_int_equal(unlinkat(folder, "a.part.from", 0), 0);
+
+	race_folder = folder;
+	assert_int_equal(target_open(&target, folder, "a", "http://u/"), 0);
+	assert_int_equal(race_folder, -1);
+	assert_int_equal(fstatat(folder, "a", &whole, 0), 0);
+	assert_int_equal(whole.st_size, 6);
+	assert_int_equal(target.have, 0);
+	assert_int_equal(target_add(&target, "hello\n", 6), 0);
+	assert_int_equal(target_finish(&target, sum), 0);
+	assert_int_equal(unlinkat(folder, "a", 0), 0);
+	close(folder);
+	assert_int_equal(rmdir(path), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sha256), cmocka_unit_test(test_sha256_cuts),
 		cmocka_unit_test(test_names),  cmocka_unit_test(test_options),
 		cmocka_unit_test(test_tables), cmocka_unit_test(test_manifest),
-		cmocka_unit_test(test_target),
+		cmocka_unit_test(test_target), cmocka_unit_test(test_target_finished_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
