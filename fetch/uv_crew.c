@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -213,6 +214,11 @@ static void file_finished(struct file *file)
 	file_ended(file);
 }
 
+static bool is_redirect(int status)
+{
+	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
 static void why_failed(const struct file *file, CURLcode code,
 		       const struct weir_http_result *result, char *out, size_t bytes)
 {
@@ -221,6 +227,11 @@ static void why_failed(const struct file *file, CURLcode code,
 		if (result->retry_ns)
 			snprintf(out, bytes, "status %d, and to come back in %.0f s",
 				 result->status, (double)result->retry_ns / 1e9);
+		else if (is_redirect(result->status))
+			snprintf(out, bytes, "status %d, a redirect that is not followed%s",
+				 result->status,
+				 result->hops >= REDIRECTS ? ": there were too many before it"
+							   : "");
 		else
 			snprintf(out, bytes, "status %d", result->status);
 		break;
@@ -423,12 +434,22 @@ static bool is_kept(const struct crew *crew, const char *url)
 	       S_ISREG(there.st_mode) && (uint64_t)there.st_size == entry->bytes;
 }
 
-static bool is_url(const char *url)
+/* What is wrong with it, or NULL. A scheme may be missing, as for curl: then it is http. */
+static const char *url_fault(const char *url)
 {
+	const char *scheme_end = strstr(url, "://");
+	size_t scheme = scheme_end ? (size_t)(scheme_end - url) : 0;
+
 	for (const char *at = url; *at; at++)
 		if ((unsigned char)*at <= ' ' || *at == 0x7f)
-			return false;
-	return url[0] != '\0';
+			return "that is no URL";
+	if (!url[0])
+		return "that is no URL";
+	if (scheme_end && scheme == strcspn(url, "/?#:") &&
+	    !(scheme == 4 && strncasecmp(url, "http", 4) == 0) &&
+	    !(scheme == 5 && strncasecmp(url, "https", 5) == 0))
+		return "only URLs of http and https are fetched";
+	return NULL;
 }
 
 static void file_begin(struct run *run, const char *url)
@@ -446,8 +467,8 @@ static void file_begin(struct run *run, const char *url)
 	file->run = run;
 	file->url = url;
 	file->target.fd = -1;
-	if (!is_url(url)) {
-		file_failed(file, "that is no URL");
+	if (url_fault(url)) {
+		file_failed(file, url_fault(url));
 		return;
 	}
 	choose_name(run, url, name);

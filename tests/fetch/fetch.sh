@@ -75,6 +75,11 @@ same fetched 1 "$(field fetched)"
 same failed 4 "$(field failed)"
 grep -q "^failed   $url/status/404: status 404\$" "$stage/err" || fail "no reason for a 404"
 grep -q '^failed   no url: ' "$stage/err" || fail "no reason for what is no URL"
+# what is of another protocol is not asked for, and charged to nobody
+fetch 1 --json "ftp://127.0.0.1/x" "FILE:///etc/passwd" "HTTP://127.0.0.1:$port/ok/upper"
+same 'failed of other protocols' 2 "$(field failed)"
+same 'requests of other protocols' 1 "$(field requests)"
+same 'reasons for other protocols' 2 "$(grep -c 'only URLs of http and https' "$stage/err")"
 same 'what failed leaves behind' '' "$(find "$stage/files" -name '*.part*')"
 fetch 1 --json "$url/limited/86400/9"
 grep -q 'status 429, and to come back in 86400 s' "$stage/err" || fail "a day is not reported"
@@ -92,7 +97,8 @@ grep -q 'failed   .*/stall: ' "$stage/err" || fail "no reason for one that stall
 fetch 0 --json "$url/redirect/3" --endpoint free
 same 'requests with redirects' 4 "$(field requests)"
 fetch 1 --json "$url/loop" --endpoint free
-grep -q 'status 302' "$stage/err" || fail "no reason for a circle of redirects"
+grep -q 'status 302, a redirect that is not followed: there were too many' "$stage/err" ||
+	fail "no reason for a circle of redirects: $(cat "$stage/err")"
 same 'requests in a circle' 11 "$(field requests)"
 
 # ---- a resumed part: the first half is there, of this version, or of another
