@@ -123,6 +123,18 @@ void page_tokens(struct page *page, const char *key, const char *label, double t
 		add_shown(page, label, text_tokens(tokens, text), false);
 }
 
+void page_share(struct page *page, const char *key, const char *label, double share)
+{
+	char text[TEXT_BYTES];
+
+	if (page->json) {
+		add_value(page, key, json_real(share));
+	} else {
+		snprintf(text, sizeof(text), "%.2f", 100 * share);
+		add_shown(page, label, text, false);
+	}
+}
+
 void page_duration(struct page *page, const char *key, const char *label, uint64_t ns)
 {
 	char text[TEXT_BYTES];

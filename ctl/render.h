@@ -51,6 +51,9 @@ void page_text(struct page *page, const char *key, const char *label, const char
 void page_count(struct page *page, const char *key, const char *label, uint64_t count);
 /* Infinity is null in JSON. */
 void page_tokens(struct page *page, const char *key, const char *label, double tokens);
+
+/* A part of 1: as it is for programs, in hundredths of a percent for people. */
+void page_share(struct page *page, const char *key, const char *label, double share);
 /* Nanoseconds in JSON; UINT64_MAX is null and "never". */
 void page_duration(struct page *page, const char *key, const char *label, uint64_t ns);
 void page_flag(struct page *page, const char *key, const char *label, bool value);

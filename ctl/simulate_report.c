@@ -247,10 +247,8 @@ static bool add_worst(struct page *page, const struct replay *replay)
 		page_count(page, "refused", "REFUSED", list[i]->count);
 		page_count(page, "refused_over",
 			   replay->offenders.used < OFFENDERS ? NULL : "OR LESS BY", list[i]->over);
-		page_tokens(page, "refused_share", NULL,
-			    share(list[i]->count, replay->limits[0].refused));
-		page_tokens(page, NULL, "% OF ALL",
-			    100 * share(list[i]->count, replay->limits[0].refused));
+		page_share(page, "refused_share", "% OF ALL",
+			   share(list[i]->count, replay->limits[0].refused));
 	}
 	return true;
 }
@@ -309,8 +307,7 @@ static bool add_sweep(struct page *page, const struct replay *replay)
 			    (double)limit->terms.burst_micro / (double)TERMS_MICRO);
 		page_count(page, "admitted", "ADMITTED", limit->admitted);
 		page_count(page, "refused", "REFUSED", limit->refused);
-		page_tokens(page, "refused_share", NULL, refused);
-		page_tokens(page, NULL, "% REFUSED", 100 * refused);
+		page_share(page, "refused_share", "% REFUSED", refused);
 		page_count(page, "keys_hit", "KEYS REFUSED", replay_hit(replay, limit));
 		if (!page->json)
 			add_bar(page, refused);

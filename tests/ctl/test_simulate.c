@@ -917,6 +917,26 @@ static void test_sweep(void **state)
 	expect_text(outcome.out, "\n10/s     10 ");
 }
 
+/* 9 of 1000 are 0.90 percent, and not the digits of a double that is a little below 0.9. */
+static void test_percentages(void **state)
+{
+	static char text[32 * 1000];
+	struct stage *stage = *state;
+	const char *path;
+	size_t used = 0;
+
+	for (int i = 0; i < 1000; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "1000.%03d key\n", i);
+	path = write_file(stage, "thousand", text, used);
+	RUN(stage, &outcome, "simulate", "--rate", "1/h", "--sweep", "burst=991..992", "--time",
+	    "1", "--key", "2", path);
+	expect_status(&outcome, 0);
+	expect_text(outcome.out, "  991       991        9       0.90  ");
+	RUN(stage, &outcome, "simulate", "--rate", "1/h", "--burst", "991", "--time", "1", "--key",
+	    "2", path);
+	expect_text(outcome.out, "key        9    100.00\n");
+}
+
 static bool have_gnuplot(void)
 {
 	return system("command -v gnuplot >/dev/null 2>&1") == 0;
@@ -1032,7 +1052,7 @@ int main(void)
 		CASE(test_late_and_ahead), CASE(test_broken_lines), CASE(test_no_log),
 		CASE(test_fold),	   CASE(test_few_keys),	    CASE(test_memory_is_bounded),
 		CASE(test_sweep),	   CASE(test_plot),	    CASE(test_terminal),
-		CASE(test_misuse),
+		CASE(test_misuse),	   CASE(test_percentages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
