@@ -148,16 +148,12 @@ static void print_rules(const struct config *config)
 }
 
 /* Whether the pair could be there; the one that is there may be in the way for now. */
-static int check_space(const struct start *start)
+static int check_space(const struct start *start, const struct space *space)
 {
-	const struct segment_shape shape = instance_wanted_shape(&start->config, start->group);
-	char text[SPACE_TEXT_BYTES];
-	struct space space;
-
-	space_look(&space, &shape, start->place.dir);
-	printf("segment: %s\n", space_text(&space, start->place.dir, text));
-	if (!space_is_too_small(&space))
+	if (!space_is_too_small(space)) {
+		printf("%s: %s\n", start->source.path, start->absent ? "not there" : "no faults");
 		return 0;
+	}
 	fprintf(stderr,
 		"%s: the segment is larger than %s: lower `keys` or the other capacities, or give "
 		"it more room\n",
@@ -168,16 +164,19 @@ static int check_space(const struct start *start)
 static int check(const struct start *start)
 {
 	const struct config *config = &start->config;
-	char group[64];
+	const struct segment_shape shape = instance_wanted_shape(config, start->group);
+	char group[64], room[SPACE_TEXT_BYTES];
+	struct space space;
 	int status;
 
+	space_look(&space, &shape, start->place.dir);
+	status = check_space(start, &space);
 	peer_group_name(group, sizeof(group), start->group);
-	printf("%s: %s\n", start->source.path, start->absent ? "not there" : "no faults");
 	printf("instance %s in %s, socket %s, group %s\n", start->place.name, start->place.dir,
 	       start->place.socket, group);
 	printf("endpoints %u, names %u, members %u, permits %u, waiters %u\n", config->endpoints,
 	       config->names, config->members, config->permits, config->waiters);
-	status = check_space(start);
+	printf("segment: %s\n", space_text(&space, start->place.dir, room));
 	print_rules(config);
 	persist_describe(config->state_file, stdout);
 	return fflush(stdout) ? EXIT_RUNTIME : status;

@@ -555,6 +555,7 @@ static void start_without_room(struct fixture *fixture)
 	NEED(fixture_has_logged(fixture, " has 12.0 MiB, of them "));
 	NEED(check(fixture, KEYS_ABOVE) == 3);
 	NEED(fixture_has_logged(fixture, "the segment is larger than "));
+	NEED(!fixture_has_logged(fixture, "no faults"));
 	NEED(fixture_has_logged(fixture, " for keys; "));
 	fixture_clear_log(fixture);
 	fixture_spawn(fixture, NULL);
