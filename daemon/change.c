@@ -16,21 +16,33 @@
 #include "reconcile.h"
 #include "weir.h"
 
+/* Adds a line; where there is no room for it, the last one says so. */
+static void add_line(struct control_reply *reply, const char *line)
+{
+	static const char more[] = "and more: weird's log has all of it";
+	size_t used = strlen(reply->text);
+	size_t room = sizeof(reply->text) - used;
+	size_t end = sizeof(more) - 1;
+
+	if (used >= end && !strcmp(reply->text + used - end, more))
+		return;
+	if (strlen(line) + 1 + sizeof(more) + 1 > room)
+		line = more;
+	snprintf(reply->text + used, room, "%s%s", used ? "\n" : "", line);
+}
+
 void change_say(struct control_reply *reply, enum log_level level, const char *by,
 		const char *format, ...)
 {
 	char text[2 * DESCRIBE_TERMS_BYTES];
 	va_list arguments;
-	size_t used;
 
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	log_line(level, "%s (%s)", text, by);
-	if (!reply)
-		return;
-	used = strlen(reply->text);
-	snprintf(reply->text + used, sizeof(reply->text) - used, "%s%s", used ? "\n" : "", text);
+	if (reply)
+		add_line(reply, text);
 }
 
 /* ---- rows ---- */
@@ -371,10 +383,11 @@ static void read_faults(struct control_reply *reply, const struct config_faults 
 			const char *by)
 {
 	log_lines(LOG_ERROR, faults->text);
-	log_line(LOG_ERROR, "%u faults in the configuration: what ran before goes on (%s)",
-		 faults->count, by);
+	log_line(LOG_ERROR, "%u fault%s in the configuration: what ran before goes on (%s)",
+		 faults->count, faults->count == 1 ? "" : "s", by);
 	if (reply)
-		control_answer(reply, WEIR_ECONFIG, "%s", faults->text);
+		control_answer(reply, WEIR_ECONFIG, "%.*s", (int)strlen(faults->text) - 1,
+			       faults->text);
 }
 
 static int apply(struct instance *instance, const char *by, uint64_t uid,

@@ -26,6 +26,8 @@ int source_default(struct source *out, bool root, const char *config_home, const
 	return 0;
 }
 
+#define SOURCE_REST_BYTES 40u
+
 /* Faults of the file itself have no line. */
 static void add_fault(struct config_faults *faults, const char *path, const char *what)
 {
@@ -37,14 +39,33 @@ static void add_fault(struct config_faults *faults, const char *path, const char
 	faults->count++;
 }
 
+/* The last line says how many faults found no room. */
+static void add_rest(struct config_faults *faults)
+{
+	unsigned said = 0;
+
+	for (const char *at = faults->text; (at = strchr(at, '\n')) != NULL; at++)
+		said++;
+	if (faults->count > said)
+		snprintf(faults->text + faults->used, faults->bytes - faults->used,
+			 "and %u more faults\n", faults->count - said);
+}
+
 int source_read(struct config *out, const struct source *source, struct config_faults *faults,
 		bool *absent)
 {
-	int error = config_read(out, source->path, faults);
-	bool missing = error == -ENOENT && source->optional;
+	size_t bytes = faults->bytes;
+	bool missing;
+	int error;
 
+	faults->bytes -= SOURCE_REST_BYTES;
+	error = config_read(out, source->path, faults);
+	missing = error == -ENOENT && source->optional;
 	if (missing)
 		error = config_parse(out, "", 0, source->path, faults);
+	faults->bytes = bytes;
+	if (error < 0)
+		add_rest(faults);
 	if (error < 0 && faults->count == 0)
 		add_fault(faults, source->path, weir_strerror(error));
 	if (absent)

@@ -158,6 +158,48 @@ static void test_faulty_reload(void **state)
 	assert_levels(scene, 8, 7, 30);
 }
 
+static const char *last_line(const char *text)
+{
+	const char *newline = strrchr(text, '\n');
+
+	return newline ? newline + 1 : text;
+}
+
+/* What does not fit into an answer is said to be missing, after a line that is whole. */
+static void test_long_answers(void **state)
+{
+	static char rest[64 * 1024];
+	struct scene *scene = *state;
+	const char *log = "and more: weird's log has all of it";
+	struct wire_message reload = {.kind = WIRE_RELOAD};
+	struct answer answer;
+	size_t used = 0;
+
+	used += (size_t)snprintf(rest, sizeof(rest), CLOCK RULES);
+	for (int i = 0; i < 400; i++)
+		used += (size_t)snprintf(rest + used, sizeof(rest) - used,
+					 "[endpoint number/%d]\nrate = 1/s\n", i);
+	fixture_config(&scene->fixture, rest);
+	assert_int_equal(fixture_ask(&scene->fixture, &reload, &answer), 0);
+	assert_non_null(
+		strstr(answer.message.text, "endpoint number/1: added, rate 1/s, burst 1\n"));
+	assert_string_equal(last_line(answer.message.text), log);
+	assert_true(fixture_has_logged(&scene->fixture, "endpoint number/399: added"));
+
+	/* faults are counted */
+	for (int i = 0; i < 400; i++)
+		used += (size_t)snprintf(rest + used, sizeof(rest) - used,
+					 "[endpoint wrong/%d]\nrate = 1\n", i);
+	fixture_config(&scene->fixture, rest);
+	assert_int_equal(fixture_ask(&scene->fixture, &reload, &answer), WEIR_ECONFIG);
+	unsigned said = 0, more;
+	for (const char *at = answer.message.text; (at = strstr(at, "a rate is ")); at++)
+		said++;
+	assert_int_equal(sscanf(last_line(answer.message.text), "and %u more faults", &more), 1);
+	assert_int_equal(said + more, 400);
+	reload_with(scene, CLOCK RULES);
+}
+
 static void test_reload_by_message(void **state)
 {
 	struct scene *scene = *state;
@@ -547,6 +589,7 @@ int main(void)
 		SCENE_TEST(test_reload_removes),
 		SCENE_TEST(test_faulty_reload),
 		SCENE_TEST(test_reload_by_message),
+		SCENE_TEST(test_long_answers),
 		SCENE_TEST(test_reload_needs_restart),
 		SCENE_TEST(test_reload_shadow),
 		SCENE_TEST(test_extras_live_on),
