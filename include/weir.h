@@ -72,7 +72,7 @@ struct weir_endpoint; /* one name, resolved */
 	X(WEIR_EVALUE, -5019, "a value that cannot be read or is out of range")                    \
 	X(WEIR_ECONFIG, -5020, "the configuration has faults")                                     \
 	X(WEIR_ENORULE, -5021, "no rule of that name")                                             \
-	X(WEIR_ESPENT, -5022, "this reservation was settled, cancelled or used before")            \
+	X(WEIR_ESPENT, -5022, "a place in line or a permit that was used or given back before")    \
 	X(WEIR_EHOST, -5023, "only the program that hosts the segment can do that")                \
 	X(WEIR_ERUNNING, -5024, "another daemon serves this instance")                             \
 	X(WEIR_EWIRE, -5025, "a message that cannot be understood")                                \
