@@ -375,7 +375,8 @@ static int gate_apply(struct weir_endpoint *endpoint, bool closing, uint64_t dur
 
 int weir_gate_close(struct weir_endpoint *endpoint, uint64_t duration_ns)
 {
-	return gate_apply(endpoint, true, duration_ns);
+	/* no closure, after which the bucket would begin empty */
+	return duration_ns ? gate_apply(endpoint, true, duration_ns) : 0;
 }
 
 int weir_gate_open(struct weir_endpoint *endpoint)

@@ -273,6 +273,8 @@ static int64_t update_locked(struct weir *weir, const char *name, const struct u
 		return WEIR_EHOST;
 	if (!names_valid(name))
 		return WEIR_ENAME;
+	if ((unsigned)keep > WEIR_KEEP_RESET)
+		return WEIR_EVALUE;
 
 	int64_t row = row_named(segment, name);
 	int64_t from = row >= 0 ? row : names_find_row(segment, name);

@@ -8,6 +8,7 @@
  */
 #include "handle.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "key_hash.h"
@@ -513,7 +514,7 @@ int weir_return_key(struct weir_endpoint *rule, const void *key, size_t key_byte
 		return status;
 	now = line_read(binding->row, &binding->time, &line);
 	units = cost_units(cost, 1ull << line.k);
-	if (units == 0)
+	if (units == 0 || isinf(cost))
 		return WEIR_ECOST;
 	if (!(line.flags & (LINE_UNLIMITED | LINE_SHADOW)))
 		back = keyed_give_back(&binding->keyed, hash, &line, now, units, 0);

@@ -4,6 +4,7 @@
  */
 #include "handle.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "move.h"
@@ -399,7 +400,7 @@ int place_settle(struct weir_endpoint *endpoint, struct place_in_line *place, do
 {
 	double taken = (double)place->units / (double)(1ull << (place->k & 63));
 
-	if (!(actual_cost >= 0))
+	if (!(actual_cost >= 0 && actual_cost < INFINITY))
 		return WEIR_ECOST;
 	/* of what was not taken there is nothing to correct */
 	if (place->unpaid)

@@ -343,9 +343,9 @@ int weir_field(struct weir_endpoint *endpoint, const struct weir_answer *answer,
 
 /*
  * Closes the endpoint for everybody for duration_ns (a later end than now wins; WEIR_FOREVER is
- * as long as the clock reaches), or opens it. After a closure the bucket starts empty; with
- * windows it has what is left of the present one.
- * Lock-free. Returns 0, or the fault's code.
+ * as long as the clock reaches; 0 does nothing), or opens it. After a closure the bucket starts
+ * empty; with windows it has what is left of the present one. Lock-free. Returns 0, or the fault's
+ * code.
  */
 int weir_gate_close(struct weir_endpoint *endpoint, uint64_t duration_ns);
 int weir_gate_open(struct weir_endpoint *endpoint);

@@ -161,6 +161,7 @@ static void test_spent_reservations(void **state)
 	assert_int_equal(weir_reserve(stage.api, 4, 0, &place, NULL), WEIR_ADMIT);
 	assert_int_equal(weir_settle(stage.api, &place, -1), WEIR_ECOST);
 	assert_int_equal(weir_settle(stage.api, &place, NAN), WEIR_ECOST);
+	assert_int_equal(weir_settle(stage.api, &place, INFINITY), WEIR_ECOST);
 	assert_near(peek(&stage).level, 6);
 	assert_int_equal(weir_settle(stage.api, &place, 3), 0);
 	assert_near(peek(&stage).level, 7);
@@ -468,6 +469,8 @@ static void test_updates(void **state)
 		    WEIR_POLICY_CLOSED);
 	matched = scene_endpoint(stage.weir, "p/x");
 	assert_int_equal(weir_update(stage.weir, "api", "fast", NULL, WEIR_KEEP_USED), WEIR_EVALUE);
+	assert_int_equal(weir_update(stage.weir, "api", "5/s", NULL, (enum weir_keep)4),
+			 WEIR_EVALUE);
 	assert_int_equal(weir_update(stage.weir, "api", NULL, "-1", WEIR_KEEP_USED), WEIR_EVALUE);
 	assert_int_equal(weir_update(stage.weir, "api", NULL, NULL, WEIR_KEEP_USED), 0);
 	assert_near(peek(&stage).burst, 10);
@@ -757,6 +760,21 @@ static void test_renewed_place_does_not_fit(void **state)
 }
 
 /* Late behind a closure: the wait that is told reaches to its end. */
+/* Closed for no time at all, it is not closed, and loses nothing. */
+static void test_closed_for_no_time(void **state)
+{
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, "rate = 10/s\nburst = 10", WEIR_POLICY_CLOSED);
+	assert_int_equal(weir_clock_advance(stage.weir, 1), 0);
+	assert_int_equal(weir_gate_close(stage.api, 0), 0);
+	assert_near(peek(&stage).level, 10);
+	assert_int_equal(peek(&stage).closed_ns, 0);
+	assert_int_equal(weir_acquire(stage.api, 10, NULL), WEIR_ADMIT);
+	stage_end(&stage);
+}
+
 static void test_reservation_behind_a_closure(void **state)
 {
 	struct weir_reservation place;
@@ -884,6 +902,7 @@ int main(void)
 		cmocka_unit_test(test_reset_voids_a_place),
 		cmocka_unit_test(test_renewed_place_is_late),
 		cmocka_unit_test(test_renewed_place_does_not_fit),
+		cmocka_unit_test(test_closed_for_no_time),
 		cmocka_unit_test(test_reservation_behind_a_closure),
 		cmocka_unit_test(test_place_follows_a_move),
 		cmocka_unit_test(test_reset_before_a_move),

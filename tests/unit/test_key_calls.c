@@ -6,6 +6,8 @@
  */
 #include "keys_fixture.h"
 
+#include <math.h>
+
 #include "fold.h"
 #include "key_tables.h"
 #include "move.h"
@@ -66,6 +68,7 @@ static void test_no_cost(void **state)
 	(void)state;
 	assert_true(take(rule, "a", 2));
 	assert_int_equal(weir_return_key(rule, "a", 1, 0, &back), WEIR_ECOST);
+	assert_int_equal(weir_return_key(rule, "a", 1, INFINITY, &back), WEIR_ECOST);
 	assert_int_equal(weir_return_key(rule, "a", 1, -1, &back), WEIR_ECOST);
 	assert_true(back == 7);
 	assert_true(level_of(rule, "a") == 0);
