@@ -169,26 +169,39 @@ static int64_t days_since_epoch(int year, int month, int day)
 	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
+/* A day that its month does not have is one of the next month. */
+static double seconds_of(const struct moment *moment)
+{
+	return (double)(days_since_epoch(moment->year, moment->month, moment->day) * DAY_S +
+			moment->hour * 3600 + (moment->minute - moment->east_minutes) * 60 +
+			moment->second) +
+	       moment->fraction;
+}
+
 static bool finish(const struct moment *moment, double *out)
 {
 	if (moment->day > days_of(moment->month, moment->year))
 		return false;
-	*out = (double)(days_since_epoch(moment->year, moment->month, moment->day) * DAY_S +
-			moment->hour * 3600 + (moment->minute - moment->east_minutes) * 60 +
-			moment->second) +
-	       moment->fraction;
+	*out = seconds_of(moment);
 	return true;
 }
 
-/* The year that ends in these two digits, at most 50 years ahead of now. */
-static int whole_year(int two, double now)
+/* The latest year that ends in its two digits and is not more than 50 years ahead of now. */
+static void complete_year(struct moment *moment, double now)
 {
-	/* out of a caller's clock: bounded before it becomes an integer */
-	double years = now >= 0 && now < 250000000000.0 ? now / (365.2425 * DAY_S) : 0;
-	int this_year = 1970 + (int)years;
-	int year = this_year - this_year % 100 + two;
+	struct moment fifty_ago = *moment;
+	int this_year;
 
-	return year > this_year + 50 ? year - 100 : year;
+	/* out of a caller's clock: bounded before it becomes an integer */
+	if (!(now >= 0 && now < 250000000000.0))
+		now = 0;
+	this_year = 1970 + (int)(now / (365.2425 * DAY_S));
+	moment->year += this_year - this_year % 100 + 100;
+	do {
+		fifty_ago.year = moment->year - 50;
+		moment->year -= 100;
+	} while (seconds_of(&fifty_ago) > now);
+	moment->year += 100;
 }
 
 enum { FIXDATE_BYTES = 29, ASCTIME_BYTES = 24, RFC850_BYTES = 22 };
@@ -204,7 +217,7 @@ bool http_date_read(const char *text, size_t bytes, double now, double *out)
 	if (bytes <= RFC850_BYTES + 3 || !is_long_day(text, bytes - RFC850_BYTES) ||
 	    !read_rfc850(text + bytes - RFC850_BYTES, &moment))
 		return false;
-	moment.year = whole_year(moment.year, now);
+	complete_year(&moment, now);
 	return finish(&moment, out);
 }
 
@@ -239,6 +252,8 @@ static int read_zone(struct scan *scan)
 	if (!pass_if(scan, '-'))
 		pass(scan, "+");
 	minutes = digits(scan, 2, 0, 23) * 60;
+	if (scan->at == scan->end) /* "+01" */
+		return sign * minutes;
 	pass_if(scan, ':');
 	return sign * (minutes + digits(scan, 2, 0, 59));
 }
