@@ -2,9 +2,11 @@
  *
  * field_ietf.c - RateLimit and RateLimit-Policy, in the forms that the drafts gave them.
  *
- *	-06	RateLimit-Policy: 100;w=60		beside RateLimit-Limit, -Remaining and
- *-Reset -07	RateLimit: limit=100, remaining=50, reset=5 -08 on	RateLimit-Policy:
- *"default";q=100;w=60	RateLimit: "default";r=50;t=30
+ *	-06:	RateLimit-Policy: 100;w=60, beside RateLimit-Limit, -Remaining and -Reset
+ *
+ *	-07:	RateLimit: limit=100, remaining=50, reset=5
+ *
+ *	-08 on:	RateLimit-Policy: "default";q=100;w=60, and RateLimit: "default";r=50;t=30
  *
  * A field that is no structured field is left out entirely, and so is an item whose parameters are
  * not what the draft wants them to be.
@@ -16,13 +18,16 @@
 
 enum { ENTRIES = FIELDS_LIMITS_MAX };
 
+/* A parameter that is not what the draft wants; a later one of the same name takes its place. */
+#define BAD (-1.0)
+
 /* A limit by its name, from both fields. */
 struct entry {
 	char name[FIELDS_NAME_BYTES];
 	char unit[FIELDS_NAME_BYTES];
 	char key[FIELDS_NAME_BYTES];
-	double quota, window_s, left, more_s, burst; /* NaN: not said */
-	bool bad;
+	double quota, window_s, left, more_s, burst; /* NaN: not said; BAD */
+	bool bad_name, bad_unit, bad_key;
 	bool own_key; /* the key is of RateLimit itself, not of the policy alone */
 };
 
@@ -32,13 +37,16 @@ struct entries {
 	bool limits; /* RateLimit had any */
 };
 
-/* A non-negative Integer; else the entry is bad. */
-static void take_count(struct entry *entry, const struct sf_item *value, double *out)
+/* A non-negative Integer, or BAD. */
+static double count_of(const struct sf_item *value)
 {
-	if (value->type == SF_INTEGER && value->number >= 0)
-		*out = (double)value->number;
-	else
-		entry->bad = true;
+	return value->type == SF_INTEGER && value->number >= 0 ? (double)value->number : BAD;
+}
+
+static bool is_bad(const struct entry *entry)
+{
+	return entry->bad_name || entry->bad_unit || entry->bad_key || entry->quota < 0 ||
+	       entry->window_s < 0 || entry->left < 0 || entry->more_s < 0 || entry->burst < 0;
 }
 
 static bool prints(const char *text, size_t bytes)
@@ -56,10 +64,9 @@ static void take_key(struct entry *entry, const struct sf *sf, const struct sf_i
 	struct field_text rest;
 	size_t length;
 
-	if (value->type != SF_BYTES) {
-		entry->bad = true;
+	entry->bad_key = value->type != SF_BYTES;
+	if (entry->bad_key)
 		return;
-	}
 	length = sf_text(sf, value, entry->key, sizeof(entry->key));
 	if (prints(entry->key, length < sizeof(entry->key) ? length : sizeof(entry->key) - 1))
 		return;
@@ -70,34 +77,33 @@ static void take_key(struct entry *entry, const struct sf *sf, const struct sf_i
 
 static void take_unit(struct entry *entry, const struct sf *sf, const struct sf_item *value)
 {
-	if (value->type == SF_STRING)
+	entry->bad_unit = value->type != SF_STRING;
+	if (!entry->bad_unit)
 		sf_text(sf, value, entry->unit, sizeof(entry->unit));
-	else
-		entry->bad = true;
 }
 
 static void take_policy_parameter(struct entry *entry, const struct sf *sf,
 				  const struct sf_key *key, const struct sf_item *value)
 {
 	if (sf_key_is(sf, key, "q") || sf_key_is(sf, key, "l")) /* l in the first of -08 */
-		take_count(entry, value, &entry->quota);
+		entry->quota = count_of(value);
 	else if (sf_key_is(sf, key, "w"))
-		take_count(entry, value, &entry->window_s);
+		entry->window_s = count_of(value);
 	else if (sf_key_is(sf, key, "qu"))
 		take_unit(entry, sf, value);
 	else if (sf_key_is(sf, key, "pk"))
 		take_key(entry, sf, value);
 	else if (sf_key_is(sf, key, "weir-burst")) /* a comment to others; this one is ours */
-		take_count(entry, value, &entry->burst);
+		entry->burst = count_of(value);
 }
 
 static void take_limit_parameter(struct entry *entry, const struct sf *sf, const struct sf_key *key,
 				 const struct sf_item *value)
 {
 	if (sf_key_is(sf, key, "r"))
-		take_count(entry, value, &entry->left);
+		entry->left = count_of(value);
 	else if (sf_key_is(sf, key, "t"))
-		take_count(entry, value, &entry->more_s);
+		entry->more_s = count_of(value);
 	else if (sf_key_is(sf, key, "pk"))
 		take_key(entry, sf, value);
 }
@@ -117,10 +123,10 @@ static bool read_entry(struct sf *sf, const struct sf_member *member, take_param
 	if (!member->list && (member->item.type == SF_STRING || member->item.type == SF_TOKEN))
 		sf_text(sf, &member->item, out->name, sizeof(out->name));
 	else if (member->list || member->item.type != SF_INTEGER)
-		out->bad = true;
+		out->bad_name = true;
 	while (sf_parameter_next(sf, &key, &value) == 1)
 		take(out, sf, &key, &value);
-	return !out->bad;
+	return !is_bad(out);
 }
 
 static struct entry *find_entry(struct entries *entries, const struct entry *like)
@@ -203,7 +209,6 @@ static bool read_dictionary(struct reading *reading)
 {
 	const struct reading_lines *lines = &reading->ietf_limit;
 	double limit = NAN, left = NAN, reset = NAN;
-	struct entry entry = {.bad = false};
 	struct sf sf;
 	struct sf_key key;
 	struct sf_member member;
@@ -217,12 +222,10 @@ static bool read_dictionary(struct reading *reading)
 			      : sf_key_is(&sf, &key, "reset")	  ? &reset
 								  : NULL;
 
-		if (out && member.list)
-			entry.bad = true;
-		else if (out)
-			take_count(&entry, &member.item, out);
+		if (out)
+			*out = member.list ? BAD : count_of(&member.item);
 	}
-	if (entry.bad || (isnan(limit) && isnan(left) && isnan(reset)))
+	if (limit < 0 || left < 0 || reset < 0 || (isnan(limit) && isnan(left) && isnan(reset)))
 		return false;
 	reading_put(reading, &reading->out->limits[0].limit, limit, KEEP_SMALLER);
 	reading_put(reading, &reading->out->limits[0].remaining, left, KEEP_SMALLER);
