@@ -347,7 +347,7 @@ static void drop_negative(struct reading *reading, double *number)
 /* -1 means that there is no limit, or that the server does not know: is_not_known(). */
 static bool is_no_limit(const struct fields_limit *limit)
 {
-	return (limit->limit < 0 || (limit->limit == 0 && limit->remaining < 0)) &&
+	return (limit->limit == -1 || (limit->limit == 0 && limit->remaining == -1)) &&
 	       !(limit->remaining >= 0);
 }
 
@@ -358,10 +358,19 @@ static bool is_not_known(const struct reading *reading, const struct fields_limi
 	return reading->response->status >= 400 || limit->reset_s >= 0;
 }
 
+/* -1 beside what remains says nothing; less than that is no limit that anybody means. */
+static void drop_negative_limit(struct reading *reading, struct fields_limit *limit)
+{
+	if (!(limit->limit < 0))
+		return;
+	if (limit->limit != -1)
+		reading->malformed = reading_slot(reading, limit)->bad_limit = true;
+	limit->limit = NAN;
+}
+
 static void settle_remaining(struct reading *reading, struct fields_limit *limit)
 {
-	if (limit->limit < 0)
-		limit->limit = NAN;
+	drop_negative_limit(reading, limit);
 	if (limit->remaining < 0) {
 		bool overdrawn = !isnan(limit->limit) || reading->response->status >= 400 ||
 				 limit->remaining != -1;

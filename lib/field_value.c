@@ -88,7 +88,9 @@ static enum field_result read_number(struct field_text text, double *out)
 		return FIELD_MALFORMED;
 	if (whole >= WHOLE_MAX && !negative)
 		return FIELD_HUGE;
-	*out = negative ? -((double)whole + fraction) : (double)whole + fraction;
+	*out = (double)whole + fraction;
+	if (negative)
+		*out = 0 - *out; /* there is no -0 */
 	return FIELD_FINE;
 }
 

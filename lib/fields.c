@@ -118,13 +118,39 @@ static void add_member(struct reading_list *list, double value, double window)
 		list->values[list->count++] = value;
 }
 
+/* A date has a comma of its own: the part goes on behind it, up to the next. */
+static struct field_text with_next(struct field_text part, struct field_text text)
+{
+	part.bytes = (size_t)(text.at - part.at) + field_find(text, ',');
+	return field_trim(part);
+}
+
+/* A value of a list, which is passed, and the parameters behind it. */
+static enum field_result read_member(struct reading *reading, enum field_meaning meaning,
+				     enum field_unit unit, struct field_text *text, double *value,
+				     struct field_text *parameters)
+{
+	struct field_text number;
+	enum field_result result;
+
+	if (!unquoted_part(text, ',', parameters) || !unquoted_part(parameters, ';', &number))
+		return FIELD_MALFORMED;
+	result = read_value(reading, meaning, unit, number, value);
+	if (result != FIELD_MALFORMED || meaning != FIELD_RESET || !text->at)
+		return result;
+	result = read_value(reading, meaning, unit, with_next(number, *text), value);
+	field_part(text, ',', parameters);
+	*parameters = (struct field_text){NULL, 0};
+	return result;
+}
+
 /*
  * "100"; "1, 2000"; "10, 10;w=1, 50;w=60". All of it, or nothing: false.
  */
 static bool read_list(struct reading *reading, enum field_meaning meaning, enum field_unit unit,
 		      struct field_text text, struct reading_list *out)
 {
-	struct field_text part, number;
+	struct field_text parameters;
 	double value;
 	enum field_result result = read_value(reading, meaning, unit, text, &value);
 
@@ -137,12 +163,11 @@ static bool read_list(struct reading *reading, enum field_meaning meaning, enum 
 	}
 	if (!text.bytes || is_grouped(text))
 		return false;
-	while (unquoted_part(&text, ',', &part)) {
-		unquoted_part(&part, ';', &number);
-		result = read_value(reading, meaning, unit, number, &value);
+	while (text.at) {
+		result = read_member(reading, meaning, unit, &text, &value, &parameters);
 		if (result == FIELD_MALFORMED || (meaning == FIELD_RESET && value < 0))
 			return false;
-		add_member(out, value, read_window(part));
+		add_member(out, value, read_window(parameters));
 	}
 	return true;
 }
@@ -152,19 +177,23 @@ static enum meeting meeting_of(enum field_meaning meaning)
 	return meaning == FIELD_RESET ? KEEP_LARGER : KEEP_SMALLER;
 }
 
-/* Another line of the same field: value by value. */
+/*
+ * Another line of the same field: value by value. Where a line before it said the limit in force,
+ * one that begins with a window goes on with the policies.
+ */
 static void merge_list(struct reading *reading, enum field_meaning meaning,
 		       const struct reading_list *list)
 {
 	struct reading_list *into = &reading->plain[meaning];
+	bool goes_on = meaning == FIELD_LIMIT && list->windowed && into->count && !into->windowed;
 
-	for (size_t i = 0; i < list->count; i++)
+	for (size_t i = 0; i < list->count && !goes_on; i++)
 		if (i < into->count)
 			reading_put(reading, &into->values[i], list->values[i],
 				    meeting_of(meaning));
 		else
 			into->values[into->count++] = list->values[i];
-	if (!into->policy_count)
+	if (!into->policy_count && !goes_on)
 		into->windowed = list->windowed;
 	for (size_t i = 0; i < list->policy_count; i++)
 		add_policy(into, list->policies[i].quota, list->policies[i].window_s);
@@ -504,15 +533,14 @@ static void take_wait(struct reading *reading, enum field_result result, double 
 static bool next_wait(const struct reading *reading, struct field_text *text,
 		      enum field_result *result, double *seconds)
 {
-	struct field_text part, date;
+	struct field_text part;
 
 	if (!field_part(text, ',', &part))
 		return false;
 	*result = field_wait(part, reading->now, seconds);
 	if (*result != FIELD_MALFORMED || !text->at)
 		return true;
-	date = (struct field_text){part.at, (size_t)(text->at - part.at) + field_find(*text, ',')};
-	*result = field_wait(field_trim(date), reading->now, seconds);
+	*result = field_wait(with_next(part, *text), reading->now, seconds);
 	if (*result != FIELD_MALFORMED)
 		field_part(text, ',', &part);
 	return true;
@@ -647,6 +675,18 @@ static size_t headers_of(const struct fields_response *response)
 	return response->count < FIELDS_HEADERS_MAX ? response->count : FIELDS_HEADERS_MAX;
 }
 
+/* Whether an Age says that the response is old. Of a list, which is an error, the first counts. */
+static bool is_aged(struct field_text text)
+{
+	struct field_text first;
+	double age;
+	enum field_result result;
+
+	field_part(&text, ',', &first);
+	result = field_number(first, &age);
+	return result == FIELD_HUGE || (result == FIELD_FINE && age > 0);
+}
+
 /*
  * Date and Age. A Date is what the server's own times are measured by, unless the caller's clock
  * agrees with it to the second that it is exact to.
@@ -654,7 +694,7 @@ static size_t headers_of(const struct fields_response *response)
 static void read_clock(struct reading *reading)
 {
 	const struct fields_response *response = reading->response;
-	double captured = response->captured_at, date, age;
+	double captured = response->captured_at, date;
 
 	reading->now = captured >= 0 && captured < FIELDS_NEVER_S ? captured : NAN;
 	for (size_t i = 0; i < headers_of(response); i++) {
@@ -667,8 +707,7 @@ static void read_clock(struct reading *reading)
 			    !(fabs(date - captured) <= 1))
 				reading->now = date;
 		} else if (header->name_bytes == 3 && field_is(name_of(header), "age")) {
-			reading->old |=
-				field_number(value_of(header), &age) == FIELD_FINE && age > 0;
+			reading->old |= is_aged(value_of(header));
 		}
 	}
 }
@@ -742,7 +781,7 @@ static enum fields_action conclude_limits(const struct reading *reading)
 		return conclude(out, FIELDS_CAP, FIELDS_CAUSE_HUGE);
 	if (!out->count && reading->unlimited)
 		return conclude(out, FIELDS_UNLIMITED, FIELDS_CAUSE_NO_LIMIT);
-	if (!out->count)
+	if (!out->count && !out->policy_count)
 		return conclude(out, FIELDS_IGNORE,
 				reading->bad_wait ? FIELDS_CAUSE_MALFORMED : FIELDS_CAUSE_NOTHING);
 	if (reading->above_limit)

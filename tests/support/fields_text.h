@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * fields_text.h - header lines as one text, and a verdict as one line, for tests of lib/fields.
+ * Behind cmocka.h.
  */
 #ifndef FIELDS_TEXT_H
 #define FIELDS_TEXT_H
 
 #include <math.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,6 +101,41 @@ static inline const char *fields_line_of(const struct fields_verdict *verdict,
 		fields_line_add(line, "; policy %.15g in %.15g", verdict->policies[i].quota,
 				verdict->policies[i].window_s);
 	return line->text;
+}
+
+/* What the header lines come to, in a text that stands until the next call. */
+static inline const char *fields_text_read(const char *headers, size_t bytes, int status,
+					   double captured_at, const char *profile)
+{
+	static struct fields_line line;
+	static struct fields_verdict verdict;
+	struct fields_header list[FIELDS_TEXT_HEADERS];
+	struct fields_response response = {
+		.status = status,
+		.headers = list,
+		.count = fields_text_split(headers, bytes, list),
+		.captured_at = captured_at,
+		.profile = profile ? fields_profile_find(profile) : NULL,
+	};
+	enum fields_action action;
+
+	assert_true(!profile || response.profile);
+	memset(&verdict, 0x5a, sizeof(verdict));
+	action = fields_read(&response, &verdict);
+	assert_int_equal(action, verdict.action);
+	return fields_line_of(&verdict, &line);
+}
+
+/* Whether they come to what they should; else says what they come to. */
+static inline bool fields_text_check(const char *name, const char *headers, int status,
+				     double captured_at, const char *profile, const char *verdict)
+{
+	const char *is = fields_text_read(headers, strlen(headers), status, captured_at, profile);
+
+	if (!strcmp(is, verdict))
+		return true;
+	print_error("%s\n  is   %s\n  want %s\n", name, is, verdict);
+	return false;
 }
 
 #endif

@@ -1029,28 +1029,6 @@ static const struct row {
 	 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
 };
 
-static const char *read_text(const char *headers, size_t bytes, int status, double captured_at,
-			     const char *profile)
-{
-	static struct fields_line line;
-	static struct fields_verdict verdict;
-	struct fields_header list[FIELDS_TEXT_HEADERS];
-	struct fields_response response = {
-		.status = status,
-		.headers = list,
-		.count = fields_text_split(headers, bytes, list),
-		.captured_at = captured_at,
-		.profile = profile ? fields_profile_find(profile) : NULL,
-	};
-	enum fields_action action;
-
-	assert_true(!profile || response.profile);
-	memset(&verdict, 0x5a, sizeof(verdict));
-	action = fields_read(&response, &verdict);
-	assert_int_equal(action, verdict.action);
-	return fields_line_of(&verdict, &line);
-}
-
 static void test_rows(void **state)
 {
 	size_t wrong = 0;
@@ -1058,13 +1036,9 @@ static void test_rows(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const struct row *row = &rows[i];
-		const char *verdict = read_text(row->headers, strlen(row->headers), row->status,
-						row->captured_at, row->profile);
 
-		if (!strcmp(verdict, row->verdict))
-			continue;
-		print_error("%s\n  is   %s\n  want %s\n", row->name, verdict, row->verdict);
-		wrong++;
+		wrong += !fields_text_check(row->name, row->headers, row->status, row->captured_at,
+					    row->profile, row->verdict);
 	}
 	assert_int_equal(wrong, 0);
 }
@@ -1073,7 +1047,7 @@ static void test_rows(void **state)
 
 static void expect_read(int status, double captured_at, const char *headers, const char *verdict)
 {
-	assert_string_equal(read_text(headers, strlen(headers), status, captured_at, NULL),
+	assert_string_equal(fields_text_read(headers, strlen(headers), status, captured_at, NULL),
 			    verdict);
 }
 
@@ -1212,9 +1186,9 @@ static void test_nul(void **state)
 	static const char name[] = "X-RateLimit-Remaining\0: 80";
 
 	(void)state;
-	assert_string_equal(read_text(headers, sizeof(headers) - 1, 200, NOW, NULL),
+	assert_string_equal(fields_text_read(headers, sizeof(headers) - 1, 200, NOW, NULL),
 			    "ignore; limit 100 reset 30");
-	assert_string_equal(read_text(name, sizeof(name) - 1, 200, NOW, NULL), "ignore");
+	assert_string_equal(fields_text_read(name, sizeof(name) - 1, 200, NOW, NULL), "ignore");
 }
 
 static void expect_sane(double value, double max)
@@ -1543,14 +1517,14 @@ static void test_many_items(void **state)
 
 static void test_many_policies(void **state)
 {
-	const char *verdict =
-		read_text("RateLimit-Limit: 1, 2;w=2, 3;w=3, 4;w=4, 5;w=5, 6;w=6, 7;w=7, 8;w=8, "
-			  "9;w=9, 10;w=10\n"
-			  "RateLimit-Policy: 2;w=2, 20;w=20, -3;w=3, 4;w=0",
-			  strlen("RateLimit-Limit: 1, 2;w=2, 3;w=3, 4;w=4, 5;w=5, 6;w=6, 7;w=7, "
-				 "8;w=8, 9;w=9, "
-				 "10;w=10\nRateLimit-Policy: 2;w=2, 20;w=20, -3;w=3, 4;w=0"),
-			  200, NOW, NULL);
+	const char *verdict = fields_text_read(
+		"RateLimit-Limit: 1, 2;w=2, 3;w=3, 4;w=4, 5;w=5, 6;w=6, 7;w=7, 8;w=8, "
+		"9;w=9, 10;w=10\n"
+		"RateLimit-Policy: 2;w=2, 20;w=20, -3;w=3, 4;w=0",
+		strlen("RateLimit-Limit: 1, 2;w=2, 3;w=3, 4;w=4, 5;w=5, 6;w=6, 7;w=7, "
+		       "8;w=8, 9;w=9, "
+		       "10;w=10\nRateLimit-Policy: 2;w=2, 20;w=20, -3;w=3, 4;w=0"),
+		200, NOW, NULL);
 
 	(void)state;
 	assert_string_equal(verdict, "use; limit 1; policy 2 in 2; policy 20 in 20; policy 3 in 3; "
