@@ -114,7 +114,7 @@ static bool print_keys(const struct look *look, const struct ctl *ctl, const str
 	/* first, so that what of the table is mapped by huge pages shows */
 	keyed_count(table, &view->line, view->now, &census);
 	page_open(&page, ctl->json);
-	page_text(&page, "name", "rule", view->name);
+	page_text(&page, "name", "rule", view->rule);
 	page_text(&page, "instance", "instance", ctl->place.name);
 	add_room(look, view, fold, &page);
 	add_census(&census, &page);

@@ -46,14 +46,14 @@ void look_add_observations(const struct look *look, struct page *page);
 /* "tsc", "monotonic", "manual" */
 const char *look_clock_name(const struct look *look);
 
-/* What a view is of. */
+/* What a view is of, in the order of a list: what stands below [default] comes after it. */
 enum view_kind {
 	VIEW_EXACT,
 	VIEW_PATTERN,
+	VIEW_EACH,    /* a rule with a bucket for each key, or one of its keys */
 	VIEW_DEFAULT, /* the rule of [default], which has no bucket */
 	VIEW_NAME,    /* a name under [default] */
 	VIEW_CROWDED, /* the bucket of the names that found the table of names full */
-	VIEW_EACH,    /* a rule with a bucket for each key, or one of its keys */
 };
 
 /* A rule and the bucket that one asks about, as values. */

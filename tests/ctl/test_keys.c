@@ -249,6 +249,25 @@ static void test_set(void **state)
 	expect_level(trio, "alice", 5);
 }
 
+/* Rules stand in the order of the file, and below [default] what falls under it. */
+static void test_list(void **state)
+{
+	struct trio *trio = *state;
+	const char *each, *fallback;
+
+	DO(0, "list", "--names");
+	assert_string_equal(outcome.out, "api\nimg/*\nclient/*\n*\n");
+	DO(0, "list");
+	each = strstr(outcome.out, "\nclient/*  ");
+	fallback = strstr(outcome.out, "\n* (default)  ");
+	assert_non_null(each);
+	assert_non_null(fallback);
+	assert_true(each < fallback);
+	/* by one of its names it is the same rule */
+	DO(0, "keys", "client/alice");
+	expect_text(outcome.out, "rule        client/*\n");
+}
+
 static void test_wrong(void **state)
 {
 	struct trio *trio = *state;
@@ -320,9 +339,10 @@ static void test_weird_is_dead(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		KEYS_TEST(test_keys),  KEYS_TEST(test_evictions), KEYS_TEST(test_waiting),
-		KEYS_TEST(test_show),  KEYS_TEST(test_reset),	  KEYS_TEST(test_set),
-		KEYS_TEST(test_wrong), KEYS_TEST(test_reload),	  KEYS_TEST(test_weird_is_dead),
+		KEYS_TEST(test_keys),	       KEYS_TEST(test_evictions), KEYS_TEST(test_waiting),
+		KEYS_TEST(test_show),	       KEYS_TEST(test_reset),	  KEYS_TEST(test_set),
+		KEYS_TEST(test_list),	       KEYS_TEST(test_wrong),	  KEYS_TEST(test_reload),
+		KEYS_TEST(test_weird_is_dead),
 	};
 
 	return cmocka_run_group_tests_name("weirctl keys", tests, NULL, NULL);
