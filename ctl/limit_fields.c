@@ -18,7 +18,7 @@ void limit_fields_of_view(const struct view *view, struct limit_fields *out)
 	const struct response response = {
 		.policy = is_default ? "default" : view->rule,
 		.terms = terms_in_force(&view->terms),
-		.level = view_level(view),
+		.level = view->closed ? 0 : view_level(view),
 		.more_ns = view->closed_ns > view->more_ns ? view->closed_ns : view->more_ns,
 	};
 

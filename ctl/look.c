@@ -396,9 +396,10 @@ double view_tokens(const struct view *view, uint64_t units)
 double view_level(const struct view *view)
 {
 	double level = ldexp((double)view->level_units, -(int)view->line.k);
+	bool drains = !(view->line.flags & LINE_WINDOW) && view->kind != VIEW_EACH;
 
 	/* what is there while it is closed will not be there when it opens */
-	return view->closed && level > 0 ? 0 : level;
+	return view->closed && drains && level > 0 ? 0 : level;
 }
 
 bool view_is_shadow(const struct view *view)

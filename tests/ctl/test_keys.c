@@ -266,6 +266,11 @@ static void test_list(void **state)
 	/* by one of its names it is the same rule */
 	DO(0, "keys", "client/alice");
 	expect_text(outcome.out, "rule        client/*\n");
+	/* behind a closure each keeps what it has */
+	draw(trio, "carol", 2, 2);
+	DO(0, "close", "client/*", "--for", "1h");
+	expect_level(trio, "carol", 3);
+	expect_level(trio, "nobody", 5);
 }
 
 static void test_wrong(void **state)

@@ -14,6 +14,7 @@
 
 #include "bucket.h"
 #include "config.h"
+#include "gate.h"
 #include "meter.h"
 #include "stage.h"
 #include "tally.h"
@@ -156,6 +157,28 @@ static void test_list(void **state)
 	expect_status(&outcome, 0);
 }
 
+/* A closure takes nothing of a window: what is left of it is there when it opens. */
+static void test_closed(void **state)
+{
+	struct stage *stage = &((struct fixture *)*state)->stage;
+	struct resolution at = stage_resolve(stage, "hour");
+	uint64_t now = segment_now(&stage->segment);
+	json_t *root;
+
+	assert_true(stage_take(stage, "hour", 40));
+	assert_true(gate_close(&stage->segment.buckets[at.bucket], now, now + 30 * SECOND));
+	root = show(stage, "hour");
+	assert_true(json_is_true(json_object_get(root, "closed")));
+	assert_true(json_number(root, "level") == 60);
+	json_decref(root);
+	RUN(stage, &outcome, "show", "hour", "--fields");
+	expect_text(outcome.out, "RateLimit: \"hour\";r=0;");
+	advance(stage, 31 * SECOND);
+	root = show(stage, "hour");
+	assert_true(json_number(root, "level") == 60);
+	json_decref(root);
+}
+
 static void test_fields(void **state)
 {
 	struct stage *stage = &((struct fixture *)*state)->stage;
@@ -284,10 +307,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-		STAGE_TEST(test_show),	      STAGE_TEST(test_show_first),
-		STAGE_TEST(test_list),	      STAGE_TEST(test_fields),
-		STAGE_TEST(test_misuse),      STAGE_TEST(test_meter_aligned),
-		STAGE_TEST(test_meter_first), STAGE_TEST(test_meter_seldom),
+		STAGE_TEST(test_show),		STAGE_TEST(test_show_first),
+		STAGE_TEST(test_list),		STAGE_TEST(test_closed),
+		STAGE_TEST(test_fields),	STAGE_TEST(test_misuse),
+		STAGE_TEST(test_meter_aligned), STAGE_TEST(test_meter_first),
+		STAGE_TEST(test_meter_seldom),
 	};
 
 	return cmocka_run_group_tests_name("ctl windows", tests, NULL, NULL);
