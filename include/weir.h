@@ -66,7 +66,7 @@ struct weir_endpoint; /* one name, resolved */
 	X(WEIR_ENOCLOCK, -5013, "this machine cannot read the segment's clock")                    \
 	X(WEIR_EMEMBERS, -5014, "the table of members is full: raise `members` in weir.ini")       \
 	X(WEIR_EROWS, -5015, "the table of endpoints is full: raise `endpoints` in weir.ini")      \
-	X(WEIR_ENAME, -5016, "a name must be 1 to 127 bytes without control characters")           \
+	X(WEIR_ENAME, -5016, "a name is 1 to 127 bytes: no control characters, no blank ends")     \
 	X(WEIR_ECOST, -5017, "a cost must be a number above 0")                                    \
 	X(WEIR_EBURST, -5018, "the cost is above the burst: it can never pass")                    \
 	X(WEIR_EVALUE, -5019, "a value that cannot be read or is out of range")                    \

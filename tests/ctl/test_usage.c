@@ -117,9 +117,10 @@ static void test_bad_values(void **state)
 
 	memset(long_name, 'x', sizeof(long_name) - 1);
 	long_name[sizeof(long_name) - 1] = '\0';
-	MISUSE("a name must be 1 to 127 bytes", "show", long_name);
-	MISUSE("a name must be 1 to 127 bytes", "show", "a\nb");
-	MISUSE("`a\\x1bb`: a name must be", "acquire",
+	MISUSE("a name is 1 to 127 bytes", "show", long_name);
+	MISUSE("a name is 1 to 127 bytes: no control characters", "show", "a\nb");
+	MISUSE("no blank ends", "show", "a ");
+	MISUSE("`a\\x1bb`: a name is", "acquire",
 	       "a\x1b"
 	       "b");
 	MISUSE("-n 0: a cost must be a number above 0", "acquire", "api", "-n", "0");
