@@ -66,6 +66,15 @@ for document in $documents; do
 done
 [ "$links" -ge 10 ] || fail "only $links links"
 
+# in a table of operations.md one row says what there is to say of a thing
+twice=$(awk -F'|' '!/^\|/ { split("", seen); next }
+	$2 !~ /^ *$/ && seen[$2]++ { print FNR ":" $2 }' "$SOURCE/doc/operations.md")
+same 'rows of operations.md with the same first cell' '' "$twice"
+# and each code of failure has one
+for code in $(grep -o 'X(WEIR_E[A-Z]*' "$SOURCE/include/weir.h" | cut -c3-); do
+	grep -q "^| \`$code\` |" "$SOURCE/doc/operations.md" || fail "doc/operations.md: no $code"
+done
+
 # tests that the threat model names
 named=0
 for test in $(grep -o 'tests/[a-z_/]*\.\(c\|sh\)' "$SOURCE/doc/threat-model.md" | sort -u); do
