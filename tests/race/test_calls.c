@@ -269,8 +269,6 @@ static void several_take_exactly_what_is_there(void **state)
 	assert_near(calls_peek(a).granted_tokens, TOKENS);
 	assert_near(calls_peek(b).granted_tokens, (double)counts->b);
 	assert_near(calls_peek(a).returned_tokens, 0);
-	weir_endpoint_close(a);
-	weir_endpoint_close(b);
 	end(&calls, counts);
 }
 
@@ -290,8 +288,6 @@ static void several_among_queues_lose_a_bounded_part(void **state)
 	printf("%llu refused calls, %g tokens could not go back\n",
 	       (unsigned long long)counts->refused, lost);
 	assert_near(calls_peek(b).level, TOKENS - (double)counts->b);
-	weir_endpoint_close(a);
-	weir_endpoint_close(b);
 	end(&calls, counts);
 }
 
@@ -307,7 +303,6 @@ static void handfuls_take_exactly_what_is_there(void **state)
 	assert_int_equal(counts->a, TOKENS);
 	assert_true(counts->calls >= TOKENS / 7);
 	assert_level(a, 0);
-	weir_endpoint_close(a);
 	end(&calls, counts);
 }
 
@@ -325,7 +320,6 @@ static void a_class_never_takes_the_headroom(void **state)
 	assert_true(counts->batch <= TOKENS - LEAVE);
 	assert_near(calls_peek(a).level, TOKENS - (double)counts->batch - (double)counts->a);
 	assert_true(calls_peek(a).level > LEAVE - (double)PROCESSES * THREADS - 1);
-	weir_endpoint_close(a);
 	end(&calls, counts);
 }
 
@@ -345,7 +339,6 @@ static void shadow_mode_counts_every_call(void **state)
 	assert_int_equal(calls_peek(b).shadow_passed, drawn - TOKENS);
 	assert_int_equal(calls_peek(b).shadow_refused, drawn - SHADOW);
 	assert_level(b, 0);
-	weir_endpoint_close(b);
 	end(&calls, counts);
 }
 
@@ -363,7 +356,6 @@ static void a_shadow_limit_counts_every_call(void **state)
 	assert_int_equal(calls_peek(a).refused, counts->calls - TOKENS);
 	assert_int_equal(calls_peek(a).shadow_refused, counts->calls - SHADOW);
 	assert_int_equal(calls_peek(a).shadow_passed, 0);
-	weir_endpoint_close(a);
 	end(&calls, counts);
 }
 
@@ -386,7 +378,6 @@ static void what_is_left_upstream_is_left_here(void **state)
 	/* there is no daemon: each was to be told once, and is counted once */
 	assert_int_equal(atomic_load(&calls.scene.segment.state->observations_dropped),
 			 counts->calls);
-	weir_endpoint_close(a);
 	end(&calls, counts);
 }
 

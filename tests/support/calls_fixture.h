@@ -20,6 +20,8 @@ struct calls {
 	uint64_t waited_ns;    /* all of them together */
 	void (*on_wait)(void); /* before that; may be NULL */
 	unsigned faults;
+	struct weir_endpoint *endpoints[64]; /* closed with the rest */
+	size_t endpoint_count;
 };
 
 static inline void calls_trace(void *context, const struct weir_event *event)
@@ -59,9 +61,28 @@ static inline void calls_begin(struct calls *calls)
 
 static inline void calls_end(struct calls *calls)
 {
+	while (calls->endpoint_count > 0)
+		weir_endpoint_close(calls->endpoints[--calls->endpoint_count]);
 	weir_close(calls->weir);
 	scene_end(&calls->scene);
 }
+
+/* Around each test, which finds its struct calls in *state, however the one before it ended. */
+static inline int calls_setup(void **state)
+{
+	static struct calls calls;
+
+	calls_begin(&calls);
+	*state = &calls;
+	return 0;
+}
+
+static inline int calls_teardown(void **state)
+{
+	calls_end(*state);
+	return 0;
+}
+#define calls_test(test) cmocka_unit_test_setup_teardown(test, calls_setup, calls_teardown)
 
 /* "rate=10/s" and so on, up to NULL; what is not given is as weir.ini says. */
 static inline struct terms calls_terms(const char *const *settings)
@@ -126,12 +147,18 @@ static inline void calls_advance(struct calls *calls, uint64_t ns)
 	time_source_advance(&calls->scene.segment.time, ns);
 }
 
+static inline struct weir_endpoint *calls_keep(struct calls *calls, struct weir_endpoint *endpoint)
+{
+	assert_non_null(endpoint);
+	assert_true(calls->endpoint_count < sizeof(calls->endpoints) / sizeof(endpoint));
+	calls->endpoints[calls->endpoint_count++] = endpoint;
+	return endpoint;
+}
+
+/* All these are open until the end. */
 static inline struct weir_endpoint *calls_endpoint(struct calls *calls, const char *name)
 {
-	struct weir_endpoint *endpoint = scene_endpoint(calls->weir, name);
-
-	assert_non_null(endpoint);
-	return endpoint;
+	return calls_keep(calls, scene_endpoint(calls->weir, name));
 }
 
 static inline struct weir_endpoint *calls_class(struct calls *calls, const char *name,
@@ -140,8 +167,18 @@ static inline struct weir_endpoint *calls_class(struct calls *calls, const char 
 	struct weir_endpoint *endpoint = NULL;
 
 	assert_int_equal(weir_endpoint_class(calls->weir, name, class_name, &endpoint), 0);
-	return endpoint;
+	return calls_keep(calls, endpoint);
 }
+
+/* A rule, and an endpoint under it. */
+static inline struct weir_endpoint *calls_ruled_of(struct calls *calls, const char *name,
+						   const char *const *settings)
+{
+	calls_rule_of(calls, name, settings);
+	return calls_endpoint(calls, name);
+}
+#define calls_ruled(calls, name, ...)                                                              \
+	calls_ruled_of(calls, name, (const char *const[]){__VA_ARGS__, NULL})
 
 static inline struct weir_level calls_peek(struct weir_endpoint *endpoint)
 {

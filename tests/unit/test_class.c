@@ -123,15 +123,12 @@ static void terms_keep_four(void **state)
 
 static void a_class_leaves_its_headroom(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "class batch=leave 4");
-	struct weir_endpoint *users = calls_endpoint(&calls, "api");
-	struct weir_endpoint *batch = calls_class(&calls, "api", "batch");
-	struct weir_endpoint *other = calls_class(&calls, "api", "unheard-of");
+	struct weir_endpoint *users =
+		calls_ruled(calls, "api", "rate=10/s", "burst=10", "class batch=leave 4");
+	struct weir_endpoint *batch = calls_class(calls, "api", "batch");
+	struct weir_endpoint *other = calls_class(calls, "api", "unheard-of");
 
 	assert_int_equal(weir_acquire(batch, 5, &answer), WEIR_ADMIT);
 	assert_near(answer.level, 5);
@@ -148,9 +145,9 @@ static void a_class_leaves_its_headroom(void **state)
 	assert_int_equal(answer.reason, WEIR_REASON_LEVEL);
 	assert_int_equal(answer.wait_ns, 500 * MS);
 	/* the reported wait is enough, and no less is */
-	calls_advance(&calls, 500 * MS - 1);
+	calls_advance(calls, 500 * MS - 1);
 	assert_int_equal(weir_acquire(batch, 2, &answer), WEIR_REFUSE);
-	calls_advance(&calls, 1);
+	calls_advance(calls, 1);
 	assert_int_equal(weir_acquire(batch, 2, &answer), WEIR_ADMIT);
 	assert_near(answer.level, 4);
 	/* more than ever is left */
@@ -158,89 +155,70 @@ static void a_class_leaves_its_headroom(void **state)
 	assert_int_equal(answer.reason, WEIR_REASON_NEVER);
 	assert_true(answer.wait_ns == WEIR_NEVER);
 	assert_int_equal(answer.fault, 0);
-	weir_endpoint_close(users);
-	weir_endpoint_close(batch);
-	weir_endpoint_close(other);
-	calls_end(&calls);
 }
 
 /* A share is of the burst that is in force; the line says so at the next call. */
 static void a_share_follows_the_burst(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/h", "burst=10", "class batch=leave 50 %");
-	struct weir_endpoint *batch = calls_class(&calls, "api", "batch");
+	calls_rule(calls, "api", "rate=1/h", "burst=10", "class batch=leave 50 %");
+	struct weir_endpoint *batch = calls_class(calls, "api", "batch");
 
 	assert_int_equal(scene_drain(batch), 5);
-	calls_change(&calls, "api", "rate=1/h", "burst=20", "class batch=leave 50 %");
+	calls_change(calls, "api", "rate=1/h", "burst=20", "class batch=leave 50 %");
 	assert_int_equal(scene_drain(batch), 5);
-	calls_change(&calls, "api", "rate=1/h", "burst=20", "class batch=leave 10 %");
+	calls_change(calls, "api", "rate=1/h", "burst=20", "class batch=leave 10 %");
 	assert_int_equal(scene_drain(batch), 8);
-	calls_change(&calls, "api", "rate=1/h", "burst=20");
+	calls_change(calls, "api", "rate=1/h", "burst=20");
 	assert_int_equal(scene_drain(batch), 2);
-	weir_endpoint_close(batch);
-	calls_end(&calls);
 }
 
 /* A rule that moves to another row, for its unit, takes its classes along. */
 /* It opens empty, and what a class must leave has to be there as well. */
 static void a_class_behind_a_closure(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "class batch=leave 4");
-	struct weir_endpoint *batch = calls_class(&calls, "api", "batch");
+	calls_rule(calls, "api", "rate=10/s", "burst=10", "class batch=leave 4");
+	struct weir_endpoint *batch = calls_class(calls, "api", "batch");
 
 	assert_int_equal(weir_acquire(batch, 1, NULL), WEIR_ADMIT);
 	assert_int_equal(weir_gate_close(batch, WEIR_SECOND), 0);
 	assert_int_equal(weir_acquire(batch, 2, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.reason, WEIR_REASON_CLOSED);
-	calls_advance(&calls, answer.wait_ns - 1);
+	calls_advance(calls, answer.wait_ns - 1);
 	assert_int_equal(weir_acquire(batch, 2, NULL), WEIR_REFUSE);
-	calls_advance(&calls, 1);
+	calls_advance(calls, 1);
 	assert_int_equal(weir_acquire(batch, 2, NULL), WEIR_ADMIT);
 	/* more than a full bucket has for it */
 	assert_int_equal(weir_gate_close(batch, WEIR_SECOND), 0);
 	assert_int_equal(weir_acquire(batch, 7, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.reason, WEIR_REASON_CLOSED);
 	assert_true(answer.wait_ns == WEIR_NEVER);
-	weir_endpoint_close(batch);
-	calls_end(&calls);
 }
 
 static void a_class_moves_along(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/h", "burst=10", "class batch=leave 3");
-	struct weir_endpoint *batch = calls_class(&calls, "api", "batch");
+	calls_rule(calls, "api", "rate=1/h", "burst=10", "class batch=leave 3");
+	struct weir_endpoint *batch = calls_class(calls, "api", "batch");
 
 	assert_int_equal(weir_acquire(batch, 2, NULL), WEIR_ADMIT);
-	calls_change(&calls, "api", "rate=1000000000/s", "burst=10", "class batch=leave 3");
+	calls_change(calls, "api", "rate=1000000000/s", "burst=10", "class batch=leave 3");
 	assert_int_equal(weir_acquire(batch, 6, NULL), WEIR_REFUSE);
 	assert_int_equal(weir_acquire(batch, 5, NULL), WEIR_ADMIT);
-	weir_endpoint_close(batch);
-	calls_end(&calls);
 }
 
 static void a_waiting_class_takes_no_place(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "class batch=leave 4");
-	struct weir_endpoint *users = calls_endpoint(&calls, "api");
-	struct weir_endpoint *batch = calls_class(&calls, "api", "batch");
+	struct weir_endpoint *users =
+		calls_ruled(calls, "api", "rate=10/s", "burst=10", "class batch=leave 4");
+	struct weir_endpoint *batch = calls_class(calls, "api", "batch");
 	struct weir_reservation place;
 
 	assert_int_equal(weir_acquire(users, 5, NULL), WEIR_ADMIT);
@@ -248,7 +226,7 @@ static void a_waiting_class_takes_no_place(void **state)
 	assert_int_equal(weir_wait(batch, 6, 500 * MS - 1, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.reason, WEIR_REASON_DEADLINE);
 	assert_int_equal(answer.wait_ns, 500 * MS);
-	assert_int_equal(calls.waits, 0);
+	assert_int_equal(calls->waits, 0);
 	assert_level(users, 5);
 	/* no place ahead of anybody either */
 	assert_int_equal(weir_reserve(batch, 6, WEIR_FOREVER, &place, &answer), WEIR_REFUSE);
@@ -259,12 +237,9 @@ static void a_waiting_class_takes_no_place(void **state)
 	assert_int_equal(weir_cancel(batch, &place, NULL), 0);
 	assert_int_equal(weir_wait(batch, 6, 500 * MS, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.wait_ns, 500 * MS);
-	assert_int_equal(calls.waits, 1);
+	assert_int_equal(calls->waits, 1);
 	assert_level(users, 4);
 	assert_int_equal(calls_peek(users).waited, 1);
-	weir_endpoint_close(users);
-	weir_endpoint_close(batch);
-	calls_end(&calls);
 }
 
 static struct weir_endpoint *thief;
@@ -284,43 +259,35 @@ static void take_two_once(void)
 /* Somebody else draws while it sleeps: it goes on waiting, and stays within its deadline. */
 static void a_waiting_class_is_behind_everybody(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
+	struct weir_endpoint *users =
+		calls_ruled(calls, "api", "rate=10/s", "burst=10", "class batch=leave 4");
+	struct weir_endpoint *batch = calls_class(calls, "api", "batch");
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "class batch=leave 4");
-	struct weir_endpoint *users = calls_endpoint(&calls, "api");
-	struct weir_endpoint *batch = calls_class(&calls, "api", "batch");
-
-	calls.on_wait = take_two_once;
+	calls->on_wait = take_two_once;
 	assert_int_equal(weir_acquire(users, 5, NULL), WEIR_ADMIT);
 	thief = users;
 	assert_int_equal(weir_wait(batch, 6, WEIR_SECOND, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.wait_ns, 700 * MS);
-	assert_int_equal(calls.waits, 2);
+	assert_int_equal(calls->waits, 2);
 	assert_int_equal(weir_acquire(users, 4, NULL), WEIR_ADMIT);
 	thief = users;
-	calls_advance(&calls, 500 * MS);
+	calls_advance(calls, 500 * MS);
 	assert_int_equal(weir_wait(batch, 2, 200 * MS, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.reason, WEIR_REASON_DEADLINE);
 	assert_level(users, 4);
-	weir_endpoint_close(users);
-	weir_endpoint_close(batch);
-	calls_end(&calls);
 }
 
 /* The handle of a class settles, waits behind a closure and draws below [default] as any other. */
 static void a_class_is_an_ordinary_handle(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
 	struct weir_reservation place;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_change(&calls, "*", "rate=10/s", "burst=10", "class batch=leave 4");
-	struct weir_endpoint *batch = calls_class(&calls, "some/name", "batch");
+	calls_change(calls, "*", "rate=10/s", "burst=10", "class batch=leave 4");
+	struct weir_endpoint *batch = calls_class(calls, "some/name", "batch");
 
 	assert_int_equal(weir_reserve(batch, 3, 0, &place, NULL), WEIR_ADMIT);
 	assert_int_equal(weir_settle(batch, &place, 8.5), 0);
@@ -335,22 +302,17 @@ static void a_class_is_an_ordinary_handle(void **state)
 	assert_int_equal(answer.fault, WEIR_ECOST);
 	assert_int_equal(weir_acquire(batch, 11, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.fault, WEIR_EBURST);
-	weir_endpoint_close(batch);
-	calls_end(&calls);
 }
 
 static void names_of_classes_are_checked(void **state)
 {
 	struct weir_endpoint *endpoint = NULL;
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	assert_int_equal(weir_endpoint_class(calls.weir, "api", "", &endpoint), WEIR_ECLASS);
-	assert_int_equal(weir_endpoint_class(calls.weir, "api", "Batch", &endpoint), WEIR_ECLASS);
-	assert_int_equal(weir_endpoint_class(calls.weir, "", "batch", &endpoint), WEIR_ENAME);
+	assert_int_equal(weir_endpoint_class(calls->weir, "api", "", &endpoint), WEIR_ECLASS);
+	assert_int_equal(weir_endpoint_class(calls->weir, "api", "Batch", &endpoint), WEIR_ECLASS);
+	assert_int_equal(weir_endpoint_class(calls->weir, "", "batch", &endpoint), WEIR_ENAME);
 	assert_null(endpoint);
-	calls_end(&calls);
 }
 
 int main(void)
@@ -360,14 +322,14 @@ int main(void)
 		cmocka_unit_test(leaves_read_and_write),
 		cmocka_unit_test(units_are_rounded_up),
 		cmocka_unit_test(terms_keep_four),
-		cmocka_unit_test(a_class_leaves_its_headroom),
-		cmocka_unit_test(a_share_follows_the_burst),
-		cmocka_unit_test(a_class_moves_along),
-		cmocka_unit_test(a_class_behind_a_closure),
-		cmocka_unit_test(a_waiting_class_takes_no_place),
-		cmocka_unit_test(a_waiting_class_is_behind_everybody),
-		cmocka_unit_test(a_class_is_an_ordinary_handle),
-		cmocka_unit_test(names_of_classes_are_checked),
+		calls_test(a_class_leaves_its_headroom),
+		calls_test(a_share_follows_the_burst),
+		calls_test(a_class_moves_along),
+		calls_test(a_class_behind_a_closure),
+		calls_test(a_waiting_class_takes_no_place),
+		calls_test(a_waiting_class_is_behind_everybody),
+		calls_test(a_class_is_an_ordinary_handle),
+		calls_test(names_of_classes_are_checked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

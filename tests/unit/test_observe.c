@@ -83,7 +83,6 @@ static void test_closes(void **state)
 			fail_msg("%d %s: closed for %g s, and %g were right", rows[i].status,
 				 rows[i].value ? rows[i].value : "", closed, rows[i].seconds);
 		assert_int_equal(seen.sent + seen.dropped, 0);
-		weir_endpoint_close(api);
 		calls_end(&calls);
 	}
 }
@@ -96,20 +95,16 @@ static void test_closes_until_renewed(void **state)
 		HEADER("X-RateLimit-Remaining", "0"),
 		HEADER("X-RateLimit-Reset-After", "20"),
 	};
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "max_close=15s");
+	calls_rule(calls, "api", "rate=10/s", "max_close=15s");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
 	struct weir_observed seen = {.size = sizeof(seen)};
 
 	assert_int_equal(weir_observe(api, 429, headers, COUNT(headers), 0, &seen), 0);
 	assert_int_equal(seen.closed_ns, 15 * WEIR_SECOND);
 	assert_true(seen.remaining == 0 && seen.reset_s == 20);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* No wait makes the same request pass, so none is asked of others; what happened is told. */
@@ -129,17 +124,15 @@ static void test_not_to_be_repeated(void **state)
 		{200, "X-RateLimit-Remaining", "soon", WEIR_ACTION_IGNORE},
 		{200, "X-RateLimit-Remaining", "5", WEIR_ACTION_USE},
 	};
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		char name[16];
 
 		snprintf(name, sizeof(name), "api %zu", i);
-		calls_rule(&calls, name, "rate=10/s");
+		calls_rule(calls, name, "rate=10/s");
 
-		struct weir_endpoint *api = calls_endpoint(&calls, name);
+		struct weir_endpoint *api = calls_endpoint(calls, name);
 		struct weir_observed seen =
 			observe(api, rows[i].status, rows[i].name, rows[i].value);
 
@@ -149,24 +142,20 @@ static void test_not_to_be_repeated(void **state)
 				 (int)rows[i].action);
 		if (seen.action == WEIR_ACTION_DO_NOT_RETRY)
 			assert_int_equal(calls_peek(api).closed_ns, 0);
-		weir_endpoint_close(api);
 	}
-	calls_end(&calls);
 }
 
 /* ---- the level ---- */
 
 static void test_lowers_and_never_raises(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/h", "burst=100");
-	calls_rule(&calls, "free", "rate=unlimited");
+	calls_rule(calls, "api", "rate=1/h", "burst=100");
+	calls_rule(calls, "free", "rate=unlimited");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct weir_endpoint *free_one = calls_endpoint(&calls, "free");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
+	struct weir_endpoint *free_one = calls_endpoint(calls, "free");
 
 	/* nobody has used it yet */
 	observe(api, 200, "X-RateLimit-Remaining", "60");
@@ -181,10 +170,7 @@ static void test_lowers_and_never_raises(void **state)
 	assert_int_equal(weir_acquire(api, 1, NULL), WEIR_REFUSE);
 	observe(free_one, 200, "X-RateLimit-Remaining", "0");
 	assert_int_equal(weir_acquire(free_one, 1000, NULL), WEIR_ADMIT);
-	assert_sound(&calls);
-	weir_endpoint_close(api);
-	weir_endpoint_close(free_one);
-	calls_end(&calls);
+	assert_sound(calls);
 }
 
 /* A window that is over says nothing of this one; nor does a response from a cache. */
@@ -198,19 +184,15 @@ static void test_stale(void **state)
 		HEADER("RateLimit-Remaining", "3"),
 		HEADER("Age", "600"),
 	};
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=50");
+	calls_rule(calls, "api", "rate=10/s", "burst=50");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
 
 	assert_int_equal(weir_observe(api, 200, over, COUNT(over), 0, NULL), 0);
 	assert_int_equal(weir_observe(api, 200, cached, COUNT(cached), 0, NULL), 0);
 	assert_true(level_of(api) == 50);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 static void test_windows(void **state)
@@ -233,7 +215,6 @@ static void test_windows(void **state)
 		calls_advance(&calls, 3600 * SCENE_SECOND);
 		assert_true(level_of(api) == 100);
 		assert_sound(&calls);
-		weir_endpoint_close(api);
 		calls_end(&calls);
 	}
 }
@@ -246,20 +227,18 @@ static void test_budgets(void **state)
 		HEADER("x-ratelimit-remaining-requests", "9"),
 		HEADER("x-ratelimit-remaining-tokens", "500"),
 	};
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "plain", "rate=1/h", "burst=1000");
-	calls_rule(&calls, "api", "rate=1/h", "burst=1000", "budget.tokens=the tokens");
-	calls_rule(&calls, "self", "rate=1/h", "burst=1000", "budget.tokens=self",
+	calls_rule(calls, "plain", "rate=1/h", "burst=1000");
+	calls_rule(calls, "api", "rate=1/h", "burst=1000", "budget.tokens=the tokens");
+	calls_rule(calls, "self", "rate=1/h", "burst=1000", "budget.tokens=self",
 		   "budget.requests=some name");
-	calls_rule(&calls, "the tokens", "rate=1/h", "burst=1000");
+	calls_rule(calls, "the tokens", "rate=1/h", "burst=1000");
 
-	struct weir_endpoint *plain = calls_endpoint(&calls, "plain");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct weir_endpoint *self = calls_endpoint(&calls, "self");
-	struct weir_endpoint *tokens = calls_endpoint(&calls, "the tokens");
+	struct weir_endpoint *plain = calls_endpoint(calls, "plain");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
+	struct weir_endpoint *self = calls_endpoint(calls, "self");
+	struct weir_endpoint *tokens = calls_endpoint(calls, "the tokens");
 
 	/* tokens are no requests */
 	assert_int_equal(weir_observe(plain, 200, headers, 2, 0, NULL), 0);
@@ -272,15 +251,9 @@ static void test_budgets(void **state)
 	assert_int_equal(weir_observe(self, 200, headers, 2, 0, NULL), 0);
 	assert_true(level_of(self) == 500);
 
-	struct weir_endpoint *some = calls_endpoint(&calls, "some name");
+	struct weir_endpoint *some = calls_endpoint(calls, "some name");
 
 	assert_true(level_of(some) == 9);
-	weir_endpoint_close(some);
-	weir_endpoint_close(plain);
-	weir_endpoint_close(api);
-	weir_endpoint_close(self);
-	weir_endpoint_close(tokens);
-	calls_end(&calls);
 }
 
 /* A budget whose tokens are spent closes its own endpoint when it refuses. */
@@ -292,23 +265,18 @@ static void test_spent_budget(void **state)
 		HEADER("x-ratelimit-reset-tokens", "40s"),
 		HEADER("retry-after", "2"),
 	};
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/s", "burst=1000", "profile=openai",
+	calls_rule(calls, "api", "rate=1/s", "burst=1000", "profile=openai",
 		   "budget.tokens=the tokens");
-	calls_rule(&calls, "the tokens", "rate=1/s", "burst=1000");
+	calls_rule(calls, "the tokens", "rate=1/s", "burst=1000");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct weir_endpoint *tokens = calls_endpoint(&calls, "the tokens");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
+	struct weir_endpoint *tokens = calls_endpoint(calls, "the tokens");
 
 	assert_int_equal(weir_observe(api, 429, headers, COUNT(headers), 0, NULL), 0);
 	assert_true(fabs((double)calls_peek(tokens).closed_ns / 1e9 - 40) < 0.001);
 	assert_true(fabs((double)calls_peek(api).closed_ns / 1e9 - 2) < 0.001);
-	weir_endpoint_close(api);
-	weir_endpoint_close(tokens);
-	calls_end(&calls);
 }
 
 /* With a profile, NAME/RESOURCE is whose limit it is, where there is such a rule. */
@@ -320,23 +288,21 @@ static void test_budgets_of_a_profile(void **state)
 		HEADER("x-ratelimit-remaining-project-tokens", "70"),
 	};
 	struct weir_observed seen = {.size = sizeof(seen)};
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/h", "burst=1000", "profile=openai");
-	calls_rule(&calls, "api/tokens", "rate=1/h", "burst=1000");
-	calls_rule(&calls, "bare", "rate=1/h", "burst=1000");
-	calls_rule(&calls, "bare/tokens", "rate=1/h", "burst=1000");
-	calls_rule(&calls, "v1/*", "rate=1/h", "burst=1000", "profile=openai",
+	calls_rule(calls, "api", "rate=1/h", "burst=1000", "profile=openai");
+	calls_rule(calls, "api/tokens", "rate=1/h", "burst=1000");
+	calls_rule(calls, "bare", "rate=1/h", "burst=1000");
+	calls_rule(calls, "bare/tokens", "rate=1/h", "burst=1000");
+	calls_rule(calls, "v1/*", "rate=1/h", "burst=1000", "profile=openai",
 		   "budget.project-tokens=elsewhere");
-	calls_rule(&calls, "v1/requests", "rate=1/h", "burst=1000");
-	calls_rule(&calls, "v1/project-tokens", "rate=1/h", "burst=1000");
-	calls_rule(&calls, "elsewhere", "rate=1/h", "burst=1000");
+	calls_rule(calls, "v1/requests", "rate=1/h", "burst=1000");
+	calls_rule(calls, "v1/project-tokens", "rate=1/h", "burst=1000");
+	calls_rule(calls, "elsewhere", "rate=1/h", "burst=1000");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct weir_endpoint *bare = calls_endpoint(&calls, "bare");
-	struct weir_endpoint *chat = calls_endpoint(&calls, "v1/chat");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
+	struct weir_endpoint *bare = calls_endpoint(calls, "bare");
+	struct weir_endpoint *chat = calls_endpoint(calls, "v1/chat");
 	const struct {
 		const char *name;
 		double level;
@@ -360,17 +326,12 @@ static void test_budgets_of_a_profile(void **state)
 	assert_int_equal(seen.budgets, 2);
 	assert_true(seen.remaining == -1);
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		struct weir_endpoint *endpoint = calls_endpoint(&calls, rows[i].name);
+		struct weir_endpoint *endpoint = calls_endpoint(calls, rows[i].name);
 
 		if (level_of(endpoint) != rows[i].level)
 			fail_msg("%s: %g are left, and %g were right", rows[i].name,
 				 level_of(endpoint), rows[i].level);
-		weir_endpoint_close(endpoint);
 	}
-	weir_endpoint_close(api);
-	weir_endpoint_close(bare);
-	weir_endpoint_close(chat);
-	calls_end(&calls);
 }
 
 /* A name that leaves no room for another behind it names none. */
@@ -381,20 +342,16 @@ static void test_budgets_of_a_long_name(void **state)
 		HEADER("x-ratelimit-remaining-tokens", "5"),
 	};
 	char name[LAYOUT_TEXT_BYTES];
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
 	memset(name, 'n', sizeof(name) - 1);
 	name[sizeof(name) - 1] = '\0';
-	calls_begin(&calls);
-	calls_rule(&calls, name, "rate=1/h", "burst=1000", "profile=openai");
+	calls_rule(calls, name, "rate=1/h", "burst=1000", "profile=openai");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, name);
+	struct weir_endpoint *api = calls_endpoint(calls, name);
 
 	assert_int_equal(weir_observe(api, 200, headers, COUNT(headers), 0, NULL), 0);
 	assert_true(level_of(api) == 9);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* Both limits lower the level; one of them is told. */
@@ -406,24 +363,19 @@ static void test_two_limits_of_a_budget(void **state)
 		HEADER("x-ratelimit-remaining-requests-minute", "9"),
 	};
 	struct weir_observed seen = {.size = sizeof(seen)};
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/h", "burst=1000", "profile=cerebras", "adaptive=headers");
-	calls_rule(&calls, "api/tokens", "rate=1/h", "burst=1000", "adaptive=headers");
+	calls_rule(calls, "api", "rate=1/h", "burst=1000", "profile=cerebras", "adaptive=headers");
+	calls_rule(calls, "api/tokens", "rate=1/h", "burst=1000", "adaptive=headers");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct weir_endpoint *tokens = calls_endpoint(&calls, "api/tokens");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
+	struct weir_endpoint *tokens = calls_endpoint(calls, "api/tokens");
 
 	assert_int_equal(weir_observe(api, 200, headers, COUNT(headers), 0, &seen), 0);
 	assert_true(level_of(tokens) == 70);
 	assert_int_equal(seen.budgets, 3);
 	/* nobody listens: what would have been sent is dropped */
 	assert_int_equal(seen.dropped, 2);
-	weir_endpoint_close(api);
-	weir_endpoint_close(tokens);
-	calls_end(&calls);
 }
 
 /* A limit of the whole server closes what has the same profile, for as long as each allows. */
@@ -467,10 +419,8 @@ static void test_closes_everywhere(void **state)
 			if (fabs(closed - right) > 0.001)
 				fail_msg("%s: closed for %g s, and %g were right", rows[i].name,
 					 closed, right);
-			weir_endpoint_close(endpoint);
 		}
 		assert_sound(&calls);
-		weir_endpoint_close(channels);
 		calls_end(&calls);
 	}
 }
@@ -501,40 +451,32 @@ static void test_keys(void **state)
 
 static void test_own_mapping(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/h", "burst=100", "field.remaining=X-Foo-Left");
+	calls_rule(calls, "api", "rate=1/h", "burst=100", "field.remaining=X-Foo-Left");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
 
 	observe(api, 200, "X-Foo-Left", "40");
 	assert_true(level_of(api) == 40);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* ---- what changes under a handle ---- */
 
 static void test_follows_a_moved_mark(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/h", "burst=100");
+	calls_rule(calls, "api", "rate=1/h", "burst=100");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
 
 	assert_int_equal(weir_acquire(api, 1, NULL), WEIR_ADMIT);
 	/* another unit: the rule moves to another row */
-	calls_change(&calls, "api", "rate=1000000000/s", "burst=100");
+	calls_change(calls, "api", "rate=1000000000/s", "burst=100");
 	observe(api, 429, "Retry-After", "30");
 	assert_int_equal(weir_acquire(api, 1, NULL), WEIR_REFUSE);
 	assert_true(calls_peek(api).closed_ns > 29 * WEIR_SECOND);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* ---- what is handed in ---- */
@@ -550,12 +492,9 @@ static void test_mistakes(void **state)
 		struct weir_observed seen;
 		uint64_t guard;
 	} older = {.seen = {.size = 24}, .guard = 7};
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
 
 	assert_int_equal(weir_observe(api, -1, NULL, 0, 0, NULL), WEIR_EVALUE);
 	assert_int_equal(weir_observe(api, 99, NULL, 0, 0, NULL), WEIR_EVALUE);
@@ -567,8 +506,6 @@ static void test_mistakes(void **state)
 	assert_int_equal(weir_observe(api, 429, NULL, 0, 0, &older.seen), 0);
 	assert_int_equal(older.seen.size, 24);
 	assert_int_equal(older.seen.closed_ns, 11);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* Nothing beyond a length is read, nor more than is allowed; the rest counts. */
@@ -577,9 +514,8 @@ static void test_bounds(void **state)
 	enum { MANY = 2000, LONG = 65536 };
 	struct weir_header *headers = calloc(MANY, sizeof(*headers));
 	char *value = malloc(LONG), *two = malloc(2), *name = malloc(21);
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
 	assert_non_null(headers);
 	assert_non_null(value);
 	assert_non_null(two);
@@ -587,10 +523,9 @@ static void test_bounds(void **state)
 	memset(value, '9', LONG);
 	memcpy(two, "42", 2); /* without a NUL: a reader that goes on is seen by a sanitizer */
 	memcpy(name, "x-ratelimit-remaining", 21);
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/h", "burst=100");
+	calls_rule(calls, "api", "rate=1/h", "burst=100");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
 
 	headers[0] = (struct weir_header){"Retry-After", value, WEIR_TEXT, LONG};
 	headers[1] = (struct weir_header){"X-RateLimit-Reset", value, WEIR_TEXT, SIZE_MAX - 1};
@@ -615,8 +550,6 @@ static void test_bounds(void **state)
 	free(value);
 	free(two);
 	free(name);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* Names that mean something, with values that mean nothing, or too much. */
@@ -666,13 +599,11 @@ static void test_hostile(void **state)
 	};
 	static const int statuses[] = {200, 429, 503, 403, 301, 500, 418, 0};
 	uint64_t seed = 0x9e3779b97f4a7c15;
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/d", "burst=1000", "max_close=100s", "adaptive=headers");
+	calls_rule(calls, "api", "rate=1/d", "burst=1000", "max_close=100s", "adaptive=headers");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
 	double rate = calls_peek(api).rate_per_s;
 	double level = level_of(api);
 
@@ -697,53 +628,47 @@ static void test_hostile(void **state)
 		level = now;
 	}
 	assert_true(calls_peek(api).rate_per_s == rate);
-	assert_sound(&calls);
-	weir_endpoint_close(api);
-	calls_end(&calls);
+	assert_sound(calls);
 }
 
 /* Nobody listens: nothing is held up, and it is counted. */
 static void test_nobody_listens(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "adaptive=headers");
+	calls_rule(calls, "api", "rate=10/s", "adaptive=headers");
 
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
 	struct weir_observed seen = observe(api, 200, "X-RateLimit-Remaining", "5");
 
 	assert_int_equal(seen.sent, 0);
 	assert_int_equal(seen.dropped, 1);
 	assert_true(level_of(api) == 5);
-	assert_int_equal(atomic_load(&calls.scene.segment.state->observations_dropped), 1);
-	weir_endpoint_close(api);
-	calls_end(&calls);
+	assert_int_equal(atomic_load(&calls->scene.segment.state->observations_dropped), 1);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_closes),
-		cmocka_unit_test(test_closes_until_renewed),
-		cmocka_unit_test(test_not_to_be_repeated),
-		cmocka_unit_test(test_lowers_and_never_raises),
-		cmocka_unit_test(test_stale),
+		calls_test(test_closes_until_renewed),
+		calls_test(test_not_to_be_repeated),
+		calls_test(test_lowers_and_never_raises),
+		calls_test(test_stale),
 		cmocka_unit_test(test_windows),
-		cmocka_unit_test(test_budgets),
-		cmocka_unit_test(test_spent_budget),
-		cmocka_unit_test(test_budgets_of_a_profile),
-		cmocka_unit_test(test_budgets_of_a_long_name),
-		cmocka_unit_test(test_two_limits_of_a_budget),
+		calls_test(test_budgets),
+		calls_test(test_spent_budget),
+		calls_test(test_budgets_of_a_profile),
+		calls_test(test_budgets_of_a_long_name),
+		calls_test(test_two_limits_of_a_budget),
 		cmocka_unit_test(test_closes_everywhere),
 		cmocka_unit_test(test_keys),
-		cmocka_unit_test(test_own_mapping),
-		cmocka_unit_test(test_follows_a_moved_mark),
-		cmocka_unit_test(test_mistakes),
-		cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_nobody_listens),
+		calls_test(test_own_mapping),
+		calls_test(test_follows_a_moved_mark),
+		calls_test(test_mistakes),
+		calls_test(test_bounds),
+		calls_test(test_hostile),
+		calls_test(test_nobody_listens),
 	};
 
 	return cmocka_run_group_tests_name("observe", tests, NULL, NULL);

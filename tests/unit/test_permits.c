@@ -78,12 +78,8 @@ static void test_take_and_release(void **state)
 {
 	struct weir_permit permits[4];
 	struct weir_answer answer;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=3");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=3");
 
 	assert_int_equal(calls_permits(api).limit, 3);
 	assert_permits(api, 0, 3);
@@ -104,8 +100,6 @@ static void test_take_and_release(void **state)
 	assert_permits(api, 0, 3);
 	/* the bucket knows nothing of it */
 	assert_level(api, 10);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* The value and its copies are one permit. */
@@ -114,12 +108,8 @@ static void test_release_twice(void **state)
 	struct weir_permit permit;
 	struct weir_permit copy;
 	struct weir_permit other;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=1");
 
 	assert_true(take(api, &permit));
 	copy = permit;
@@ -134,23 +124,19 @@ static void test_release_twice(void **state)
 	assert_int_equal(weir_permit_release(api, &copy), WEIR_ESPENT);
 	assert_permits(api, 1, 0);
 	assert_int_equal(weir_permit_release(api, &other), 0);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 static void test_no_limit(void **state)
 {
 	struct weir_permit permit;
 	struct weir_answer answer;
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "none", "rate=10/s");
-	calls_rule(&calls, "shut", "rate=10/s", "concurrency=0");
-	struct weir_endpoint *none = calls_endpoint(&calls, "none");
-	struct weir_endpoint *unknown = calls_endpoint(&calls, "unknown");
-	struct weir_endpoint *shut = calls_endpoint(&calls, "shut");
+	calls_rule(calls, "none", "rate=10/s");
+	calls_rule(calls, "shut", "rate=10/s", "concurrency=0");
+	struct weir_endpoint *none = calls_endpoint(calls, "none");
+	struct weir_endpoint *unknown = calls_endpoint(calls, "unknown");
+	struct weir_endpoint *shut = calls_endpoint(calls, "shut");
 
 	assert_int_equal(calls_permits(none).limit, UINT64_MAX);
 	for (int i = 0; i < 100; i++) {
@@ -164,23 +150,17 @@ static void test_no_limit(void **state)
 	assert_int_equal(weir_permit_release(unknown, &permit), 0);
 	assert_int_equal(weir_permit_take(shut, 0, &permit, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.wait_ns, WEIR_NEVER);
-	weir_endpoint_close(none);
-	weir_endpoint_close(unknown);
-	weir_endpoint_close(shut);
-	calls_end(&calls);
 }
 
 /* All names of a pattern have its permits, as they have its bucket. */
 static void test_pattern(void **state)
 {
 	struct weir_permit permits[3];
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api/*", "rate=10/s", "concurrency=2");
-	struct weir_endpoint *a = calls_endpoint(&calls, "api/a");
-	struct weir_endpoint *b = calls_endpoint(&calls, "api/b");
+	calls_rule(calls, "api/*", "rate=10/s", "concurrency=2");
+	struct weir_endpoint *a = calls_endpoint(calls, "api/a");
+	struct weir_endpoint *b = calls_endpoint(calls, "api/b");
 
 	assert_true(take(a, &permits[0]));
 	assert_true(take(b, &permits[1]));
@@ -190,9 +170,6 @@ static void test_pattern(void **state)
 	assert_true(take(b, &permits[2]));
 	assert_int_equal(weir_permit_release(a, &permits[1]), 0);
 	assert_int_equal(weir_permit_release(a, &permits[2]), 0);
-	weir_endpoint_close(a);
-	weir_endpoint_close(b);
-	calls_end(&calls);
 }
 
 /* Names under [default] have no row that could say whose permits are whose. */
@@ -231,13 +208,9 @@ static void test_default_has_none(void **state)
 static void test_owner_is_killed(void **state)
 {
 	struct weir_permit permit;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct child *child = child_shared(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=1");
+	struct child *child = child_shared(calls, "api");
 	pid_t pid = hold_in_child(child);
 
 	assert_permits(api, 1, 0);
@@ -249,23 +222,17 @@ static void test_owner_is_killed(void **state)
 	assert_int_equal(weir_permit_release(api, &child->permit), WEIR_ESTRANGER);
 	assert_int_equal(weir_permit_release(api, &permit), 0);
 	assert_permits(api, 0, 1);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* It ends by itself, or closes its handle. */
 static void test_owner_leaves(void **state)
 {
 	struct weir_permit permit;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct weir *other = calls_open(&calls, WEIR_POLICY_CLOSED);
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=2");
+	struct weir *other = calls_open(calls, WEIR_POLICY_CLOSED);
 	struct weir_endpoint *there = scene_endpoint(other, "api");
-	struct child *child = child_shared(&calls, "api");
+	struct child *child = child_shared(calls, "api");
 	pid_t pid = hold_in_child(child);
 
 	assert_true(take(there, &permit));
@@ -278,21 +245,15 @@ static void test_owner_leaves(void **state)
 	scene_sleep_ms(2);
 	assert_true(take(api, &permit));
 	assert_int_equal(weir_permit_release(api, &permit), 0);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* Stopped is not dead: it keeps what it has. */
 static void test_owner_is_stopped(void **state)
 {
 	struct weir_permit permit;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct child *child = child_shared(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=1");
+	struct child *child = child_shared(calls, "api");
 	pid_t pid = hold_in_child(child);
 	int status;
 
@@ -307,27 +268,21 @@ static void test_owner_is_stopped(void **state)
 	scene_kill(pid);
 	scene_sleep_ms(2);
 	assert_true(take(api, &permit));
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* The lock says who lives, not the pid: one that is another process's now, or nobody's. */
 static void test_pid_reuse(void **state)
 {
 	struct weir_permit permit;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct child *child = child_shared(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=1");
+	struct child *child = child_shared(calls, "api");
 	pid_t pid = hold_in_child(child);
 	struct member_row *row = NULL;
 
-	for (uint32_t i = 0; i < calls.scene.segment.member_count; i++)
-		if (calls.scene.segment.members[i].pid == (uint32_t)pid)
-			row = &calls.scene.segment.members[i];
+	for (uint32_t i = 0; i < calls->scene.segment.member_count; i++)
+		if (calls->scene.segment.members[i].pid == (uint32_t)pid)
+			row = &calls->scene.segment.members[i];
 	assert_non_null(row);
 	atomic_store(&row->pid, 4194303u); /* there is none, and it lives */
 	assert_false(take(api, &permit));
@@ -335,33 +290,25 @@ static void test_pid_reuse(void **state)
 	scene_kill(pid);
 	scene_sleep_ms(2);
 	assert_true(take(api, &permit));
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* A dead member's slot is taken by another before anybody looked: what it held came back first. */
 static void test_slot_is_taken_over(void **state)
 {
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct child *child = child_shared(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=1");
+	struct child *child = child_shared(calls, "api");
 	struct weir *crowd[32] = {0};
 	pid_t pid = hold_in_child(child);
 
 	scene_kill(pid);
 	assert_permits(api, 1, 0);
 	for (int i = 0; i < 32; i++)
-		crowd[i] = scene_open(&calls.scene.place);
+		crowd[i] = scene_open(&calls->scene.place);
 	assert_null(crowd[31]);
 	assert_permits(api, 0, 1);
 	for (int i = 0; i < 32; i++)
 		weir_close(crowd[i]);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 struct family {
@@ -414,12 +361,10 @@ static int child_comes_late(void *context)
 static void test_fork(void **state)
 {
 	struct family family;
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
-	family.api = calls_endpoint(&calls, "api");
+	calls_rule(calls, "api", "rate=10/s", "concurrency=2");
+	family.api = calls_endpoint(calls, "api");
 	assert_true(take(family.api, &family.permit));
 	assert_int_equal(scene_wait(scene_child(child_is_a_stranger, &family)), 0);
 	assert_permits(family.api, 1, 1);
@@ -430,16 +375,14 @@ static void test_fork(void **state)
 	/* and it is the child's in death as well */
 	assert_true(take(family.api, &family.permit));
 	assert_int_equal(scene_wait(scene_child(child_dies_with_it, &family)), 0);
-	for (uint32_t i = 0; i < calls.scene.segment.member_count; i++)
-		members_reap(&calls.scene.segment, i);
+	for (uint32_t i = 0; i < calls->scene.segment.member_count; i++)
+		members_reap(&calls->scene.segment, i);
 	assert_permits(family.api, 0, 2);
 	assert_int_equal(weir_permit_release(family.api, &family.permit), WEIR_ESPENT);
 	assert_true(take(family.api, &family.permit));
 	struct weir_permit mine = family.permit;
 	assert_int_equal(weir_permit_release(family.api, &mine), 0);
 	assert_int_equal(scene_wait(scene_child(child_comes_late, &family)), 0);
-	weir_endpoint_close(family.api);
-	calls_end(&calls);
 }
 
 static int child_executes(void *context)
@@ -457,14 +400,10 @@ static int child_executes(void *context)
 static void test_exec(void **state)
 {
 	struct weir_permit permit;
-	struct calls calls;
+	struct calls *calls = *state;
 	bool taken = false;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct child *child = child_shared(&calls, "api");
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=1");
+	struct child *child = child_shared(calls, "api");
 	pid_t pid = scene_child(child_executes, child);
 
 	assert_true(scene_until(&child->step, 1));
@@ -477,8 +416,6 @@ static void test_exec(void **state)
 	assert_true(taken);
 	assert_int_equal(kill(pid, 0), 0); /* it lives on */
 	scene_kill(pid);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* ---- tables that are full ---- */
@@ -518,19 +455,17 @@ static void test_members_full(void **state)
 {
 	struct without_slot at = {0};
 	struct weir_permit permit;
-	struct calls calls;
+	struct calls *calls = *state;
 	int count = 0;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
-	struct weir *open = calls_open(&calls, WEIR_POLICY_OPEN);
+	calls_rule(calls, "api", "rate=10/s", "concurrency=2");
+	struct weir *open = calls_open(calls, WEIR_POLICY_OPEN);
 
-	at.closed = calls_endpoint(&calls, "api");
+	at.closed = calls_endpoint(calls, "api");
 	at.open = scene_endpoint(open, "api");
-	at.weir = calls.weir;
+	at.weir = calls->weir;
 	assert_true(take(at.closed, &at.permit));
-	while (count < 32 && (at.crowd[count] = scene_open(&calls.scene.place)))
+	while (count < 32 && (at.crowd[count] = scene_open(&calls->scene.place)))
 		count++;
 	assert_int_equal(scene_wait(scene_child(child_without_slot, &at)), 0);
 	while (count > 0)
@@ -538,10 +473,8 @@ static void test_members_full(void **state)
 	assert_int_equal(weir_permit_release(at.closed, &at.permit), 0);
 	/* a slot that has come free is found without another fork */
 	assert_true(take(at.closed, &permit));
-	weir_endpoint_close(at.closed);
 	weir_endpoint_close(at.open);
 	weir_close(open);
-	calls_end(&calls);
 }
 
 static void test_waiters_full(void **state)
@@ -549,12 +482,8 @@ static void test_waiters_full(void **state)
 	struct weir_waiter places[65];
 	struct weir_answer answer;
 	struct weir_permit permit;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=1");
 
 	for (int i = 0; i < 64; i++)
 		assert_int_equal(weir_permit_queue(api, &places[i]), 0);
@@ -567,22 +496,18 @@ static void test_waiters_full(void **state)
 		assert_int_equal(weir_permit_unqueue(api, &places[i]), 0);
 	assert_int_equal(calls_permits(api).waiting, 0);
 	assert_true(take(api, &permit));
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 static void test_permits_full(void **state)
 {
 	const struct terms_author author = {ORIGIN_OPERATOR, 0};
-	struct calls calls;
+	struct calls *calls = *state;
 	struct rule rule = {.kind = ROW_EXACT, .text = "much", .terms = scene_terms(10, 10)};
 
-	(void)state;
-	calls_begin(&calls);
-	struct segment *segment = &calls.scene.segment;
+	struct segment *segment = &calls->scene.segment;
 
-	calls_rule(&calls, "a", "rate=10/s", "concurrency=30");
-	calls_rule(&calls, "b", "rate=10/s", "concurrency=29");
+	calls_rule(calls, "a", "rate=10/s", "concurrency=30");
+	calls_rule(calls, "b", "rate=10/s", "concurrency=29");
 	rule.terms.concurrency = 1 + 1;
 	assert_int_equal(rules_add(segment, &rule), WEIR_EPERMITS);
 	assert_int_equal(names_exact_row(segment, "much"), -1);
@@ -595,20 +520,18 @@ static void test_permits_full(void **state)
 
 	assert_int_equal(rules_change(segment, (uint32_t)row, &terms, &author, RULES_KEEP_USED),
 			 WEIR_EPERMITS);
-	struct weir_endpoint *a = calls_endpoint(&calls, "a");
+	struct weir_endpoint *a = calls_endpoint(calls, "a");
 
 	assert_int_equal(calls_permits(a).limit, 30);
 	assert_near(calls_peek(a).rate_per_s, 10);
 
 	/* what another gives up is there for it */
-	calls_change(&calls, "b", "rate=10/s", "concurrency=1");
-	calls_change(&calls, "a", "rate=10/s", "concurrency=60");
+	calls_change(calls, "b", "rate=10/s", "concurrency=1");
+	calls_change(calls, "a", "rate=10/s", "concurrency=60");
 	assert_int_equal(calls_permits(a).limit, 60);
 	assert_int_equal(rules_add(segment, &rule), WEIR_EPERMITS);
 	rules_remove(segment, (uint32_t)names_exact_row(segment, "b"));
 	assert_true(rules_add(segment, &rule) > 0);
-	weir_endpoint_close(a);
-	calls_end(&calls);
 }
 
 /* ---- limits that change ---- */
@@ -616,21 +539,17 @@ static void test_permits_full(void **state)
 static void test_limit_changes(void **state)
 {
 	struct weir_permit permits[8];
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=2");
 
 	assert_true(take(api, &permits[0]) && take(api, &permits[1]));
 	assert_false(take(api, &permits[2]));
-	calls_change(&calls, "api", "rate=10/s", "concurrency=7");
+	calls_change(calls, "api", "rate=10/s", "concurrency=7");
 	for (int i = 2; i < 7; i++)
 		assert_true(take(api, &permits[i]));
 	assert_false(take(api, &permits[7]));
 	/* lowered: nobody loses any, and none is given while one above it is held */
-	calls_change(&calls, "api", "rate=10/s", "concurrency=3");
+	calls_change(calls, "api", "rate=10/s", "concurrency=3");
 	assert_permits(api, 7, 0);
 	for (int i = 0; i < 6; i++) {
 		assert_int_equal(weir_permit_release(api, &permits[i]), 0);
@@ -640,65 +559,52 @@ static void test_limit_changes(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_true(take(api, &permits[i]));
 	assert_false(take(api, &permits[7]));
-	permit_chain_tend(&calls.scene.segment);
+	permit_chain_tend(&calls->scene.segment);
 	assert_false(take(api, &permits[7]));
 	/* no limit, and again one: who took one meanwhile is not counted */
-	calls_change(&calls, "api", "rate=10/s");
+	calls_change(calls, "api", "rate=10/s");
 	assert_true(take(api, &permits[7]));
-	calls_change(&calls, "api", "rate=10/s", "concurrency=4");
+	calls_change(calls, "api", "rate=10/s", "concurrency=4");
 	assert_permits(api, 3, 1);
 	assert_int_equal(weir_permit_release(api, &permits[7]), 0);
 	assert_permits(api, 3, 1);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* A change of unit moves the rule to another row, and its permits with it. */
 static void test_rule_moves(void **state)
 {
 	struct weir_permit permits[3];
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/d", "concurrency=2");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	int64_t row = names_exact_row(&calls.scene.segment, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=1/d", "concurrency=2");
+	int64_t row = names_exact_row(&calls->scene.segment, "api");
 
 	assert_true(take(api, &permits[0]));
-	assert_true(calls_change(&calls, "api", "rate=100000000/s", "concurrency=2") > row);
+	assert_true(calls_change(calls, "api", "rate=100000000/s", "concurrency=2") > row);
 	assert_permits(api, 1, 1);
 	assert_true(take(api, &permits[1]));
 	assert_false(take(api, &permits[2]));
 	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
 	assert_int_equal(weir_permit_release(api, &permits[1]), 0);
 	assert_permits(api, 0, 2);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* Removed and added again, a rule finds who still holds its permits. */
 static void test_rule_comes_back(void **state)
 {
 	struct weir_permit permits[3];
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=2");
 
 	assert_true(take(api, &permits[0]));
-	rules_remove(&calls.scene.segment, (uint32_t)names_exact_row(&calls.scene.segment, "api"));
+	rules_remove(&calls->scene.segment,
+		     (uint32_t)names_exact_row(&calls->scene.segment, "api"));
 	assert_int_equal(calls_permits(api).limit, UINT64_MAX);
 	assert_true(take(api, &permits[1]));
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
+	calls_rule(calls, "api", "rate=10/s", "concurrency=2");
 	assert_permits(api, 1, 1);
 	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
 	assert_int_equal(weir_permit_release(api, &permits[1]), 0);
 	assert_permits(api, 0, 2);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* A pair is replaced only while nobody holds anything in it. */
@@ -706,38 +612,28 @@ static void test_close(void **state)
 {
 	struct weir_permit permits[2];
 	struct weir_answer answer;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=2");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=2");
 
 	assert_true(take(api, &permits[0]));
-	assert_int_equal(permit_chain_close(&calls.scene.segment), WEIR_EHELD);
+	assert_int_equal(permit_chain_close(&calls->scene.segment), WEIR_EHELD);
 	assert_true(take(api, &permits[1]));
 	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
 	assert_int_equal(weir_permit_release(api, &permits[1]), 0);
-	assert_int_equal(permit_chain_close(&calls.scene.segment), 0);
+	assert_int_equal(permit_chain_close(&calls->scene.segment), 0);
 	assert_int_equal(weir_permit_take(api, 0, &permits[0], &answer), WEIR_REFUSE);
 	/* and a publisher that was killed there has a successor */
-	rules_recover(&calls.scene.segment);
+	rules_recover(&calls->scene.segment);
 	assert_true(take(api, &permits[0]));
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* A publisher was killed between taking a block and linking it, or before a row was live. */
 static void test_recover_blocks(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_permit permit;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=6");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct segment *segment = &calls.scene.segment;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=6");
+	struct segment *segment = &calls->scene.segment;
 	struct permit_span *spans = (struct permit_span *)(uintptr_t)segment->spans;
 
 	assert_true(take(api, &permit));
@@ -750,8 +646,6 @@ static void test_recover_blocks(void **state)
 	assert_int_equal(spans[7].head, 0);
 	assert_int_equal(spans[9].head, 0);
 	assert_permits(api, 1, 5);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* ---- max_hold ---- */
@@ -762,19 +656,16 @@ static void test_max_hold(void **state)
 	struct weir_permit young;
 	struct weir_permit copy;
 	struct weir_permit next;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=2", "max_hold=30s");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api =
+		calls_ruled(calls, "api", "rate=10/s", "concurrency=2", "max_hold=30s");
 
 	assert_int_equal(calls_permits(api).max_hold_ns, 30 * WEIR_SECOND);
 	assert_true(take(api, &old));
-	calls_advance(&calls, 20 * WEIR_SECOND);
+	calls_advance(calls, 20 * WEIR_SECOND);
 	assert_true(take(api, &young));
 	assert_false(take(api, &next));
-	calls_advance(&calls, 11 * WEIR_SECOND);
+	calls_advance(calls, 11 * WEIR_SECOND);
 	/* who finds none free strikes; the young one stays */
 	assert_true(take(api, &next));
 	assert_permits(api, 2, 0);
@@ -783,44 +674,37 @@ static void test_max_hold(void **state)
 	assert_int_equal(weir_permit_release(api, &copy), WEIR_EEXPIRED);
 	assert_int_equal(weir_permit_release(api, &young), 0);
 	assert_permits(api, 1, 1);
-	calls_advance(&calls, 31 * WEIR_SECOND);
+	calls_advance(calls, 31 * WEIR_SECOND);
 	assert_int_equal(
 		permits_strike(
-			&calls.scene.segment,
-			&calls.scene.segment.rows[names_exact_row(&calls.scene.segment, "api")],
+			&calls->scene.segment,
+			&calls->scene.segment.rows[names_exact_row(&calls->scene.segment, "api")],
 			1000000000, NULL, NULL),
 		1);
 	assert_permits(api, 0, 2);
 	assert_int_equal(weir_permit_release(api, &next), WEIR_EEXPIRED);
 	assert_int_equal(weir_permit_release(api, &next), WEIR_ESPENT);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* The age of a take that has not been written yet is nobody's: not that of the holder before. */
 static void test_age_is_of_this_take(void **state)
 {
 	struct weir_permit permit;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=1", "max_hold=1s");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct segment *segment = &calls.scene.segment;
+	struct calls *calls = *state;
+	struct weir_endpoint *api =
+		calls_ruled(calls, "api", "rate=10/s", "concurrency=1", "max_hold=1s");
+	struct segment *segment = &calls->scene.segment;
 	const struct rule_row *row = &segment->rows[names_exact_row(segment, "api")];
 
 	assert_true(take(api, &permit));
 	uint64_t since = atomic_load(&segment->blocks[0].since[0]);
 
 	assert_int_equal(weir_permit_release(api, &permit), 0);
-	calls_advance(&calls, 5 * WEIR_SECOND);
+	calls_advance(calls, 5 * WEIR_SECOND);
 	assert_true(take(api, &permit));
 	atomic_store(&segment->blocks[0].since[0], since);
 	assert_int_equal(permits_strike(segment, row, 1000000000, NULL, NULL), 0);
 	assert_int_equal(weir_permit_release(api, &permit), 0);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* ---- limits that are found ---- */
@@ -865,130 +749,106 @@ static void test_calls_are_counted(void **state)
 {
 	struct weir_permit permits[3];
 	struct weir_permit copy;
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/s", "burst=3", "concurrency=auto 1..8");
-	calls_rule(&calls, "fixed", "rate=10/s", "concurrency=2");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct weir_endpoint *fixed = calls_endpoint(&calls, "fixed");
+	calls_rule(calls, "api", "rate=1/s", "burst=3", "concurrency=auto 1..8");
+	calls_rule(calls, "fixed", "rate=10/s", "concurrency=2");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
+	struct weir_endpoint *fixed = calls_endpoint(calls, "fixed");
 
 	assert_int_equal(calls_permits(api).limit, 8);
 	for (int i = 0; i < 3; i++)
 		assert_true(take(api, &permits[i]));
-	calls_advance(&calls, 640);
+	calls_advance(calls, 640);
 	copy = permits[0];
 	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
 	assert_int_equal(weir_permit_release(api, &copy), WEIR_ESPENT);
-	assert_ends(&calls, "api", 1, 640, 0, 0);
+	assert_ends(calls, "api", 1, 640, 0, 0);
 	assert_int_equal(weir_permit_fail(api, &permits[1]), 0);
 	assert_int_equal(weir_permit_fail(api, &permits[1]), WEIR_ESPENT);
-	assert_ends(&calls, "api", 2, 2 * 640, 1, 640);
+	assert_ends(calls, "api", 2, 2 * 640, 1, 640);
 	/* something else was waited for, for half a second */
-	calls_advance(&calls, WEIR_SECOND / 2);
+	calls_advance(calls, WEIR_SECOND / 2);
 	assert_int_equal(weir_permit_start(api, &permits[2]), 0);
-	calls_advance(&calls, 6400);
+	calls_advance(calls, 6400);
 	assert_int_equal(weir_permit_release(api, &permits[2]), 0);
-	assert_ends(&calls, "api", 3, 2 * 640 + 6400, 1, 640);
+	assert_ends(calls, "api", 3, 2 * 640 + 6400, 1, 640);
 	assert_int_equal(weir_permit_start(api, &permits[2]), WEIR_ESPENT);
 	/* for tokens: the trace moves the clock by what it says */
 	assert_int_equal(weir_enter(api, 3, 0, &permits[0], NULL), WEIR_ADMIT);
 	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
 	assert_int_equal(weir_enter(api, 3, 5 * WEIR_SECOND, &permits[0], NULL), WEIR_ADMIT);
-	calls_advance(&calls, 64);
+	calls_advance(calls, 64);
 	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
-	assert_ends(&calls, "api", 5, 2 * 640 + 6400 + 64, 1, 640);
+	assert_ends(calls, "api", 5, 2 * 640 + 6400 + 64, 1, 640);
 	assert_true(take(fixed, &permits[0]));
-	calls_advance(&calls, 640);
+	calls_advance(calls, 640);
 	assert_int_equal(weir_permit_fail(fixed, &permits[0]), 0);
-	assert_ends(&calls, "fixed", 0, 0, 0, 0);
-	weir_endpoint_close(api);
-	weir_endpoint_close(fixed);
-	calls_end(&calls);
+	assert_ends(calls, "fixed", 0, 0, 0, 0);
 }
 
 /* Where no rule, or no limit, gives permits, both are as good as nothing. */
 static void test_start_and_fail_of_nobody(void **state)
 {
 	struct weir_permit permit;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s");
 
 	assert_true(take(api, &permit));
 	assert_int_equal(weir_permit_start(api, &permit), 0);
 	assert_int_equal(weir_permit_fail(api, &permit), 0);
 	assert_int_equal(weir_permit_fail(api, &permit), WEIR_ESPENT);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* One that is struck learns so, also where its work began late. */
 static void test_struck_after_its_start(void **state)
 {
 	struct weir_permit permit, other;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=auto 1..1", "max_hold=1s");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api =
+		calls_ruled(calls, "api", "rate=10/s", "concurrency=auto 1..1", "max_hold=1s");
 
 	assert_true(take(api, &permit));
-	calls_advance(&calls, 900 * WEIR_MILLISECOND);
+	calls_advance(calls, 900 * WEIR_MILLISECOND);
 	assert_int_equal(weir_permit_start(api, &permit), 0);
-	calls_advance(&calls, 200 * WEIR_MILLISECOND);
+	calls_advance(calls, 200 * WEIR_MILLISECOND);
 	assert_true(take(api, &other));
 	assert_int_equal(weir_permit_release(api, &permit), WEIR_EEXPIRED);
-	assert_ends(&calls, "api", 0, 0, 0, 0);
+	assert_ends(calls, "api", 0, 0, 0, 0);
 	assert_int_equal(weir_permit_release(api, &other), 0);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* What a response says of the strength of an upstream is counted, with or without a permit. */
 static void test_failures_that_are_observed(void **state)
 {
 	static const int statuses[] = {200, 404, 429, 503, 500, 0};
-	struct calls calls;
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=auto 1..8");
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=auto 1..8");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-
-	calls_advance(&calls, WEIR_SECOND);
+	calls_advance(calls, WEIR_SECOND);
 	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
 		assert_int_equal(weir_observe(api, statuses[i], NULL, 0, 640, NULL), 0);
-	assert_ends(&calls, "api", 0, 0, 4, 4 * 640);
+	assert_ends(calls, "api", 0, 0, 4, 4 * 640);
 	/* it began before there was a segment */
 	assert_int_equal(weir_observe(api, 503, NULL, 0, UINT64_MAX, NULL), 0);
-	assert_ends(&calls, "api", 0, 0, 4, 4 * 640);
-	weir_endpoint_close(api);
-	calls_end(&calls);
+	assert_ends(calls, "api", 0, 0, 4, 4 * 640);
 }
 
 /* Lowered, it takes from nobody, and those above delay nobody; what began before is not counted. */
 static void test_found_limit_changes(void **state)
 {
 	struct weir_permit permits[8], next;
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=auto 2..6");
-	struct segment *segment = &calls.scene.segment;
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	uint32_t row = row_of(&calls, "api");
+	calls_rule(calls, "api", "rate=10/s", "concurrency=auto 2..6");
+	struct segment *segment = &calls->scene.segment;
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
+	uint32_t row = row_of(calls, "api");
 
 	for (int i = 0; i < 6; i++)
 		assert_true(take(api, &permits[i]));
 	assert_false(take(api, &next));
-	find(&calls, "api", 4);
+	find(calls, "api", 4);
 	assert_permits(api, 6, 0);
 	assert_int_equal(permit_held_above(segment, row), 2);
 	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
@@ -997,27 +857,25 @@ static void test_found_limit_changes(void **state)
 	assert_int_equal(weir_permit_release(api, &permits[5]), 0);
 	assert_int_equal(weir_permit_release(api, &permits[4]), 0);
 	assert_int_equal(permit_held_above(segment, row), 0);
-	assert_ends(&calls, "api", 0, 0, 0, 0);
+	assert_ends(calls, "api", 0, 0, 0, 0);
 	/* from here on they are */
 	permit_found_count(segment, row);
-	calls_advance(&calls, 64);
+	calls_advance(calls, 64);
 	assert_int_equal(weir_permit_release(api, &permits[3]), 0);
-	assert_ends(&calls, "api", 1, 64, 0, 0);
+	assert_ends(calls, "api", 1, 64, 0, 0);
 	/* raised, it is at once, and within the bounds */
-	find(&calls, "api", 99);
+	find(calls, "api", 99);
 	assert_int_equal(calls_permits(api).limit, 6);
 	assert_int_equal(weir_permit_release(api, &permits[2]), 0);
-	assert_ends(&calls, "api", 1, 64, 0, 0);
+	assert_ends(calls, "api", 1, 64, 0, 0);
 	assert_true(take(api, &permits[2]));
-	calls_advance(&calls, 64);
+	calls_advance(calls, 64);
 	assert_int_equal(weir_permit_release(api, &permits[2]), 0);
-	assert_ends(&calls, "api", 2, 128, 0, 0);
+	assert_ends(calls, "api", 2, 128, 0, 0);
 	assert_int_equal(weir_permit_release(api, &permits[1]), 0);
-	find(&calls, "api", 0);
+	find(calls, "api", 0);
 	assert_int_equal(calls_permits(api).limit, 2);
 	assert_int_equal(weir_permit_release(api, &permits[0]), 0);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* Other bounds bring the limit between them; a reload of the same, another rate or unit leave it.
@@ -1025,60 +883,50 @@ static void test_found_limit_changes(void **state)
 static void test_found_bounds_change(void **state)
 {
 	const struct permit_found none = {.limit = 3};
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/d", "concurrency=auto 2..40");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	uint32_t row = row_of(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=1/d", "concurrency=auto 2..40");
+	uint32_t row = row_of(calls, "api");
 
 	assert_int_equal(calls_permits(api).limit, 20);
-	find(&calls, "api", 11);
-	calls_change(&calls, "api", "rate=2/d", "concurrency=auto 2..40");
+	find(calls, "api", 11);
+	calls_change(calls, "api", "rate=2/d", "concurrency=auto 2..40");
 	assert_int_equal(calls_permits(api).limit, 11);
-	assert_int_equal(found_of(&calls, "api").cause, FOUND_QUEUE);
-	calls_change(&calls, "api", "rate=2/d", "concurrency=auto 14..40");
+	assert_int_equal(found_of(calls, "api").cause, FOUND_QUEUE);
+	calls_change(calls, "api", "rate=2/d", "concurrency=auto 14..40");
 	assert_int_equal(calls_permits(api).limit, 14);
-	assert_int_equal(found_of(&calls, "api").cause, FOUND_BOUNDS);
-	assert_int_equal(found_of(&calls, "api").min, 14);
-	assert_true(calls_change(&calls, "api", "rate=100000000/s", "concurrency=auto 2..48") >
-		    row);
+	assert_int_equal(found_of(calls, "api").cause, FOUND_BOUNDS);
+	assert_int_equal(found_of(calls, "api").min, 14);
+	assert_true(calls_change(calls, "api", "rate=100000000/s", "concurrency=auto 2..48") > row);
 	assert_int_equal(calls_permits(api).limit, 14);
-	assert_int_equal(found_of(&calls, "api").max, 48);
-	calls_change(&calls, "api", "rate=100000000/s", "concurrency=5");
+	assert_int_equal(found_of(calls, "api").max, 48);
+	calls_change(calls, "api", "rate=100000000/s", "concurrency=5");
 	assert_int_equal(calls_permits(api).limit, 5);
-	assert_int_equal(permit_found_store(&calls.scene.segment, row_of(&calls, "api"), &none),
+	assert_int_equal(permit_found_store(&calls->scene.segment, row_of(calls, "api"), &none),
 			 WEIR_EVALUE);
 	assert_int_equal(calls_permits(api).limit, 5);
-	calls_change(&calls, "api", "rate=100000000/s");
-	assert_int_equal(permit_found_store(&calls.scene.segment, row_of(&calls, "api"), &none),
+	calls_change(calls, "api", "rate=100000000/s");
+	assert_int_equal(permit_found_store(&calls->scene.segment, row_of(calls, "api"), &none),
 			 WEIR_EVALUE);
 	assert_int_equal(calls_permits(api).limit, UINT64_MAX);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* A rule has as many permits as its limit may come to: the pool must have room for them. */
 static void test_found_limit_has_room(void **state)
 {
 	const struct terms_author author = {ORIGIN_OPERATOR, 0};
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "a", "rate=10/s", "concurrency=auto 1..30");
-	calls_rule(&calls, "b", "rate=10/s", "concurrency=1");
+	calls_rule(calls, "a", "rate=10/s", "concurrency=auto 1..30");
+	calls_rule(calls, "b", "rate=10/s", "concurrency=1");
 	const struct terms wide =
 		calls_terms((const char *const[]){"rate=10/s", "concurrency=60", NULL});
 
 	/* not those that it does without at this moment */
-	find(&calls, "a", 1);
-	assert_int_equal(rules_change(&calls.scene.segment, row_of(&calls, "b"), &wide, &author,
+	find(calls, "a", 1);
+	assert_int_equal(rules_change(&calls->scene.segment, row_of(calls, "b"), &wide, &author,
 				      RULES_KEEP_USED),
 			 WEIR_EPERMITS);
-	find(&calls, "a", 30);
-	calls_end(&calls);
+	find(calls, "a", 30);
 }
 
 /* Whatever others write into the words, or the publisher's row: no time below 0, no place beyond.
@@ -1086,36 +934,30 @@ static void test_found_limit_has_room(void **state)
 static void test_found_hostile(void **state)
 {
 	struct weir_permit permit;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=auto 1..8");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct segment *segment = &calls.scene.segment;
-	struct rule_row *row = (struct rule_row *)(uintptr_t)&segment->rows[row_of(&calls, "api")];
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=auto 1..8");
+	struct segment *segment = &calls->scene.segment;
+	struct rule_row *row = (struct rule_row *)(uintptr_t)&segment->rows[row_of(calls, "api")];
 	uint32_t head = atomic_load(&row->permit_head);
 	struct permit_ends ends;
 
 	/* held for a century: it counts as an hour */
 	assert_true(take(api, &permit));
-	calls_advance(&calls, 100 * 31622400ull * WEIR_SECOND);
+	calls_advance(calls, 100 * 31622400ull * WEIR_SECOND);
 	assert_int_equal(weir_permit_release(api, &permit), 0);
-	assert_ends(&calls, "api", 1, 3600 * WEIR_SECOND, 0, 0);
+	assert_ends(calls, "api", 1, 3600 * WEIR_SECOND, 0, 0);
 	/* a tick that is yet to come */
 	permit_found_end(segment, row, UINT64_MAX);
-	assert_ends(&calls, "api", 1, 3600 * WEIR_SECOND, 0, 0);
+	assert_ends(calls, "api", 1, 3600 * WEIR_SECOND, 0, 0);
 	atomic_store(&row->permit_head, UINT32_MAX);
 	permit_found_end(segment, row, 0);
 	permit_found_fail(segment, row, 0);
 	permit_found_ends(segment, row, &ends);
 	assert_int_equal(ends.ended, 0);
-	assert_int_equal(permit_held_above(segment, row_of(&calls, "api")), 0);
+	assert_int_equal(permit_held_above(segment, row_of(calls, "api")), 0);
 	atomic_store(&row->permit_head, head);
 	for (uint32_t cause = FOUND_NOTHING; cause <= FOUND_BOUNDS + 1; cause++)
 		assert_true(strlen(permit_found_text(cause)) > 5);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* The clock of the processor, where there is one: its ticks are no nanoseconds. */
@@ -1155,12 +997,9 @@ static void test_enter(void **state)
 {
 	struct weir_permit permits[3];
 	struct weir_answer answer;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/s", "burst=3", "concurrency=2");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api =
+		calls_ruled(calls, "api", "rate=1/s", "burst=3", "concurrency=2");
 
 	assert_int_equal(weir_enter(api, 1, 0, &permits[0], &answer), WEIR_ADMIT);
 	assert_near(answer.level, 2);
@@ -1188,8 +1027,6 @@ static void test_enter(void **state)
 	assert_int_equal(weir_enter(api, 3, WEIR_SECOND, &permits[1], &answer), WEIR_REFUSE);
 	assert_permits(api, 1, 1);
 	assert_level(api, 0);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* ---- values that are somebody else's, or nobody's ---- */
@@ -1215,15 +1052,13 @@ static void test_of_somebody_else(void **state)
 	struct foreign foreign;
 	struct weir_permit permit;
 	struct weir_permit wrong;
-	struct calls calls;
+	struct calls *calls = *state;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=2", "max_hold=1s");
-	foreign.api = calls_endpoint(&calls, "api");
+	calls_rule(calls, "api", "rate=10/s", "concurrency=2", "max_hold=1s");
+	foreign.api = calls_endpoint(calls, "api");
 	assert_true(take(foreign.api, &foreign.struck));
-	calls_advance(&calls, 2 * WEIR_SECOND);
-	struct child *child = child_shared(&calls, "api");
+	calls_advance(calls, 2 * WEIR_SECOND);
+	struct child *child = child_shared(calls, "api");
 	pid_t pid = hold_in_child(child);
 
 	assert_true(take(foreign.api, &permit)); /* strikes the first */
@@ -1246,8 +1081,6 @@ static void test_of_somebody_else(void **state)
 	assert_int_equal(weir_permit_release(foreign.api, &permit), 0);
 	atomic_store(&child->go, 1);
 	assert_int_equal(scene_wait(pid), 0);
-	weir_endpoint_close(foreign.api);
-	calls_end(&calls);
 }
 
 /* ---- waiting, on the manual clock ---- */
@@ -1287,21 +1120,18 @@ static void test_waits_by_the_manual_clock(void **state)
 {
 	struct waiting_thread at;
 	struct weir_permit permit;
-	struct calls calls;
+	struct calls *calls = *state;
 	pthread_t thread;
 
-	(void)state;
-	calls_begin(&calls);
-	calls.moves = false;
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	calls->moves = false;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=1");
 
 	assert_true(take(api, &permit));
 	thread = thread_begin(&at, api, WEIR_SECOND);
-	calls_advance(&calls, WEIR_SECOND - 1);
+	calls_advance(calls, WEIR_SECOND - 1);
 	scene_sleep_ms(20);
 	assert_false(atomic_load(&at.over));
-	calls_advance(&calls, 1);
+	calls_advance(calls, 1);
 	pthread_join(thread, NULL);
 	assert_int_equal(at.verdict, WEIR_REFUSE);
 	assert_int_equal(at.answer.reason, WEIR_REASON_DEADLINE);
@@ -1309,7 +1139,7 @@ static void test_waits_by_the_manual_clock(void **state)
 
 	/* it comes back in time; who waited is told how long */
 	thread = thread_begin(&at, api, WEIR_SECOND);
-	calls_advance(&calls, WEIR_SECOND / 2);
+	calls_advance(calls, WEIR_SECOND / 2);
 	assert_int_equal(weir_permit_release(api, &permit), 0);
 	pthread_join(thread, NULL);
 	assert_int_equal(at.verdict, WEIR_ADMIT);
@@ -1318,13 +1148,11 @@ static void test_waits_by_the_manual_clock(void **state)
 	/* the limit goes while somebody waits */
 	permit = at.permit;
 	thread = thread_begin(&at, api, WEIR_FOREVER);
-	calls_change(&calls, "api", "rate=10/s", "concurrency=unlimited");
+	calls_change(calls, "api", "rate=10/s", "concurrency=unlimited");
 	pthread_join(thread, NULL);
 	assert_int_equal(at.verdict, WEIR_ADMIT);
 	assert_int_equal(calls_permits(api).waiting, 0);
 	assert_int_equal(weir_permit_release(api, &permit), 0);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 static struct calls *spoilt;
@@ -1345,12 +1173,8 @@ static void test_spoilt_under_a_waiter(void **state)
 	struct weir_waiter place;
 	struct weir_waiter copy;
 	struct weir_answer answer;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=1");
 
 	assert_true(take(api, &permit));
 	assert_int_equal(weir_permit_queue(api, &place), 0);
@@ -1362,16 +1186,14 @@ static void test_spoilt_under_a_waiter(void **state)
 	assert_int_equal(weir_permit_unqueue(api, &copy), WEIR_ESPENT);
 
 	assert_int_equal(weir_permit_queue(api, &place), 0);
-	spoilt = &calls;
-	calls.on_wait = spoil_chain;
+	spoilt = calls;
+	calls->on_wait = spoil_chain;
 	assert_int_equal(weir_permit_take(api, WEIR_FOREVER, &other, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.fault, WEIR_EDAMAGED);
 	assert_int_equal(weir_permit_poll(api, &place, &other, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.fault, WEIR_EDAMAGED);
 	assert_int_equal(weir_permit_take(api, 0, &other, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.fault, WEIR_EDAMAGED);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* Who looks from his place in line finds a holder that has died, as who waits does. */
@@ -1379,13 +1201,9 @@ static void test_poll_finds_the_dead(void **state)
 {
 	struct weir_permit permit;
 	struct weir_waiter place;
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "concurrency=1");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct child *child = child_shared(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=1");
+	struct child *child = child_shared(calls, "api");
 	pid_t pid = hold_in_child(child);
 
 	assert_int_equal(weir_permit_queue(api, &place), 0);
@@ -1396,49 +1214,47 @@ static void test_poll_finds_the_dead(void **state)
 	assert_int_equal(weir_permit_poll(api, &place, &permit, NULL), WEIR_ADMIT);
 	assert_int_equal(calls_permits(api).waiting, 0);
 	assert_int_equal(weir_permit_release(api, &permit), 0);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_take_and_release),
-		cmocka_unit_test(test_release_twice),
-		cmocka_unit_test(test_no_limit),
-		cmocka_unit_test(test_pattern),
+		calls_test(test_take_and_release),
+		calls_test(test_release_twice),
+		calls_test(test_no_limit),
+		calls_test(test_pattern),
 		cmocka_unit_test(test_default_has_none),
-		cmocka_unit_test(test_owner_is_killed),
-		cmocka_unit_test(test_owner_leaves),
-		cmocka_unit_test(test_owner_is_stopped),
-		cmocka_unit_test(test_pid_reuse),
-		cmocka_unit_test(test_slot_is_taken_over),
-		cmocka_unit_test(test_fork),
-		cmocka_unit_test(test_exec),
-		cmocka_unit_test(test_members_full),
-		cmocka_unit_test(test_waiters_full),
-		cmocka_unit_test(test_permits_full),
-		cmocka_unit_test(test_limit_changes),
-		cmocka_unit_test(test_rule_moves),
-		cmocka_unit_test(test_rule_comes_back),
-		cmocka_unit_test(test_close),
-		cmocka_unit_test(test_recover_blocks),
-		cmocka_unit_test(test_max_hold),
-		cmocka_unit_test(test_age_is_of_this_take),
-		cmocka_unit_test(test_calls_are_counted),
-		cmocka_unit_test(test_start_and_fail_of_nobody),
-		cmocka_unit_test(test_struck_after_its_start),
-		cmocka_unit_test(test_failures_that_are_observed),
-		cmocka_unit_test(test_found_limit_changes),
-		cmocka_unit_test(test_found_bounds_change),
-		cmocka_unit_test(test_found_limit_has_room),
+		calls_test(test_owner_is_killed),
+		calls_test(test_owner_leaves),
+		calls_test(test_owner_is_stopped),
+		calls_test(test_pid_reuse),
+		calls_test(test_slot_is_taken_over),
+		calls_test(test_fork),
+		calls_test(test_exec),
+		calls_test(test_members_full),
+		calls_test(test_waiters_full),
+		calls_test(test_permits_full),
+		calls_test(test_limit_changes),
+		calls_test(test_rule_moves),
+		calls_test(test_rule_comes_back),
+		calls_test(test_close),
+		calls_test(test_recover_blocks),
+		calls_test(test_max_hold),
+		calls_test(test_age_is_of_this_take),
+		calls_test(test_calls_are_counted),
+		calls_test(test_start_and_fail_of_nobody),
+		calls_test(test_struck_after_its_start),
+		calls_test(test_failures_that_are_observed),
+		calls_test(test_found_limit_changes),
+		calls_test(test_found_bounds_change),
+		calls_test(test_found_limit_has_room),
 		cmocka_unit_test(test_found_by_the_best_clock),
-		cmocka_unit_test(test_found_hostile),
-		cmocka_unit_test(test_enter),
-		cmocka_unit_test(test_of_somebody_else),
-		cmocka_unit_test(test_waits_by_the_manual_clock),
-		cmocka_unit_test(test_spoilt_under_a_waiter),
-		cmocka_unit_test(test_poll_finds_the_dead),
+		calls_test(test_found_hostile),
+		calls_test(test_enter),
+		calls_test(test_of_somebody_else),
+		calls_test(test_waits_by_the_manual_clock),
+		calls_test(test_spoilt_under_a_waiter),
+		calls_test(test_poll_finds_the_dead),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,9 +37,6 @@ static void trio_begin(struct trio *trio)
 
 static void trio_end(struct trio *trio)
 {
-	weir_endpoint_close(trio->fast);
-	weir_endpoint_close(trio->slow);
-	weir_endpoint_close(trio->crowd);
 	calls_end(&trio->calls);
 }
 
@@ -144,7 +141,6 @@ static void one_bucket_twice(void **state)
 	assert_int_equal(answer.which, 1);
 	assert_int_equal(weir_wait_all(more, 2, WEIR_FOREVER, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.fault, WEIR_EBURST);
-	weir_endpoint_close(other);
 	trio_end(&trio);
 }
 
@@ -179,7 +175,6 @@ static void a_want_has_a_class(void **state)
 	assert_int_equal(weir_wait_all(by_want, 2, WEIR_SECOND, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.wait_ns, 800 * MS);
 	assert_level(trio.crowd, 10);
-	weir_endpoint_close(batch);
 	trio_end(&trio);
 }
 
@@ -295,7 +290,6 @@ static void a_policy_answers_for_its_own(void **state)
 	assert_level(trio.slow, 0);
 	assert_true(broken.faults > 0);
 	weir_endpoint_close(good);
-	weir_endpoint_close(closed);
 	weir_close(open);
 	calls_end(&broken);
 	trio_end(&trio);
@@ -389,7 +383,6 @@ static void a_policy_answers_behind_the_look(void **state)
 	assert_int_equal(several.faulty.fault, WEIR_EDAMAGED);
 	assert_level(trio.fast, 10);
 	weir_endpoint_close(excused);
-	weir_endpoint_close(closed);
 	weir_close(open);
 	trio_end(&trio);
 }
@@ -823,7 +816,6 @@ static void pieces_of_a_class_and_without_bound(void **state)
 	calls_change(&trio.calls, "slow", "rate=unlimited");
 	assert_int_equal(weir_acquire_up_to(trio.slow, 3, 1, 1000000, &taken, &answer), WEIR_ADMIT);
 	assert_int_equal(taken, 1000000);
-	weir_endpoint_close(batch);
 	trio_end(&trio);
 }
 

@@ -31,13 +31,10 @@ static double tokens_of(struct calls *calls, struct weir_endpoint *endpoint, con
 
 static void what_is_refused_passes_and_is_counted(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "shadow=yes");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api =
+		calls_ruled(calls, "api", "rate=10/s", "burst=10", "shadow=yes");
 
 	assert_int_equal(weir_acquire(api, 8, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
@@ -49,7 +46,7 @@ static void what_is_refused_passes_and_is_counted(void **state)
 	assert_int_equal(answer.shadow_wait_ns, 300 * MS);
 	/* the level is what the limit would have, and it refills */
 	assert_near(answer.level, 2);
-	calls_advance(&calls, 300 * MS);
+	calls_advance(calls, 300 * MS);
 	assert_int_equal(weir_acquire(api, 5, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
 	/* a cost that would never pass, and one that is none */
@@ -66,21 +63,16 @@ static void what_is_refused_passes_and_is_counted(void **state)
 	assert_near(level.granted_tokens, 29);
 	assert_int_equal(level.shadow_passed, 2);
 	assert_int_equal(level.shadow_refused, 0);
-	assert_near(tokens_of(&calls, api, "api", SHADOW_PASSED_UNITS), 16);
-	weir_endpoint_close(api);
-	calls_end(&calls);
+	assert_near(tokens_of(calls, api, "api", SHADOW_PASSED_UNITS), 16);
 }
 
 static void nobody_waits_in_shadow_mode(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
 	struct weir_reservation place;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "shadow=yes");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api =
+		calls_ruled(calls, "api", "rate=10/s", "burst=10", "shadow=yes");
 
 	assert_int_equal(weir_acquire(api, 10, NULL), WEIR_ADMIT);
 	/* it would have waited, and passed in time: that is no refusal */
@@ -102,24 +94,19 @@ static void nobody_waits_in_shadow_mode(void **state)
 	assert_int_equal(answer.shadow, WEIR_REASON_CLOSED);
 	assert_int_equal(weir_wait(api, 1, 0, &answer), WEIR_ADMIT);
 	assert_int_equal(weir_reservation_wait(api, &place, 0, &answer), WEIR_ADMIT);
-	assert_int_equal(calls.waits, 0);
+	assert_int_equal(calls->waits, 0);
 	assert_int_equal(calls_peek(api).waited, 0);
 	assert_int_equal(calls_peek(api).shadow_passed, 3);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* What was not paid cannot be given back, and a debt of it is none. */
 static void unpaid_places_settle_to_nothing(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_reservation place;
 	double back = -1;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "shadow=yes");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api =
+		calls_ruled(calls, "api", "rate=10/s", "burst=10", "shadow=yes");
 
 	assert_int_equal(weir_acquire(api, 8, NULL), WEIR_ADMIT);
 	assert_int_equal(weir_reserve(api, 4, 0, &place, NULL), WEIR_ADMIT);
@@ -136,71 +123,55 @@ static void unpaid_places_settle_to_nothing(void **state)
 	assert_int_equal(weir_reserve(api, 2, 0, &place, NULL), WEIR_ADMIT);
 	assert_int_equal(weir_cancel(api, &place, &back), 0);
 	assert_near(back, 2);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 static void all_that_is_asked_for_passes(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
 	uint64_t taken = 0;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "shadow=yes", "class batch=leave 4");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct weir_endpoint *batch = calls_class(&calls, "api", "batch");
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "burst=10", "shadow=yes",
+						"class batch=leave 4");
+	struct weir_endpoint *batch = calls_class(calls, "api", "batch");
 
 	assert_int_equal(weir_acquire_up_to(api, 3, 1, 5, &taken, &answer), WEIR_ADMIT);
 	assert_int_equal(taken, 5);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
 	/* three pieces were there, and two were not */
 	assert_near(answer.level, 1);
-	assert_near(tokens_of(&calls, api, "api", SHADOW_PASSED_UNITS), 6);
+	assert_near(tokens_of(calls, api, "api", SHADOW_PASSED_UNITS), 6);
 	assert_int_equal(weir_acquire(batch, 1, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_HEADROOM);
 	assert_int_equal(answer.shadow_wait_ns, 400 * MS);
-	weir_endpoint_close(api);
-	weir_endpoint_close(batch);
-	calls_end(&calls);
 }
 
 /* Switched off, the limit goes on from the level that it had in the shadow. */
 static void the_mode_ends_where_it_was(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "shadow=yes");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api =
+		calls_ruled(calls, "api", "rate=10/s", "burst=10", "shadow=yes");
 
 	assert_int_equal(scene_drain(api), 1000000);
 	assert_int_equal(calls_peek(api).shadow_passed, 1000000 - 10);
-	calls_change(&calls, "api", "rate=10/s", "burst=10");
+	calls_change(calls, "api", "rate=10/s", "burst=10");
 	assert_int_equal(weir_acquire(api, 1, &answer), WEIR_REFUSE);
 	assert_int_equal(answer.wait_ns, 100 * MS);
-	calls_change(&calls, "api", "rate=10/s", "burst=10", "shadow=yes");
+	calls_change(calls, "api", "rate=10/s", "burst=10", "shadow=yes");
 	assert_int_equal(weir_acquire(api, 1, &answer), WEIR_ADMIT);
 	assert_int_equal(calls_peek(api).shadow_passed, 1000000 - 9);
 	assert_int_equal(calls_peek(api).refused, 1);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* ---- a shadow limit ---- */
 
 static void a_shadow_limit_counts_without_a_say(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "shadow_rate=5/s", "shadow_burst=4");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "burst=10",
+						"shadow_rate=5/s", "shadow_burst=4");
 
 	assert_int_equal(weir_acquire(api, 3, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
@@ -215,12 +186,12 @@ static void a_shadow_limit_counts_without_a_say(void **state)
 	assert_int_equal(answer.reason, WEIR_REASON_LEVEL);
 	assert_int_equal(answer.shadow, WEIR_REASON_NEVER);
 	/* it refills at its own rate, up to its own burst */
-	calls_advance(&calls, 600 * MS);
+	calls_advance(calls, 600 * MS);
 	assert_int_equal(weir_acquire(api, 3, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
 	assert_int_equal(weir_acquire(api, 0.001, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
-	calls_advance(&calls, 100 * WEIR_SECOND);
+	calls_advance(calls, 100 * WEIR_SECOND);
 	assert_int_equal(weir_acquire(api, 4, NULL), WEIR_ADMIT);
 	assert_int_equal(weir_acquire(api, 0.001, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
@@ -231,19 +202,14 @@ static void a_shadow_limit_counts_without_a_say(void **state)
 	assert_int_equal(level.refused, 1);
 	assert_int_equal(level.shadow_passed, 0);
 	assert_int_equal(level.shadow_refused, 4);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* A looser limit: what the real one refuses, and the shadow would not. */
 static void every_call_is_weighed(void **state)
 {
-	struct calls calls;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=5", "shadow_rate=20/s", "shadow_burst=10");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "burst=5",
+						"shadow_rate=20/s", "shadow_burst=10");
 
 	for (int i = 0; i < 20; i++)
 		weir_acquire(api, 1, NULL);
@@ -255,21 +221,16 @@ static void every_call_is_weighed(void **state)
 		weir_acquire(api, 1, NULL);
 	assert_int_equal(calls_peek(api).refused, 20);
 	assert_int_equal(calls_peek(api).shadow_refused, 10);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* Who is willing to wait is refused by the shadow only if its turn would come too late there. */
 static void waits_are_weighed_by_what_is_left_of_them(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
 	struct weir_reservation place;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "shadow_rate=1/s", "shadow_burst=2");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "burst=10",
+						"shadow_rate=1/s", "shadow_burst=2");
 
 	assert_int_equal(weir_wait(api, 2, 3 * WEIR_SECOND, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
@@ -282,34 +243,27 @@ static void waits_are_weighed_by_what_is_left_of_them(void **state)
 	assert_int_equal(answer.shadow_wait_ns, 4 * WEIR_SECOND);
 	assert_int_equal(weir_reserve(api, 1, 4 * WEIR_SECOND, &place, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
-	assert_int_equal(calls.waits, 0);
+	assert_int_equal(calls->waits, 0);
 	/* a class waits without a place, there as here */
-	calls_change(&calls, "api", "rate=10/s", "burst=10", "shadow_rate=1/s", "shadow_burst=2",
+	calls_change(calls, "api", "rate=10/s", "burst=10", "shadow_rate=1/s", "shadow_burst=2",
 		     "class batch=leave 50 %");
-	calls_advance(&calls, 100 * WEIR_SECOND);
-	struct weir_endpoint *batch = calls_class(&calls, "api", "batch");
+	calls_advance(calls, 100 * WEIR_SECOND);
+	struct weir_endpoint *batch = calls_class(calls, "api", "batch");
 
 	assert_int_equal(weir_wait(batch, 1, WEIR_FOREVER, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
 	assert_int_equal(weir_wait(batch, 1, WEIR_FOREVER, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
 	assert_int_equal(answer.shadow_wait_ns, WEIR_SECOND);
-	weir_endpoint_close(api);
-	weir_endpoint_close(batch);
-	calls_end(&calls);
 }
 
 /* As the rule's own queue, that of the shadow is no longer than max_wait. */
 static void max_wait_bounds_the_shadow(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "max_wait=2s", "shadow_rate=1/s",
-		   "shadow_burst=2");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "burst=10",
+						"max_wait=2s", "shadow_rate=1/s", "shadow_burst=2");
 
 	for (int i = 0; i < 4; i++) {
 		assert_int_equal(weir_wait(api, 1, WEIR_FOREVER, &answer), WEIR_ADMIT);
@@ -317,19 +271,14 @@ static void max_wait_bounds_the_shadow(void **state)
 	}
 	assert_int_equal(weir_wait(api, 1, WEIR_FOREVER, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 static void beside_an_unlimited_rule(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=unlimited", "shadow_rate=1/d", "shadow_burst=3");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api =
+		calls_ruled(calls, "api", "rate=unlimited", "shadow_rate=1/d", "shadow_burst=3");
 
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(weir_acquire(api, 1, &answer), WEIR_ADMIT);
@@ -337,8 +286,6 @@ static void beside_an_unlimited_rule(void **state)
 	/* a day, to the last nanosecond but for the rounding of the speed */
 	assert_in_range(answer.shadow_wait_ns, 86400 * WEIR_SECOND - 1000, 86400 * WEIR_SECOND);
 	assert_int_equal(calls_peek(api).shadow_refused, 2);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* ---- changes ---- */
@@ -346,107 +293,90 @@ static void beside_an_unlimited_rule(void **state)
 /* A change of rate or burst keeps what was used; one that comes new begins full. */
 static void changes_keep_what_was_used(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=100/s", "burst=100", "shadow_rate=1/s", "shadow_burst=10");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=100/s", "burst=100",
+						"shadow_rate=1/s", "shadow_burst=10");
 
 	assert_int_equal(weir_acquire(api, 6, NULL), WEIR_ADMIT);
-	calls_change(&calls, "api", "rate=50/s", "burst=100", "shadow_rate=2/s", "shadow_burst=8");
+	calls_change(calls, "api", "rate=50/s", "burst=100", "shadow_rate=2/s", "shadow_burst=8");
 	assert_int_equal(weir_acquire(api, 2, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
 	assert_int_equal(weir_acquire(api, 1, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
 	assert_int_equal(answer.shadow_wait_ns, 500 * MS);
-	calls_change(&calls, "api", "rate=50/s", "burst=100");
+	calls_change(calls, "api", "rate=50/s", "burst=100");
 	assert_int_equal(weir_acquire(api, 1, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
-	calls_change(&calls, "api", "rate=50/s", "burst=100", "shadow_rate=1/s", "shadow_burst=3");
+	calls_change(calls, "api", "rate=50/s", "burst=100", "shadow_rate=1/s", "shadow_burst=3");
 	assert_int_equal(weir_acquire(api, 3, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
 	assert_int_equal(weir_acquire(api, 1, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
 	assert_int_equal(calls_peek(api).shadow_refused, 2);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* Publications that change nothing (a sleeper is woken) leave the shadow where it was. */
 static void publishing_leaves_it_alone(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=100/s", "burst=100", "shadow_rate=3/s", "shadow_burst=10");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	uint32_t row = (uint32_t)names_exact_row(&calls.scene.segment, "api");
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=100/s", "burst=100",
+						"shadow_rate=3/s", "shadow_burst=10");
+	uint32_t row = (uint32_t)names_exact_row(&calls->scene.segment, "api");
 
 	assert_int_equal(weir_acquire(api, 10, NULL), WEIR_ADMIT);
 	for (int i = 0; i < 1000; i++) {
-		rules_wake(&calls.scene.segment, row);
-		calls_advance(&calls, MS);
+		rules_wake(&calls->scene.segment, row);
+		calls_advance(calls, MS);
 	}
 	assert_int_equal(weir_acquire(api, 3, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
 	assert_int_equal(weir_acquire(api, 0.01, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
 	/* a re-calibration that credits two seconds of sleep */
-	assert_int_equal(rules_rebase(&calls.scene.segment, SCENE_SECOND, 2 * SCENE_SECOND), 0);
+	assert_int_equal(rules_rebase(&calls->scene.segment, SCENE_SECOND, 2 * SCENE_SECOND), 0);
 	assert_int_equal(weir_acquire(api, 6, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
 	assert_int_equal(weir_acquire(api, 0.01, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
 	/* a reset fills it too */
-	rules_reset(&calls.scene.segment, row, row);
+	rules_reset(&calls->scene.segment, row, row);
 	assert_int_equal(weir_acquire(api, 10, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* Another unit, another row: mark and counts go along, in the new unit. */
 static void it_moves_to_another_row(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
-
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=1/h", "burst=10", "shadow_rate=1/h", "shadow_burst=5");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	int64_t row = names_exact_row(&calls.scene.segment, "api");
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=1/h", "burst=10",
+						"shadow_rate=1/h", "shadow_burst=5");
+	int64_t row = names_exact_row(&calls->scene.segment, "api");
 
 	assert_int_equal(weir_acquire(api, 4, NULL), WEIR_ADMIT);
 	assert_int_equal(weir_acquire(api, 2, NULL), WEIR_ADMIT);
-	assert_int_not_equal(calls_change(&calls, "api", "rate=1000000000/s", "burst=10",
+	assert_int_not_equal(calls_change(calls, "api", "rate=1000000000/s", "burst=10",
 					  "shadow_rate=1/h", "shadow_burst=5"),
 			     row);
 	assert_int_equal(calls_peek(api).shadow_refused, 1);
-	assert_near(tokens_of(&calls, api, "api", SHADOW_REFUSED_UNITS), 2);
+	assert_near(tokens_of(calls, api, "api", SHADOW_REFUSED_UNITS), 2);
 	assert_int_equal(weir_acquire(api, 1, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
 	assert_int_equal(weir_acquire(api, 1, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 /* A name below [default] has a shadow of its own, which goes along when it gets a rule. */
 static void names_have_shadows_of_their_own(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_change(&calls, "*", "rate=100/s", "burst=100", "shadow_rate=1/s", "shadow_burst=5");
-	struct weir_endpoint *a = calls_endpoint(&calls, "a");
-	struct weir_endpoint *b = calls_endpoint(&calls, "b");
+	calls_change(calls, "*", "rate=100/s", "burst=100", "shadow_rate=1/s", "shadow_burst=5");
+	struct weir_endpoint *a = calls_endpoint(calls, "a");
+	struct weir_endpoint *b = calls_endpoint(calls, "b");
 
 	assert_int_equal(weir_acquire(a, 4, NULL), WEIR_ADMIT);
 	assert_int_equal(weir_acquire(a, 2, NULL), WEIR_ADMIT);
@@ -454,47 +384,42 @@ static void names_have_shadows_of_their_own(void **state)
 	assert_int_equal(answer.shadow, 0);
 	assert_int_equal(calls_peek(a).shadow_refused, 1);
 	assert_int_equal(calls_peek(b).shadow_refused, 0);
-	calls_rule(&calls, "a", "rate=100/s", "burst=100", "shadow_rate=1/s", "shadow_burst=5");
+	calls_rule(calls, "a", "rate=100/s", "burst=100", "shadow_rate=1/s", "shadow_burst=5");
 	assert_int_equal(calls_peek(a).shadow_refused, 1);
 	assert_int_equal(weir_acquire(a, 1, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
 	assert_int_equal(weir_acquire(a, 1, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
 	/* new ones all begin full, whatever an earlier one has left */
-	calls_change(&calls, "*", "rate=100/s", "burst=100");
-	calls_change(&calls, "*", "rate=100/s", "burst=100", "shadow_rate=1/s", "shadow_burst=5");
+	calls_change(calls, "*", "rate=100/s", "burst=100");
+	calls_change(calls, "*", "rate=100/s", "burst=100", "shadow_rate=1/s", "shadow_burst=5");
 	assert_int_equal(weir_acquire(b, 5, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
-	weir_endpoint_close(a);
-	weir_endpoint_close(b);
-	calls_end(&calls);
 }
 
 /* A new pair: marks and counts of rules and of names. */
 static void it_moves_to_another_pair(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct segment next;
 	struct weir_answer answer;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "shadow=yes", "shadow_rate=1/s",
+	calls_rule(calls, "api", "rate=10/s", "burst=10", "shadow=yes", "shadow_rate=1/s",
 		   "shadow_burst=5", "class batch=leave 1");
-	calls_change(&calls, "*", "rate=100/s", "burst=100", "shadow_rate=1/s", "shadow_burst=5");
-	struct weir_endpoint *api = calls_endpoint(&calls, "api");
-	struct weir_endpoint *name = calls_endpoint(&calls, "name");
+	calls_change(calls, "*", "rate=100/s", "burst=100", "shadow_rate=1/s", "shadow_burst=5");
+	struct weir_endpoint *api = calls_endpoint(calls, "api");
+	struct weir_endpoint *name = calls_endpoint(calls, "name");
 
 	assert_int_equal(weir_acquire(api, 4, NULL), WEIR_ADMIT);
 	assert_int_equal(weir_acquire(api, 7, NULL), WEIR_ADMIT);
 	assert_int_equal(weir_acquire(name, 5, NULL), WEIR_ADMIT);
 	assert_int_equal(weir_acquire(name, 3, NULL), WEIR_ADMIT);
-	assert_int_equal(segment_create(&next, &calls.scene.place, &scene_shape), 0);
-	assert_int_equal(move_prepare(&calls.scene.segment, &next, NULL), 0);
-	assert_int_equal(segment_reveal(&next, &calls.scene.place), 0);
-	move_retire(&calls.scene.segment);
-	assert_int_equal(move_finish(&next, &calls.scene.segment), 0);
-	move_carry(&next, &calls.scene.segment);
+	assert_int_equal(segment_create(&next, &calls->scene.place, &scene_shape), 0);
+	assert_int_equal(move_prepare(&calls->scene.segment, &next, NULL), 0);
+	assert_int_equal(segment_reveal(&next, &calls->scene.place), 0);
+	move_retire(&calls->scene.segment);
+	assert_int_equal(move_finish(&next, &calls->scene.segment), 0);
+	move_carry(&next, &calls->scene.segment);
 	assert_int_equal(calls_peek(api).shadow_passed, 1);
 	assert_int_equal(calls_peek(api).shadow_refused, 1);
 	assert_int_equal(calls_peek(name).shadow_refused, 1);
@@ -505,9 +430,6 @@ static void it_moves_to_another_pair(void **state)
 	assert_int_equal(weir_acquire(name, 0.5, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
 	segment_detach(&next);
-	weir_endpoint_close(api);
-	weir_endpoint_close(name);
-	calls_end(&calls);
 }
 
 /* ---- the arithmetic by itself ---- */
@@ -557,22 +479,18 @@ static void following_is_done_once(void **state)
 /* A class that the rule does not know is weighed as any call. */
 static void an_unknown_class_is_weighed_too(void **state)
 {
-	struct calls calls;
+	struct calls *calls = *state;
 	struct weir_answer answer;
 
-	(void)state;
-	calls_begin(&calls);
-	calls_rule(&calls, "api", "rate=10/s", "burst=10", "shadow_rate=1/s", "shadow_burst=5",
+	calls_rule(calls, "api", "rate=10/s", "burst=10", "shadow_rate=1/s", "shadow_burst=5",
 		   "class known=leave 1");
-	struct weir_endpoint *api = calls_class(&calls, "api", "unknown");
+	struct weir_endpoint *api = calls_class(calls, "api", "unknown");
 
 	assert_int_equal(weir_acquire(api, 5, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, 0);
 	assert_int_equal(weir_acquire(api, 1, &answer), WEIR_ADMIT);
 	assert_int_equal(answer.shadow, WEIR_REASON_LEVEL);
 	assert_int_equal(calls_peek(api).shadow_refused, 1);
-	weir_endpoint_close(api);
-	calls_end(&calls);
 }
 
 static void terms_are_compared_whole(void **state)
@@ -618,24 +536,24 @@ static void the_unit_suits_both(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_refused_passes_and_is_counted),
-		cmocka_unit_test(nobody_waits_in_shadow_mode),
-		cmocka_unit_test(unpaid_places_settle_to_nothing),
-		cmocka_unit_test(all_that_is_asked_for_passes),
-		cmocka_unit_test(the_mode_ends_where_it_was),
-		cmocka_unit_test(a_shadow_limit_counts_without_a_say),
-		cmocka_unit_test(every_call_is_weighed),
-		cmocka_unit_test(waits_are_weighed_by_what_is_left_of_them),
-		cmocka_unit_test(max_wait_bounds_the_shadow),
-		cmocka_unit_test(beside_an_unlimited_rule),
-		cmocka_unit_test(changes_keep_what_was_used),
-		cmocka_unit_test(publishing_leaves_it_alone),
-		cmocka_unit_test(it_moves_to_another_row),
-		cmocka_unit_test(names_have_shadows_of_their_own),
-		cmocka_unit_test(it_moves_to_another_pair),
+		calls_test(what_is_refused_passes_and_is_counted),
+		calls_test(nobody_waits_in_shadow_mode),
+		calls_test(unpaid_places_settle_to_nothing),
+		calls_test(all_that_is_asked_for_passes),
+		calls_test(the_mode_ends_where_it_was),
+		calls_test(a_shadow_limit_counts_without_a_say),
+		calls_test(every_call_is_weighed),
+		calls_test(waits_are_weighed_by_what_is_left_of_them),
+		calls_test(max_wait_bounds_the_shadow),
+		calls_test(beside_an_unlimited_rule),
+		calls_test(changes_keep_what_was_used),
+		calls_test(publishing_leaves_it_alone),
+		calls_test(it_moves_to_another_row),
+		calls_test(names_have_shadows_of_their_own),
+		calls_test(it_moves_to_another_pair),
 		cmocka_unit_test(remnants_are_full),
 		cmocka_unit_test(following_is_done_once),
-		cmocka_unit_test(an_unknown_class_is_weighed_too),
+		calls_test(an_unknown_class_is_weighed_too),
 		cmocka_unit_test(terms_are_compared_whole),
 		cmocka_unit_test(the_unit_suits_both),
 	};
