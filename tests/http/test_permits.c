@@ -8,6 +8,16 @@
 #include <unistd.h>
 
 #define FREE_RULES "[default]\nrate = unlimited\n"
+#define LIMITED(name, concurrency)                                                                 \
+	"[endpoint " name "]\nrate = unlimited\nconcurrency = " #concurrency "\n"
+
+static struct weir_http_request request_of(struct stage *stage, const char *name, const char *path)
+{
+	struct weir_http_request request = stage_request(stage, path);
+
+	request.endpoint = name;
+	return request;
+}
 
 static struct weir_permits permits_of(struct stage *stage, const char *name)
 {
@@ -96,7 +106,7 @@ static void test_threads(void **state)
 	struct stage stage;
 
 	(void)state;
-	stage_begin(&stage, "[endpoint api]\nrate = unlimited\nconcurrency = 2\n");
+	stage_begin(&stage, LIMITED("api", 2));
 	for (int i = 0; i < THREADS; i++)
 		workers[i] = (struct worker){.stage = &stage, .endpoint = "api"};
 	work_all(workers);
@@ -113,8 +123,7 @@ static void test_two_in_both_orders(void **state)
 	struct stage stage;
 
 	(void)state;
-	stage_begin(&stage, "[endpoint left]\nrate = unlimited\nconcurrency = 1\n"
-			    "[endpoint right]\nrate = unlimited\nconcurrency = 1\n");
+	stage_begin(&stage, LIMITED("left", 1) LIMITED("right", 1));
 	for (int i = 0; i < THREADS; i++)
 		workers[i] = (struct worker){
 			.stage = &stage,
@@ -139,8 +148,7 @@ static void test_all_or_nothing(void **state)
 
 	(void)state;
 	stage_begin(&stage, FREE_RULES "[endpoint api]\nrate = 1/h\nburst = 2\nconcurrency = 1\n");
-	request = stage_request(&stage, "/ok");
-	request.endpoint = "api";
+	request = request_of(&stage, "api", "/ok");
 	request.timeout_ns = WEIR_MILLISECOND;
 
 	/* there are tokens, but no permit: none is spent */
@@ -198,9 +206,8 @@ static void test_one_of_a_rule(void **state)
 	struct weir_http_request request;
 
 	(void)state;
-	stage_begin(&stage, FREE_RULES "[endpoint shared/*]\nrate = unlimited\nconcurrency = 1\n");
-	request = stage_request(&stage, "/ok");
-	request.endpoint = "shared/c";
+	stage_begin(&stage, FREE_RULES LIMITED("shared/*", 1));
+	request = request_of(&stage, "shared/c", "/ok");
 	request.charges = charges;
 	request.charge_count = 2;
 	request.timeout_ns = WEIR_SECOND;
@@ -224,11 +231,9 @@ static void test_given_back(void **state)
 	struct weir_http_request request;
 
 	(void)state;
-	stage_open(&stage, FREE_RULES "[endpoint api]\nrate = unlimited\nconcurrency = 1\n",
-		   &settings);
+	stage_open(&stage, FREE_RULES LIMITED("api", 1), &settings);
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		request = stage_request(&stage, paths[i]);
-		request.endpoint = "api";
+		request = request_of(&stage, "api", paths[i]);
 		(void)stage_run(&stage, &request);
 		assert_none_held(&stage, "api");
 	}
@@ -247,8 +252,7 @@ static void test_hops(void **state)
 	struct weir_http_result result;
 
 	(void)state;
-	stage_begin(&stage, "[endpoint other]\nrate = unlimited\nconcurrency = 1\n"
-			    "[endpoint */redirect/*]\nrate = unlimited\nconcurrency = 1\n");
+	stage_begin(&stage, LIMITED("other", 1) LIMITED("*/redirect/*", 1));
 	request = stage_request(&stage, "/redirect/3");
 	request.redirects = 5;
 	request.charges = &other;
@@ -277,9 +281,8 @@ static void test_resting(void **state)
 	struct weir_http_request request;
 
 	(void)state;
-	stage_begin(&stage, FREE_RULES "[endpoint api]\nrate = unlimited\nconcurrency = 1\n");
-	request = stage_request(&stage, "/limited/100/1");
-	request.endpoint = "api";
+	stage_begin(&stage, FREE_RULES LIMITED("api", 1));
+	request = request_of(&stage, "api", "/limited/100/1");
 	request.stop = look_while_resting;
 	stage.stops = 2;
 	assert_int_equal(stage_run(&stage, &request).outcome, WEIR_HTTP_CANCELLED);
@@ -307,9 +310,8 @@ static void test_sleeping(void **state)
 	struct holder holder;
 
 	(void)state;
-	stage_begin(&stage, FREE_RULES "[endpoint api]\nrate = unlimited\nconcurrency = 1\n");
-	request = stage_request(&stage, "/ok");
-	request.endpoint = "api";
+	stage_begin(&stage, FREE_RULES LIMITED("api", 1));
+	request = request_of(&stage, "api", "/ok");
 	holder_begin(&holder, &stage, "api");
 	stage.holder = &holder;
 	stage.stops = 2;
@@ -343,7 +345,7 @@ static void test_loop(void **state)
 	struct party *party;
 
 	(void)state;
-	party = party_begin(FREE_RULES "[endpoint api]\nrate = unlimited\nconcurrency = 3\n");
+	party = party_begin(FREE_RULES LIMITED("api", 3));
 	for (int i = 0; i < 40; i++)
 		start_api(party, "/slow/5");
 	/* one lane does not wait for another */
@@ -384,7 +386,7 @@ static void test_loop_waiting_for_others(void **state)
 	struct fate *late, *behind, *cancelled, *last;
 
 	(void)state;
-	party = party_begin(FREE_RULES "[endpoint api]\nrate = unlimited\nconcurrency = 1\n");
+	party = party_begin(FREE_RULES LIMITED("api", 1));
 	holder_begin(&holder, &party->stage, "api");
 	request = party_request(party, "/ok");
 	request.endpoint = "api";
@@ -424,9 +426,7 @@ static void test_loop_waiting_for_two(void **state)
 	struct fate *fates[3];
 
 	(void)state;
-	party = party_begin(FREE_RULES "[endpoint one]\nrate = unlimited\nconcurrency = 1\n"
-				       "[endpoint two]\nrate = unlimited\nconcurrency = 1\n"
-				       "[endpoint three]\nrate = unlimited\nconcurrency = 1\n");
+	party = party_begin(FREE_RULES LIMITED("one", 1) LIMITED("two", 1) LIMITED("three", 1));
 	for (int i = 0; i < 3; i++) {
 		struct weir_http_request request = party_request(party, "/ok");
 
@@ -455,7 +455,7 @@ static void test_loop_detached(void **state)
 	struct party *party;
 
 	(void)state;
-	party = party_begin(FREE_RULES "[endpoint api]\nrate = unlimited\nconcurrency = 2\n");
+	party = party_begin(FREE_RULES LIMITED("api", 2));
 	for (int i = 0; i < 10; i++)
 		start_api(party, "/stall");
 	while (server_count(&party->stage.server, "GET /stall", 0) < 2)
