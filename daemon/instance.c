@@ -441,6 +441,22 @@ static void log_adopted(const struct instance *instance)
 		 instance->place.name, instance_live_rows(instance), members);
 }
 
+/* A smaller table has room for all names that are in use: what each has used goes along. */
+static uint32_t names_for(const struct instance *instance, uint32_t wanted)
+{
+	const struct segment *segment = &instance->segment;
+	uint32_t used = 0;
+
+	/* relaxed: one that comes meanwhile begins with little used */
+	for (uint32_t i = 0; i < segment->name_count; i++)
+		used += atomic_load_explicit(&segment->names[i].hash, memory_order_relaxed) != 0;
+	if (used <= wanted)
+		return wanted;
+	log_line(LOG_WARNING, "names = %u: %u are in use, and none is forgotten; %u as it was",
+		 wanted, used, segment->name_count);
+	return segment->name_count;
+}
+
 /* A new start is when capacities become what the file says, smaller ones too. */
 static int adopt_capacities(struct instance *instance)
 {
@@ -451,6 +467,7 @@ static int adopt_capacities(struct instance *instance)
 	int tables = instance_plan_tables(instance, &instance->config, true, &wanted, &instead);
 	int error = tables < 0 ? tables : 0;
 
+	wanted.names = names_for(instance, wanted.names);
 	if (tables == 0) {
 		wanted.tables = present.tables;
 		wanted.bins = present.bins;

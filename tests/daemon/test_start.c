@@ -339,6 +339,45 @@ static void test_other_capacities(void **state)
 	assert_false(exists(fixture, "rules.new"));
 }
 
+/* Twenty names ask for 9 of 10 tokens each. */
+static void ask_by_names(const struct fixture *fixture, enum weir_verdict expected)
+{
+	struct weir *weir = fixture_open(fixture);
+
+	for (int i = 0; i < 20; i++) {
+		char name[16];
+		struct weir_endpoint *endpoint;
+
+		snprintf(name, sizeof(name), "name%d", i);
+		endpoint = fixture_endpoint(weir, name);
+		assert_int_equal(weir_acquire(endpoint, 9, NULL), expected);
+		weir_endpoint_close(endpoint);
+	}
+	weir_close(weir);
+}
+
+/* Fewer names than are in use would forget what some of them have used. */
+static void test_fewer_names_than_are_used(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture_config(fixture, RULES);
+	fixture_start(fixture);
+	ask_by_names(fixture, WEIR_ADMIT);
+	assert_int_equal(fixture_stop(fixture, SIGTERM), 0);
+	fixture_config(fixture, "endpoints = 16\nnames = 5\n" RULES);
+	fixture_start(fixture);
+	assert_true(fixture_has_logged(fixture, "names = 5: 20 are in use"));
+	assert_true(fixture_has_logged(fixture, "a new pair of objects: endpoints 16, names 1024"));
+	ask_by_names(fixture, WEIR_REFUSE);
+	assert_int_equal(fixture_stop(fixture, SIGTERM), 0);
+	/* room for just as many is enough */
+	fixture_config(fixture, "endpoints = 16\nnames = 20\n" RULES);
+	fixture_start(fixture);
+	assert_true(fixture_has_logged(fixture, "a new pair of objects: endpoints 16, names 20,"));
+	ask_by_names(fixture, WEIR_REFUSE);
+}
+
 /* Becomes a user without privileges, in whose folder everything is. */
 static void become_user(const struct fixture *fixture)
 {
@@ -653,6 +692,7 @@ int main(void)
 		DAEMON_TEST(test_squatted_object),
 		DAEMON_TEST(test_another_clock),
 		DAEMON_TEST(test_other_capacities),
+		DAEMON_TEST(test_fewer_names_than_are_used),
 		DAEMON_TEST(test_without_privileges),
 		DAEMON_TEST(test_check_and_exit_codes),
 		DAEMON_TEST(test_name_option_beats_file),
