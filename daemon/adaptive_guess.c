@@ -90,6 +90,14 @@ static double drawn_lately(const struct adaptive *adaptive, double speed)
 		       : draws_per_s(&adaptive->draws, SECOND_NS);
 }
 
+/* Who tells of responses draws nothing here: that tells no speed. */
+static bool nothing_is_drawn(const struct adaptive_draws *draws)
+{
+	uint64_t span_ns = draws_span_ns(draws);
+
+	return span_ns >= DRAWS_ENOUGH_NS && draws_per_s(draws, span_ns) <= 0;
+}
+
 static void guess_refused(struct adaptive *adaptive, const struct adaptive_settings *settings,
 			  const struct adaptive_observation *observation)
 {
@@ -104,14 +112,16 @@ static void guess_refused(struct adaptive *adaptive, const struct adaptive_setti
 		return;
 	}
 	if (!guess->probing) {
+		bool untold = nothing_is_drawn(&adaptive->draws);
 		double drawn_per_s = drawn_lately(adaptive, speed);
 		/* of a second that was closed for the most part, what was drawn tells nothing */
 		bool fresh =
 			guess->begun && span_ns(guess->base_ns, adaptive->now_ns) < 2 * SECOND_NS;
 
-		guess->greedy = fresh || drawn_per_s >= GREEDY * speed;
-		guess->peak_per_s = fresh ? most_of(speed, guess->base_per_s)
-					  : least_of(speed, 2 * drawn_per_s + 1);
+		guess->greedy = !untold && (fresh || drawn_per_s >= GREEDY * speed);
+		guess->peak_per_s = fresh    ? most_of(speed, guess->base_per_s)
+				    : untold ? speed
+					     : least_of(speed, 2 * drawn_per_s + 1);
 		guess->base_per_s = DECREASE * guess->peak_per_s;
 	}
 	guess->begun = true;

@@ -464,6 +464,58 @@ static void test_refused_in_the_first_moment(void **state)
 	assert_about(decision.rate_per_s, 420);
 }
 
+/* A refusal, and half a second later an answer again; the speed then. */
+static double refuse_once(const struct adaptive_settings *settings, uint64_t now_ns, double drawn)
+{
+	struct adaptive_observation no = refused(now_ns, 0), fine = passed(now_ns + S / 2);
+
+	no.drawn = fine.drawn = drawn;
+	observe(settings, no);
+	observe(settings, fine);
+	return decision.rate_per_s;
+}
+
+/*
+ * Somebody tells of responses and draws nothing here. That says nothing of the speed: each refusal
+ * is a step down from what is configured, and not the end of all.
+ */
+static void test_refused_and_nothing_drawn(void **state)
+{
+	const struct adaptive_settings settings = settings_of(100, 1, 0.9);
+	uint64_t now = BEGIN;
+	double before = 100, after;
+
+	(void)state;
+	begin(&settings);
+	for (; now < BEGIN + 20 * S; now += S / 5)
+		observe(&settings, passed(now));
+	assert_about(decision.rate_per_s, 100);
+	for (int i = 0; i < 5; i++, now += 2 * S, before = after) {
+		after = refuse_once(&settings, now, 0);
+		assert_true(after >= before / 2 && after < 0.95 * before);
+	}
+	/* five a second pass; were they drawn, they would be the speed */
+	assert_true(before > 10);
+}
+
+/* But where little was drawn, so little was too much. */
+static void test_refused_and_little_drawn(void **state)
+{
+	const struct adaptive_settings settings = settings_of(100, 1, 0.9);
+	struct adaptive_observation fine;
+	uint64_t now = BEGIN;
+	double drawn = 0;
+
+	(void)state;
+	begin(&settings);
+	for (; now < BEGIN + 20 * S; now += S / 5) {
+		fine = passed(now);
+		fine.drawn = ++drawn;
+		observe(&settings, fine);
+	}
+	assert_true(refuse_once(&settings, now, drawn) < 12);
+}
+
 /* What was on its way when the first refusal came is the same news. */
 static void test_refusals_of_one_moment(void **state)
 {
@@ -1137,6 +1189,8 @@ int main(void)
 		cmocka_unit_test(test_refusal_slows_and_recovers),
 		cmocka_unit_test(test_refusals_in_a_row),
 		cmocka_unit_test(test_refused_in_the_first_moment),
+		cmocka_unit_test(test_refused_and_nothing_drawn),
+		cmocka_unit_test(test_refused_and_little_drawn),
 		cmocka_unit_test(test_refusals_of_one_moment),
 		cmocka_unit_test(test_pauses_grow),
 		cmocka_unit_test(test_overload_is_a_refusal),
