@@ -11,7 +11,7 @@
 
 #include "handle.h"
 
-#define FORKS 200
+#define FORKS 200 /* WEIR_FORKS=N: so many */
 
 static struct weir *host_of(const char *text)
 {
@@ -21,6 +21,14 @@ static struct weir *host_of(const char *text)
 	if (weir_host(&weir, text, WEIR_CLOCK_MANUAL, NULL, message, sizeof(message)) < 0)
 		fail_msg("%s", message);
 	return weir;
+}
+
+static uint32_t fork_count(void)
+{
+	const char *text = getenv("WEIR_FORKS");
+	long count = text ? atol(text) : FORKS;
+
+	return count > 0 && count < FORKS ? (uint32_t)count : FORKS;
 }
 
 static struct segment *segment_of(struct weir *weir)
@@ -261,6 +269,7 @@ static void test_threads_about(void **state)
 {
 	struct weir *weir = host_of("[default]\nrate = 10/s\nburst = 100M\n");
 	_Atomic uint64_t *admitted = scene_shared(sizeof(*admitted));
+	const uint32_t forks = fork_count();
 	struct worker worker = {.weir = weir};
 	struct forking forking = {weir, admitted};
 	struct weir_level level = {.size = sizeof(level)};
@@ -268,18 +277,18 @@ static void test_threads_about(void **state)
 
 	(void)state;
 	assert_int_equal(pthread_create(&thread, NULL, work, &worker), 0);
-	for (int i = 0; i < FORKS; i++)
+	for (uint32_t i = 0; i < forks; i++)
 		assert_int_equal(scene_wait(scene_child(child_of_threads, &forking)), 0);
 	atomic_store(&worker.stop, 1);
 	pthread_join(thread, NULL);
 	assert_int_equal(atomic_load(&worker.failed), 0);
-	assert_int_equal(atomic_load(admitted), FORKS * 10);
+	assert_int_equal(atomic_load(admitted), forks * 10);
 
 	struct weir_endpoint *endpoint = scene_endpoint(weir, "busy");
 
 	assert_int_equal(weir_peek(endpoint, &level), 0);
-	assert_int_equal(level.granted, atomic_load(&worker.admitted) + FORKS * 10);
-	print_message("%d forks, %llu calls beside them\n", FORKS,
+	assert_int_equal(level.granted, atomic_load(&worker.admitted) + forks * 10);
+	print_message("%u forks, %llu calls beside them\n", forks,
 		      (unsigned long long)atomic_load(&worker.admitted));
 	weir_endpoint_close(endpoint);
 	weir_close(weir);
@@ -313,11 +322,12 @@ static void *open_many(void *context)
 static int opener(void *context)
 {
 	struct opening *opening = context;
+	const uint32_t most = fork_count();
 	pthread_t thread;
-	int forks = 0;
+	uint32_t forks = 0;
 
 	CHILD_CHECK(pthread_create(&thread, NULL, open_many, opening) == 0);
-	while (forks < FORKS && atomic_load(&opening->opened) < OPENINGS) {
+	while (forks < most && atomic_load(&opening->opened) < OPENINGS) {
 		pid_t pid = fork();
 
 		CHILD_CHECK(pid >= 0);
@@ -328,7 +338,7 @@ static int opener(void *context)
 		atomic_store(&opening->pids[forks++], (uint32_t)pid);
 	}
 	CHILD_CHECK(pthread_join(thread, NULL) == 0);
-	CHILD_CHECK(scene_until(&opening->lingering, (uint32_t)forks));
+	CHILD_CHECK(scene_until(&opening->lingering, forks));
 	return 0;
 }
 
