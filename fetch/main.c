@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -36,10 +37,19 @@ struct list {
 	char **items;
 	size_t count;
 	size_t room;
+	void *known; /* a tree of search.h: the items */
 };
 
+static int compare_items(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* One that is there already is the same file. */
 static bool list_add(struct list *list, const char *item)
 {
+	if (tfind(item, &list->known, compare_items))
+		return true;
 	if (list->count == list->room) {
 		size_t room = list->room ? 2 * list->room : 64;
 		char **items = realloc(list->items, room * sizeof(char *));
@@ -50,11 +60,19 @@ static bool list_add(struct list *list, const char *item)
 		list->room = room;
 	}
 	list->items[list->count] = strdup(item);
-	return list->items[list->count++] != NULL;
+	return list->items[list->count] &&
+	       tsearch(list->items[list->count++], &list->known, compare_items);
+}
+
+/* The items are the list's. */
+static void keep_item(void *item)
+{
+	(void)item;
 }
 
 static void list_free(struct list *list)
 {
+	tdestroy(list->known, keep_item);
 	for (size_t i = 0; i < list->count; i++)
 		free(list->items[i]);
 	free(list->items);

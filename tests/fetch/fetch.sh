@@ -49,6 +49,11 @@ same 'what quiet says' '' "$(fetch 0 -q "$url/ok/3" && cat "$stage/err")"
 fetch 0 "$url/ok/log1" "$url/ok/log2"
 same 'a bar in a log' 0 "$(tr '\r' '\n' <"$stage/err" | grep -c '\[' || true)"
 
+# a URL that is given twice is one
+fetch 0 --json "$url/ok/twice" "$url/ok/twice" "$url/ok/twice"
+same 'files of one URL' 1 "$(field files)"
+same 'requests for one URL' 1 "$(field requests)"
+
 # on a terminal a bar, within its width, that lines are written above of
 on_terminal()
 {
