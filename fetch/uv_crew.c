@@ -11,13 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "target.h"
 
-#define STARTED_MAX 1024 /* files that are begun, in line or on their way */
+#define STARTED_MAX 1024      /* files that are begun, in line or on their way */
+#define DESCRIPTORS_BESIDE 32 /* what else is open */
 #define REDIRECTS 10
 #define DRAW_MS 200
 #define CONNECT_S 30
@@ -34,6 +36,7 @@ struct run {
 	void *names;		    /* a tree of search.h: taken in this run */
 	size_t next;		    /* of the URLs */
 	unsigned started;
+	unsigned started_most;
 	bool starts; /* start_more() is at it */
 	bool stops;
 };
@@ -492,7 +495,7 @@ static void start_more(struct run *run)
 	if (run->starts)
 		return;
 	run->starts = true;
-	while (!run->stops && run->started < STARTED_MAX && run->next < crew->url_count) {
+	while (!run->stops && run->started < run->started_most && run->next < crew->url_count) {
 		const char *url = crew->urls[run->next++];
 
 		if (!is_kept(crew, url)) {
@@ -508,6 +511,32 @@ static void start_more(struct run *run)
 }
 
 /* ---- the run ---- */
+
+/*
+ * How many files may be begun: each has its part open, each connection a socket, and two more while
+ * a name is looked up. The limit of descriptors is raised as far as it may be.
+ */
+static unsigned started_most(rlim_t connections)
+{
+	const rlim_t beside = DESCRIPTORS_BESIDE + 3 * connections;
+	const rlim_t wanted = STARTED_MAX + beside;
+	struct rlimit limit;
+	rlim_t room;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1;
+	if (limit.rlim_cur < wanted) {
+		struct rlimit raised = limit;
+
+		raised.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+			limit = raised;
+	}
+	room = limit.rlim_cur / 5;
+	if (limit.rlim_cur > beside && limit.rlim_cur - beside > room)
+		room = limit.rlim_cur - beside;
+	return room > STARTED_MAX ? STARTED_MAX : room > 0 ? (unsigned)room : 1;
+}
 
 static void run_end(struct run *run)
 {
@@ -586,7 +615,10 @@ static void run_close(struct run *run)
 
 int crew_run(struct crew *crew)
 {
-	struct run run = {.crew = crew};
+	struct run run = {
+		.crew = crew,
+		.started_most = started_most(crew->options->parallel),
+	};
 	int status = run_open(&run);
 
 	if (status == 0) {

@@ -54,6 +54,16 @@ fetch 0 --json "$url/ok/twice" "$url/ok/twice" "$url/ok/twice"
 same 'files of one URL' 1 "$(field files)"
 same 'requests for one URL' 1 "$(field requests)"
 
+# more files than descriptors
+for i in $(seq 400); do
+	echo "$url/ok/many$i"
+done >"$stage/many"
+(
+	ulimit -n 128
+	fetch 0 --json - <"$stage/many"
+	same 'files of many' 400 "$(field fetched)"
+) || fail "many files: $(head -n 3 "$stage/err")"
+
 # on a terminal a bar, within its width, that lines are written above of
 on_terminal()
 {
