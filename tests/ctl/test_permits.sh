@@ -69,7 +69,7 @@ child_of()
 # A process is gone, or waits to be collected.
 is_gone()
 {
-	! grep -q '^State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null
+	! grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status" 2>/dev/null
 }
 
 config 16
