@@ -223,11 +223,13 @@ bool inflight_look_at(struct inflight *inflight, struct segment *segment, uint32
 	if (!entry_holds(entry, &found))
 		entry_begin(entry, segment, row, &found);
 	if (entry->settle_ns) {
+		inflight->moves = true;
 		if (is_settled(entry, segment, row))
 			count_anew(entry, segment, row);
 		return true;
 	}
 	take_slice(entry, segment, row, &slice);
+	inflight->moves |= slice.calls || slice.failed;
 	if (gradient_take(&entry->gradient, &slice, &decision))
 		apply(entry, segment, row, &decision);
 	return true;
@@ -252,6 +254,7 @@ bool inflight_look(struct inflight *inflight, struct segment *segment)
 {
 	bool all = true;
 
+	inflight->moves = false;
 	for (uint32_t row = 0; row < segment->row_count; row++)
 		if (is_found(segment, row))
 			all &= inflight_look_at(inflight, segment, row);

@@ -19,11 +19,13 @@ struct inflight_entry;
 
 struct inflight {
 	struct inflight_entry *entries; /* a list, empty at first */
+	bool moves;			/* calls had ended, at the last look, or are waited for */
 };
 
 /*
  * Looks at all rules of a segment that this process publishes; to be called all the time, some 20
- * times a second. false: no memory for one of them, whose limit stays.
+ * times a second while it `moves`, and else often enough to notice calls. false: no memory for one
+ * of them, whose limit stays.
  */
 bool inflight_look(struct inflight *inflight, struct segment *segment);
 

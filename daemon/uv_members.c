@@ -5,123 +5,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "log.h"
 #include "members.h"
 #include "permit_chain.h"
 #include "permits.h"
 #include "value.h"
-
-/* A pidfd in the loop. It lives until libuv has let go of it, which may be after its slot. */
-struct watcher {
-	uv_poll_t poll;
-	struct uv_members *members; /* NULL: given up */
-	uint32_t slot;
-	int fd;
-};
+#include "weir.h"
 
 struct uv_member {
 	uint64_t generation; /* of the member that was seen last */
 	bool seen;
-	struct watcher *watcher; /* NULL: the test of the lock has to do */
 };
-
-/* ---- watchers ---- */
-
-static void on_watcher_closed(uv_handle_t *handle)
-{
-	struct watcher *watcher = handle->data;
-
-	close(watcher->fd);
-	free(watcher);
-}
-
-static void watcher_give_up(struct uv_member *member)
-{
-	if (!member->watcher)
-		return;
-	member->watcher->members->watchers--;
-	member->watcher->members = NULL;
-	uv_close((uv_handle_t *)&member->watcher->poll, on_watcher_closed);
-	member->watcher = NULL;
-}
-
-/* Field 22 of /proc/PID/stat; 0 if it cannot be read. */
-static uint64_t start_ticks(uint32_t pid)
-{
-	char path[40], text[1024] = "", *at = NULL;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	if (fgets(text, sizeof(text), file))
-		at = strrchr(text, ')');
-	fclose(file);
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at + 1, NULL, 10) : 0;
-}
-
-static void test_slot(struct uv_members *members, uint32_t slot);
-
-static void on_exit_seen(uv_poll_t *poll, int status, int events)
-{
-	struct watcher *watcher = poll->data;
-	struct uv_members *members = watcher->members;
-	uint32_t slot = watcher->slot;
-
-	(void)status;
-	(void)events;
-	if (!members)
-		return;
-	/* a pidfd stays readable: it has said all it has to say */
-	watcher_give_up(&members->watched[slot]);
-	if (members->pair == members->instance->segment.pair)
-		test_slot(members, slot);
-}
-
-/*
- * A pidfd for the member's process, if its pid means the same process here: pid and start time
- * agree. They are read again after the descriptor is open, so that it is that process's.
- */
-static int open_pidfd(const struct member_info *info)
-{
-	int fd;
-
-	if (!info->start_ticks || start_ticks(info->pid) != info->start_ticks)
-		return -1;
-	fd = (int)syscall(SYS_pidfd_open, (pid_t)info->pid, 0);
-	if (fd >= 0 && start_ticks(info->pid) != info->start_ticks) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-static void watch(struct uv_members *members, uint32_t slot, const struct member_info *info)
-{
-	int fd = members->watchers < UV_MEMBERS_WATCHERS ? open_pidfd(info) : -1;
-	struct watcher *watcher = fd < 0 ? NULL : calloc(1, sizeof(*watcher));
-
-	if (!watcher || uv_poll_init(members->loop, &watcher->poll, fd) < 0) {
-		free(watcher);
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	watcher->poll.data = watcher;
-	watcher->members = members;
-	watcher->slot = slot;
-	watcher->fd = fd;
-	members->watched[slot].watcher = watcher;
-	members->watchers++;
-	if (uv_poll_start(&watcher->poll, UV_READABLE, on_exit_seen) < 0)
-		watcher_give_up(&members->watched[slot]);
-}
 
 /* ---- slots ---- */
 
@@ -144,7 +39,6 @@ static void test_slot(struct uv_members *members, uint32_t slot)
 		return;
 	describe(&info, slot, text, sizeof(text));
 	log_line(LOG_INFO, "%s is gone", text);
-	watcher_give_up(&members->watched[slot]);
 	members->watched[slot].seen = false;
 }
 
@@ -157,7 +51,6 @@ static void look(struct uv_members *members, uint32_t slot)
 
 	members_look(&members->instance->segment, slot, &info);
 	if (member->seen && (!info.pid || info.generation != member->generation)) {
-		watcher_give_up(member);
 		member->seen = false;
 		log_line(LOG_DEBUG, "member %u has left", slot);
 	}
@@ -165,54 +58,165 @@ static void look(struct uv_members *members, uint32_t slot)
 		return;
 	member->seen = true;
 	member->generation = info.generation;
-	watch(members, slot, &info);
 	describe(&info, slot, text, sizeof(text));
 	log_line(LOG_DEBUG, "%s has come", text);
 }
 
-static void forget_all(struct uv_members *members)
+/* ---- being told ---- */
+
+/* There are so many quick looks to come, at least. */
+static void hasten(struct uv_members *members, unsigned looks)
 {
-	if (!members->watched)
-		return;
-	for (uint32_t slot = 0; slot < members->count; slot++)
-		watcher_give_up(&members->watched[slot]);
-	free(members->watched);
-	members->watched = NULL;
-	members->count = 0;
+	members->haste = looks > members->haste ? looks : members->haste;
 }
 
-/* The table of the pair that is served now. Returns false without memory; tried again. */
+/* Somebody may have died: the next looks and scans test locks. */
+static void suspect(struct uv_members *members)
+{
+	members->suspect = UV_MEMBERS_CLOSE_LOOKS;
+	members->rounds = UV_MEMBERS_CLOSE_SCANS;
+	hasten(members, UV_MEMBERS_CLOSE_LOOKS);
+}
+
+static void on_look(uv_timer_t *timer);
+static void on_close(uv_poll_t *poll, int status, int events);
+
+/* Looks go on by themselves, and ask what was closed: however much it is, it wakes nobody else. */
+static void begin_looks(struct uv_members *members, uint64_t first_ms)
+{
+	if (uv_is_active((uv_handle_t *)&members->looks))
+		return;
+	uv_timer_start(&members->looks, on_look, first_ms, UV_MEMBERS_LOOK_MS);
+	if (members->polls)
+		uv_poll_stop(&members->closes);
+}
+
+static void end_looks(struct uv_members *members)
+{
+	uv_timer_stop(&members->looks);
+	if (members->polls)
+		uv_poll_start(&members->closes, UV_READABLE, on_close);
+}
+
+static void on_close(uv_poll_t *poll, int status, int events)
+{
+	struct uv_members *members = poll->data;
+
+	(void)status;
+	(void)events;
+	suspect(members);
+	begin_looks(members, UV_MEMBERS_CLOSE_MS);
+}
+
+static int aim(struct uv_members *members)
+{
+	int error = close_watch_aim(&members->watch, members->instance->segment.state_fd);
+
+	if (error < 0 || members->polls)
+		return error;
+	error = uv_poll_init(members->loop, &members->closes, members->watch.fd);
+	if (error < 0) {
+		close_watch_end(&members->watch);
+		return error;
+	}
+	members->closes.data = members;
+	members->polls = true;
+	return uv_is_active((uv_handle_t *)&members->looks)
+		       ? 0
+		       : uv_poll_start(&members->closes, UV_READABLE, on_close);
+}
+
+static bool is_told(const struct uv_members *members)
+{
+	return members->watch.mark >= 0;
+}
+
+/* Of what is closed of the pair that is served now; tried again where it fails. */
+static void be_told(struct uv_members *members)
+{
+	int error = aim(members);
+
+	if (error == 0 || members->said)
+		return;
+	members->said = true;
+	log_line(LOG_WARNING,
+		 "the kernel does not tell who leaves (inotify: %s): as long as a rule has a "
+		 "concurrency, weird looks %d times a second",
+		 weir_strerror(error), 1000 / UV_MEMBERS_LOOK_MS);
+}
+
+/*
+ * The table of the pair that is served now. Who died in it before was not told. Returns false
+ * without memory; tried again.
+ */
 static bool follow_pair(struct uv_members *members)
 {
 	const struct segment *segment = &members->instance->segment;
 
 	if (members->watched && members->pair == segment->pair)
 		return true;
-	forget_all(members);
+	free(members->watched);
+	members->count = 0;
 	members->watched = calloc(segment->member_count, sizeof(*members->watched));
 	if (!members->watched)
 		return false;
 	members->count = segment->member_count;
 	members->pair = segment->pair;
+	be_told(members);
+	suspect(members);
 	return true;
+}
+
+/* Before the loop sleeps: what it has just done may have replaced the pair. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+	struct uv_members *members = prepare->data;
+
+	if (!members->watched || members->pair != members->instance->segment.pair)
+		begin_looks(members, 0);
 }
 
 /* ---- permits ---- */
 
-/* Who holds one has a pidfd, or else the test of the lock has to do at once. */
+static uint64_t ticks_ns(const struct segment *segment, uint64_t ticks)
+{
+	struct line clock;
+
+	if (segment->time.kind != CLOCK_KIND_TSC)
+		return ticks;
+	segment_clock(segment, &clock);
+	return line_ticks_to_ns(&clock, ticks);
+}
+
+/* A look at the permits of a row. */
+struct row_look {
+	struct uv_members *members;
+	uint64_t hold_ns; /* 0: for ever */
+};
+
+static void test_holder(struct uv_members *members, uint32_t member)
+{
+	if (member < members->count)
+		test_slot(members, member);
+}
+
 static void on_holder(void *context, const struct permit_held *held)
 {
-	struct uv_members *members = context;
+	const struct row_look *look = context;
+	struct uv_members *members = look->members;
 
-	if (held->member >= members->count)
-		return;
-	look(members, held->member);
-	if (!members->watched[held->member].watcher)
-		test_slot(members, held->member);
+	if (members->suspect)
+		test_holder(members, held->member);
+	/* due before the next scan: UINT64_MAX is no age */
+	if (look->hold_ns && held->age_ticks != UINT64_MAX &&
+	    ticks_ns(&members->instance->segment, held->age_ticks) +
+			    UV_MEMBERS_SCAN_MS * 1000000ull >=
+		    look->hold_ns)
+		hasten(members, 1);
 }
 
 /* Who is first in line keeps others from what is free. */
-static void look_at_first(struct uv_members *members, const struct rule_row *row)
+static void test_first(struct uv_members *members, const struct rule_row *row)
 {
 	const struct segment *segment = &members->instance->segment;
 	struct permit_chain chain;
@@ -220,7 +224,7 @@ static void look_at_first(struct uv_members *members, const struct rule_row *row
 
 	if (chain_read(segment, row, &chain) == PERMIT_TAKEN &&
 	    line_find_first(segment, chain.head, &first))
-		on_holder(members, &(struct permit_held){.member = first.member});
+		test_holder(members, first.member);
 }
 
 struct strike {
@@ -232,7 +236,6 @@ static void on_struck(void *context, const struct permit_held *held)
 {
 	const struct strike *strike = context;
 	struct member_info info = {0};
-	struct line clock;
 	char text[LAYOUT_TEXT_BYTES], who[96], age[VALUE_TEXT_BYTES], most[VALUE_TEXT_BYTES];
 	struct terms_author author;
 	struct terms terms;
@@ -243,13 +246,8 @@ static void on_struck(void *context, const struct permit_held *held)
 	describe(&info, held->member, who, sizeof(who));
 	segment_text(strike->row->text, text);
 	line_read_terms(strike->row, &terms, &author, &changed_ns);
-	segment_clock(strike->segment, &clock);
 	log_line(LOG_WARNING, "a permit of %s was taken away from %s: held for %s, max_hold %s",
-		 text, who,
-		 value_duration_text(strike->segment->time.kind == CLOCK_KIND_TSC
-					     ? line_ticks_to_ns(&clock, held->age_ticks)
-					     : held->age_ticks,
-				     age),
+		 text, who, value_duration_text(ticks_ns(strike->segment, held->age_ticks), age),
 		 value_duration_text(terms.max_hold_ns, most));
 }
 
@@ -257,10 +255,15 @@ static void look_at_row(struct uv_members *members, uint32_t index)
 {
 	const struct segment *segment = &members->instance->segment;
 	struct strike strike = {segment, &segment->rows[index]};
+	/* acquire: pairs with the release in permit_chain.c */
+	struct row_look look = {
+		members, atomic_load_explicit(&strike.row->permit_hold_ns, memory_order_acquire)};
 	struct permit_sum sum;
 
-	permits_look(segment, strike.row, &sum, on_holder, members);
-	look_at_first(members, strike.row);
+	if (members->suspect || look.hold_ns)
+		permits_look(segment, strike.row, &sum, on_holder, &look);
+	if (members->suspect)
+		test_first(members, strike.row);
 	permits_strike(segment, strike.row, segment_hz(segment), on_struck, &strike);
 }
 
@@ -271,41 +274,53 @@ static bool has_permits(const struct segment *segment, uint32_t row)
 	       atomic_load_explicit(&segment->rows[row].state, memory_order_acquire) == ROW_LIVE;
 }
 
-static void on_held(uv_timer_t *timer)
+/* Limits that are found follow their calls as long as there are any. */
+static void look_at_inflight(struct uv_members *members)
 {
-	struct uv_members *members = timer->data;
+	bool finds = inflight_look(&members->inflight, &members->instance->segment);
+
+	if (!finds && members->finds) /* said once, not twenty times a second */
+		log_line(LOG_ERROR, "no memory to find a concurrency: it stays");
+	members->finds = finds;
+	if (members->inflight.moves)
+		hasten(members, UV_MEMBERS_MOVED_LOOKS);
+}
+
+static void look_at_permits(struct uv_members *members)
+{
 	struct segment *segment = &members->instance->segment;
 	bool any = false;
-	bool finds;
 
-	if (!follow_pair(members))
-		return;
+	if (!is_told(members))
+		members->suspect = 1;
 	for (uint32_t row = 0; row < segment->row_count; row++) {
 		if (!has_permits(segment, row))
 			continue;
 		look_at_row(members, row);
 		any = true;
 	}
-	finds = inflight_look(&members->inflight, segment);
-	if (!finds && members->finds) /* said once, not twenty times a second */
-		log_line(LOG_ERROR, "no memory to find a concurrency: it stays");
-	members->finds = finds;
-	if (any)
-		permit_chain_tend(segment);
-	else
-		uv_timer_stop(timer);
+	members->suspect -= members->suspect > 0;
+	look_at_inflight(members);
+	if (!any)
+		return;
+	permit_chain_tend(segment);
+	/* a manual clock moves without a word */
+	if (!is_told(members) || segment->time.kind == CLOCK_KIND_MANUAL)
+		hasten(members, 1);
 }
 
-/* Looks at holders from the moment that some rule has permits. */
-static void hold_watch(struct uv_members *members)
+static void on_look(uv_timer_t *timer)
 {
-	const struct segment *segment = &members->instance->segment;
+	struct uv_members *members = timer->data;
 
-	for (uint32_t row = 0; row < segment->row_count; row++)
-		if (has_permits(segment, row) && !uv_is_active((uv_handle_t *)&members->held)) {
-			uv_timer_start(&members->held, on_held, 0, UV_MEMBERS_HELD_MS);
-			return;
-		}
+	if (!follow_pair(members))
+		return;
+	if (close_watch_heard(&members->watch))
+		suspect(members);
+	members->haste -= members->haste > 0;
+	look_at_permits(members);
+	if (members->haste == 0)
+		end_looks(members);
 }
 
 static void on_scan(uv_timer_t *timer)
@@ -317,19 +332,29 @@ static void on_scan(uv_timer_t *timer)
 	members->round = (members->round + 1) % UV_MEMBERS_ROUND;
 	for (uint32_t slot = 0; slot < members->count; slot++) {
 		look(members, slot);
-		if (slot % UV_MEMBERS_ROUND == members->round)
+		if (members->rounds || slot % UV_MEMBERS_ROUND == members->round)
 			test_slot(members, slot);
 	}
-	if (members->round == 0)
+	members->rounds -= members->rounds > 0;
+	if (members->round == 0) {
 		instance_tend(members->instance);
-	hold_watch(members);
+		if (!is_told(members))
+			be_told(members);
+	}
+	look_at_permits(members);
+	if (members->haste)
+		begin_looks(members, UV_MEMBERS_LOOK_MS);
 }
 
 int uv_members_start(struct uv_members *members, uv_loop_t *loop, struct instance *instance)
 {
-	*members = (struct uv_members){.loop = loop, .instance = instance, .finds = true};
-	uv_timer_init(loop, &members->held);
-	members->held.data = members;
+	*members = (struct uv_members){
+		.watch = CLOSE_WATCH_INIT, .loop = loop, .instance = instance, .finds = true};
+	uv_timer_init(loop, &members->looks);
+	members->looks.data = members;
+	uv_prepare_init(loop, &members->prepare);
+	members->prepare.data = members;
+	uv_prepare_start(&members->prepare, on_prepare); /* fails without a callback alone */
 	uv_timer_init(loop, &members->scan);
 	members->scan.data = members;
 	return uv_timer_start(&members->scan, on_scan, 0, UV_MEMBERS_SCAN_MS);
@@ -338,13 +363,15 @@ int uv_members_start(struct uv_members *members, uv_loop_t *loop, struct instanc
 void uv_members_stop(struct uv_members *members)
 {
 	uv_close((uv_handle_t *)&members->scan, NULL);
-	uv_close((uv_handle_t *)&members->held, NULL);
-	for (uint32_t slot = 0; slot < members->count; slot++)
-		watcher_give_up(&members->watched[slot]);
+	uv_close((uv_handle_t *)&members->looks, NULL);
+	uv_close((uv_handle_t *)&members->prepare, NULL);
+	if (members->polls)
+		uv_close((uv_handle_t *)&members->closes, NULL);
 }
 
 void uv_members_free(struct uv_members *members)
 {
+	close_watch_end(&members->watch);
 	inflight_end(&members->inflight);
 	free(members->watched);
 	members->watched = NULL;

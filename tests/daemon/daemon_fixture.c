@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon_fixture.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -16,12 +17,15 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "deny_call.h"
 
 #define FIXTURE_STEP_MS 5
 
@@ -98,7 +102,7 @@ static int remove_entry(const char *path, const struct stat *found, int kind, st
 
 void fixture_end(struct fixture *fixture)
 {
-	if (fixture->daemon) {
+	if (fixture->daemon > 0) {
 		kill(fixture->daemon, SIGKILL);
 		waitpid(fixture->daemon, NULL, 0);
 	}
@@ -147,6 +151,9 @@ static void exec_daemon(const struct fixture *fixture, const char *const *argume
 	int log = open(fixture->log, O_WRONLY | O_CREAT | O_APPEND, 0644);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* as when the user's inotify instances are used up */
+	if (fixture->is_untold && !deny_call(SYS_inotify_init1, EMFILE))
+		_exit(126);
 	for (; arguments && *arguments && count < 15; arguments++)
 		argv[count++] = *arguments;
 	if (log < 0 || dup2(log, STDERR_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0)
@@ -177,12 +184,16 @@ static void forget_notifications(const struct fixture *fixture)
 
 void fixture_spawn(struct fixture *fixture, const char *const *arguments)
 {
+	pid_t pid;
+
 	assert_int_equal(fixture->daemon, 0);
 	forget_notifications(fixture);
-	fixture->daemon = fork();
-	assert_true(fixture->daemon >= 0);
-	if (fixture->daemon == 0)
+	pid = fork();
+	/* never kept where it is none: kill(-1) is everybody's end */
+	assert_true(pid >= 0);
+	if (pid == 0)
 		exec_daemon(fixture, arguments);
+	fixture->daemon = pid;
 }
 
 void fixture_start(struct fixture *fixture)
@@ -396,4 +407,33 @@ double fixture_rate(struct weir_endpoint *endpoint)
 
 	assert_int_equal(weir_peek(endpoint, &level), 0);
 	return level.rate_per_s;
+}
+
+/* ---- quiet ---- */
+
+long fixture_wake_ups(const struct fixture *fixture)
+{
+	char path[300], line[128];
+	struct dirent *entry;
+	long sum = 0, switches;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%ld/task", (long)fixture->daemon);
+	tasks = opendir(path);
+	assert_non_null(tasks);
+	while ((entry = readdir(tasks))) {
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/%ld/task/%s/status", (long)fixture->daemon,
+			 entry->d_name);
+		file = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
+		while (file && fgets(line, sizeof(line), file))
+			if (sscanf(line, "voluntary_ctxt_switches: %ld", &switches) == 1)
+				sum += switches;
+		if (file)
+			fclose(file);
+	}
+	closedir(tasks);
+	assert_true(sum > 0);
+	return sum;
 }

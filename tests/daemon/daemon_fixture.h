@@ -28,6 +28,7 @@ struct fixture {
 	const char *program;
 	const char *fault; /* WEIR_FAULT of the next start, or NULL */
 	const char *watchdog_usec;
+	bool is_untold; /* the next start has no inotify */
 	bool is_mounted;
 	bool saves; /* the configuration has a `state_file`, DIR/levels */
 };
@@ -95,5 +96,8 @@ double fixture_level(struct weir_endpoint *endpoint);
 double fixture_rate(struct weir_endpoint *endpoint);
 
 void fixture_sleep_ms(unsigned ms);
+
+/* How often the threads of weird that live have gone to sleep by themselves so far. */
+long fixture_wake_ups(const struct fixture *fixture);
 
 #endif

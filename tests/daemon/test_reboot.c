@@ -304,33 +304,6 @@ static void assert_same_file(const struct stat *a, const struct stat *b)
 	assert_int_equal(a->st_mtim.tv_nsec, b->st_mtim.tv_nsec);
 }
 
-/* Sums the wake-ups of all threads. */
-static long wake_ups(pid_t pid)
-{
-	char path[300], line[128];
-	struct dirent *entry;
-	long sum = 0, switches;
-	DIR *tasks;
-
-	snprintf(path, sizeof(path), "/proc/%ld/task", (long)pid);
-	tasks = opendir(path);
-	assert_non_null(tasks);
-	while ((entry = readdir(tasks))) {
-		FILE *file;
-
-		snprintf(path, sizeof(path), "/proc/%ld/task/%s/status", (long)pid, entry->d_name);
-		file = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
-		while (file && fgets(line, sizeof(line), file))
-			if (sscanf(line, "voluntary_ctxt_switches: %ld", &switches) == 1)
-				sum += switches;
-		if (file)
-			fclose(file);
-	}
-	closedir(tasks);
-	assert_true(sum > 0);
-	return sum;
-}
-
 static double now_s(void)
 {
 	struct timespec now;
@@ -356,10 +329,10 @@ static void test_no_write_without_a_change(void **state)
 	fixture_sleep_ms(100);
 	before = look_at_levels(fixture);
 	from = now_s();
-	woken = wake_ups(fixture->daemon);
+	woken = fixture_wake_ups(fixture);
 	/* more than one round of the timer */
 	fixture_sleep_ms(6000);
-	woken = wake_ups(fixture->daemon) - woken;
+	woken = fixture_wake_ups(fixture) - woken;
 	spent = now_s() - from;
 	after = look_at_levels(fixture);
 	assert_same_file(&before, &after);

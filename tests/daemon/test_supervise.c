@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * weird under a supervisor and over its members: readiness, watchdog, quiet, the dead.
+ * weird under a supervisor and over its members: readiness, watchdog, the dead.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -103,60 +103,6 @@ static void test_abstract_notify_socket(void **state)
 	snprintf(fixture->notify, sizeof(fixture->notify), "@%s", address.sun_path + 1);
 	fixture_config(fixture, RULES);
 	fixture_start(fixture);
-}
-
-/* ---- quiet ---- */
-
-static long voluntary_switches(pid_t pid)
-{
-	char path[64], line[128];
-	long switches = -1;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%ld/status", (long)pid);
-	file = fopen(path, "re");
-	assert_non_null(file);
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "voluntary_ctxt_switches: %ld", &switches) == 1)
-			break;
-	fclose(file);
-	assert_true(switches >= 0);
-	return switches;
-}
-
-static double now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-/* Idle, with members attached and a watchdog: at most five wake-ups a second, whatever the time
- * that was really slept. */
-static void test_idle(void **state)
-{
-	struct fixture *fixture = *state;
-	struct weir *weirs[5];
-	double from, spent;
-	long switches;
-
-	fixture->watchdog_usec = "30000000";
-	fixture_config(fixture, RULES);
-	fixture_start(fixture);
-	for (int i = 0; i < 5; i++)
-		weirs[i] = fixture_open(fixture);
-	fixture_sleep_ms(1000);
-	from = now_s();
-	switches = voluntary_switches(fixture->daemon);
-	fixture_sleep_ms(3000);
-	switches = voluntary_switches(fixture->daemon) - switches;
-	spent = now_s() - from;
-	print_message("idle: %ld wake-ups in %.2f s\n", switches, spent);
-	assert_true(switches >= 1);
-	assert_true((double)switches <= 5 * spent);
-	for (int i = 0; i < 5; i++)
-		weir_close(weirs[i]);
 }
 
 /* ---- members ---- */
@@ -286,7 +232,6 @@ int main(void)
 		DAEMON_TEST(test_ready_means_ready),
 		DAEMON_TEST(test_watchdog),
 		DAEMON_TEST(test_abstract_notify_socket),
-		DAEMON_TEST(test_idle),
 		DAEMON_TEST(test_reaps_killed_member),
 		DAEMON_TEST(test_slots_come_back),
 		DAEMON_TEST(test_the_living_stay),
