@@ -49,6 +49,7 @@ has weird /usr/sbin/weird /etc/weir/weir.ini /usr/lib/systemd/system/weird.servi
 	/usr/share/man/man5/weir-segment.5.gz /usr/share/man/man7/weir.7.gz \
 	/usr/share/man/man7/weir-fields.7.gz
 has weirctl /usr/bin/weirctl /usr/share/man/man1/weirctl.1.gz \
+	/usr/bin/weir-sim /usr/share/man/man1/weir-sim.1.gz \
 	/usr/share/bash-completion/completions/weirctl /usr/share/zsh/vendor-completions/_weirctl
 case " $packages " in
 *' weir-fetch '*)
@@ -115,7 +116,7 @@ done
 for package in $packages; do
 	dpkg-deb -x "$(one $package)" "$work/root"
 done
-for object in "$work"/root/usr/sbin/weird "$work"/root/usr/bin/weirctl \
+for object in "$work"/root/usr/sbin/weird "$work"/root/usr/bin/weirctl "$work"/root/usr/bin/weir-sim \
 	"$work"/root/usr/lib/*/libweir*.so.0.*; do
 	file "$object" | grep -q ', stripped' || fail "$object is not stripped"
 	readelf -dW "$object" | grep -q 'BIND_NOW\|Flags: .*NOW' || fail "$object binds lazily"
