@@ -6,6 +6,7 @@
 /* Never by more than half at once: one window's latency may be an accident. */
 #define LEAST_FACTOR 0.5
 #define FAILING_FACTOR 0.8
+#define FAILURES_BORNE (GRADIENT_FAILURES / 100.0)
 #define PROBE_FACTOR 0.5
 /* A probe that finds calls so much faster than was thought is soon repeated, further down. */
 #define PROBE_AGAIN_FACTOR 0.8
@@ -62,17 +63,28 @@ static enum found_cause end_probe(struct gradient *gradient, double mean_ns)
 	return FOUND_PROBED;
 }
 
-/* What the window's latency says: up by half the root of the limit, down by the gradient. */
+/* The share of the window's calls that failed. */
+static double failing(const struct gradient *gradient)
+{
+	return (double)gradient->failed / (double)gradient->calls;
+}
+
+/*
+ * What the window's latency says: up by half the root of the limit, down by the gradient. The more
+ * calls fail of those that may, the slower up: where nothing queues, they alone say how near the
+ * end is.
+ */
 static enum found_cause follow_latency(struct gradient *gradient, double mean_ns)
 {
 	double factor = gradient->base_ns * (100 + GRADIENT_TOLERANCE) / 100 / mean_ns;
+	double allowance = sqrt(gradient->limit) / 2 * (1 - failing(gradient) / FAILURES_BORNE);
 	double wanted;
 
 	if (factor > 1)
 		factor = 1;
 	if (factor < LEAST_FACTOR)
 		factor = LEAST_FACTOR;
-	wanted = gradient->limit * factor + sqrt(gradient->limit) / 2;
+	wanted = gradient->limit * factor + allowance;
 	if (wanted > gradient->limit && gradient->most * 2.0 < gradient->limit)
 		return FOUND_NOTHING;
 	if (wanted > gradient->limit) {
@@ -124,10 +136,13 @@ static bool begin_probe(struct gradient *gradient, double mean_ns)
 
 static enum found_cause end_window(struct gradient *gradient, double mean_ns)
 {
-	if (gradient->failed * 100 > gradient->calls * GRADIENT_FAILURES) {
+	double too_many = failing(gradient) - FAILURES_BORNE;
+
+	if (too_many > 0) {
 		if (gradient->before_probe > 0)
 			end_probe(gradient, 0);
-		gradient->limit = within(gradient, gradient->limit * FAILING_FACTOR);
+		gradient->limit =
+			within(gradient, gradient->limit * fmax(1 - too_many, FAILING_FACTOR));
 		return FOUND_FAILING;
 	}
 	if (mean_ns <= 0)

@@ -298,7 +298,10 @@ static void test_failures_lower_it(void **state)
 	assert_int_equal(before, 4);
 }
 
-/* Nine in a hundred are borne, and their time is not a call's; eleven are too many. */
+/*
+ * Nine in a hundred are borne, and their time is not a call's; eleven are one too many, and ninety
+ * more than it falls at once.
+ */
 static void test_some_failures_are_borne(void **state)
 {
 	const struct gradient_settings settings = {.min = 1, .max = 50};
@@ -316,7 +319,38 @@ static void test_some_failures_are_borne(void **state)
 	gradient_begin(&gradient, &settings, 50, 0);
 	assert_true(feed(&gradient, 20.0 * MS, 11, &decision));
 	assert_int_equal(decision.cause, FOUND_FAILING);
+	assert_int_equal(decision.limit, 49);
+	gradient_begin(&gradient, &settings, 50, 0);
+	assert_true(feed(&gradient, 20.0 * MS, 90, &decision));
 	assert_int_equal(decision.limit, 40);
+}
+
+/* What an upstream refuses that serves 40 at once and lets nothing queue, in percent. */
+static unsigned refused_of_100(uint32_t limit)
+{
+	return limit > 40 ? (limit - 40) * 100 / limit : 0;
+}
+
+/* There failures alone bound it: it comes to stand where as many fail as are borne, and stays. */
+static void test_an_upstream_that_refuses(void **state)
+{
+	const struct gradient_settings settings = {.min = 1, .max = 200};
+	struct gradient gradient;
+	struct gradient_decision decision = {.limit = 10};
+	uint32_t least = UINT32_MAX, most = 0;
+
+	(void)state;
+	gradient_begin(&gradient, &settings, 10, 0);
+	for (unsigned i = 0; i < 400; i++) {
+		if (!feed(&gradient, 20.0 * MS, refused_of_100(decision.limit), &decision))
+			break; /* it stands */
+		if (i < 100 || decision.cause == FOUND_PROBING)
+			continue;
+		least = decision.limit < least ? decision.limit : least;
+		most = decision.limit > most ? decision.limit : most;
+	}
+	assert_in_range(decision.cause == FOUND_PROBING ? least : decision.limit, 41, 46);
+	assert_true(most == 0 || (least >= 41 && most <= 46));
 }
 
 /* More failures than calls that had a permit: they are calls, too. */
@@ -437,6 +471,7 @@ int main(void)
 		cmocka_unit_test(test_a_start_too_high),
 		cmocka_unit_test(test_failures_lower_it),
 		cmocka_unit_test(test_some_failures_are_borne),
+		cmocka_unit_test(test_an_upstream_that_refuses),
 		cmocka_unit_test(test_failures_without_permits),
 		cmocka_unit_test(test_a_probe_that_fails),
 		cmocka_unit_test(test_luck),
