@@ -14,6 +14,7 @@
 #define STEPS_MAX 1000	/* of one schedule; a machine that goes round more than that waits */
 #define TRACE_STEPS 300 /* that are written down */
 #define TRACE_BYTES (16u * 1024)
+#define TEXTS 4096u /* of accesses; there are a quarter of that */
 
 /* Who can go on at one point, the one that was running first, and who was chosen. */
 struct decision {
@@ -35,6 +36,11 @@ static struct scheduler {
 	ucontext_t context;
 	struct machine machines[STEPPED_MACHINES];
 	int current; /* -1: none runs */
+	int running; /* who was chosen last; -1: nobody yet */
+	unsigned switches;
+	bool goes_on; /* the schedule; by `running` */
+	const char *wrong;
+	uint64_t steps;
 	struct decision decisions[STEPS_MAX];
 	unsigned depth;	 /* of this schedule so far */
 	unsigned replay; /* decisions that are given */
@@ -44,6 +50,8 @@ static struct scheduler {
 	char *trace;
 	size_t trace_used;
 } scheduler = {.current = -1};
+
+static void step_end(void);
 
 static bool is_one_of(const char *access, const char *const *list, size_t count)
 {
@@ -81,20 +89,64 @@ static bool is_quiet_to_read(const char *access)
 	return is_one_of(access, quiet, sizeof(quiet) / sizeof(quiet[0]));
 }
 
+enum step_kind {
+	STEP_UNKNOWN,
+	STEP_AT_ALL,
+	STEP_IF_IT_WRITES,
+	STEP_NEVER,
+};
+
+/* Texts are literals, so each is looked at once, and found again by its address. */
+static enum step_kind kind_of(const char *access)
+{
+	static struct {
+		const char *access;
+		enum step_kind kind;
+	} known[TEXTS];
+	static unsigned count;
+	size_t at = ((uintptr_t)access * 0x9e3779b97f4a7c15ull >> 32) % TEXTS;
+
+	while (known[at].access && known[at].access != access)
+		at = (at + 1) % TEXTS;
+	if (known[at].kind != STEP_UNKNOWN)
+		return known[at].kind;
+	if (++count == TEXTS)
+		abort();
+	known[at].access = access;
+	known[at].kind = is_quiet(access)	    ? STEP_NEVER
+			 : is_quiet_to_read(access) ? STEP_IF_IT_WRITES
+						    : STEP_AT_ALL;
+	return known[at].kind;
+}
+
+/* Before an access: the step up to here ends, and somebody goes on; who was running, in place. */
+static void step(const char *access)
+{
+	int self = scheduler.current;
+
+	scheduler.machines[self].access = access;
+	step_end();
+	if (scheduler.goes_on && scheduler.running == self)
+		scheduler.current = self;
+	else
+		swapcontext(&scheduler.machines[self].context, &scheduler.context);
+}
+
+static bool may_be_step(unsigned long bytes, memory_order order)
+{
+	return scheduler.current >= 0 && bytes >= 4 && order != memory_order_relaxed;
+}
+
 void stepped_write(const char *access, unsigned long bytes, memory_order order)
 {
-	struct machine *self = &scheduler.machines[scheduler.current < 0 ? 0 : scheduler.current];
-
-	if (scheduler.current < 0 || bytes < 4 || order == memory_order_relaxed || is_quiet(access))
-		return;
-	self->access = access;
-	swapcontext(&self->context, &scheduler.context);
+	if (may_be_step(bytes, order) && kind_of(access) != STEP_NEVER)
+		step(access);
 }
 
 void stepped_read(const char *access, unsigned long bytes, memory_order order)
 {
-	if (scheduler.current >= 0 && !is_quiet_to_read(access))
-		stepped_write(access, bytes, order);
+	if (may_be_step(bytes, order) && kind_of(access) == STEP_AT_ALL)
+		step(access);
 }
 
 /* The body of each machine; its first step begins with its first access. */
@@ -105,6 +157,7 @@ static void machine_main(int index)
 	scheduler.test->run[index](scheduler.test->context);
 	self->ended = true;
 	self->access = "ends";
+	step_end();
 	setcontext(&scheduler.context);
 }
 
@@ -200,39 +253,58 @@ static void trace_add(unsigned machine)
 		scheduler.trace_used += (size_t)used;
 }
 
+/* Decides who runs next. false: nobody is left. */
+static bool choose(void)
+{
+	struct decision *decision = &scheduler.decisions[scheduler.depth];
+
+	if (scheduler.depth >= scheduler.replay) {
+		decision_make(decision, scheduler.running, scheduler.switches);
+		if (scheduler.chance)
+			decision_by_chance(decision, scheduler.running);
+	}
+	if (decision->count == 0)
+		return false;
+	scheduler.switches = switches_after(decision, scheduler.running);
+	scheduler.running = decision->options[decision->chosen];
+	if (scheduler.traced)
+		trace_add((unsigned)scheduler.running);
+	return true;
+}
+
+/* What a step has left is looked at, and the next one chosen. */
+static void step_end(void)
+{
+	const struct stepped_test *test = scheduler.test;
+
+	scheduler.current = -1;
+	scheduler.steps++;
+	scheduler.wrong = test->wrong ? test->wrong(test->context) : NULL;
+	scheduler.depth++;
+	if (!scheduler.wrong && scheduler.depth == STEPS_MAX)
+		scheduler.wrong = "a call goes round and round while another one stands still";
+	scheduler.goes_on = !scheduler.wrong && choose();
+}
+
 /* One schedule: the given decisions, then each machine to its end. */
 static const char *schedule_run(struct stepped_result *out)
 {
 	const struct stepped_test *test = scheduler.test;
-	const char *wrong = NULL;
-	unsigned switches = 0;
-	int running = -1;
 
 	for (unsigned i = 0; i < test->machines; i++)
 		machine_start((int)i);
-	for (scheduler.depth = 0; !wrong; scheduler.depth++) {
-		struct decision *decision = &scheduler.decisions[scheduler.depth];
-
-		if (scheduler.depth == STEPS_MAX)
-			return "a call goes round and round while another one stands still";
-		if (scheduler.depth >= scheduler.replay) {
-			decision_make(decision, running, switches);
-			if (scheduler.chance)
-				decision_by_chance(decision, running);
-		}
-		if (decision->count == 0)
-			break;
-		switches = switches_after(decision, running);
-		running = decision->options[decision->chosen];
-		if (scheduler.traced)
-			trace_add((unsigned)running);
-		scheduler.current = running;
-		swapcontext(&scheduler.context, &scheduler.machines[running].context);
-		scheduler.current = -1;
-		out->steps++;
-		wrong = test->wrong ? test->wrong(test->context) : NULL;
+	scheduler.depth = 0;
+	scheduler.switches = 0;
+	scheduler.running = -1;
+	scheduler.wrong = NULL;
+	scheduler.steps = 0;
+	scheduler.goes_on = choose();
+	while (scheduler.goes_on) {
+		scheduler.current = scheduler.running;
+		swapcontext(&scheduler.context, &scheduler.machines[scheduler.running].context);
 	}
-	return !wrong && test->at_end ? test->at_end(test->context) : wrong;
+	out->steps += scheduler.steps;
+	return !scheduler.wrong && test->at_end ? test->at_end(test->context) : scheduler.wrong;
 }
 
 static const char *schedule_try(struct stepped_result *out)
