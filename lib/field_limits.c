@@ -386,7 +386,7 @@ static void settle_remaining(struct reading *reading, struct fields_limit *limit
 	}
 	if (limit->used < 0) {
 		limit->used = NAN;
-		reading->unknown = true;
+		reading->unknown |= isnan(limit->remaining);
 	}
 }
 
@@ -403,7 +403,7 @@ static bool settle_limit(struct reading *reading, struct fields_limit *limit)
 		return false;
 	}
 	settle_remaining(reading, limit);
-	reading->malformed |= slot->negative;
+	reading->malformed |= slot->negative || (slot->bad_other && isnan(limit->remaining));
 	if (!(limit->window_s > 0 && limit->window_s < FIELDS_NEVER_S))
 		limit->window_s = NAN;
 	drop_negative(reading, &limit->utilization);

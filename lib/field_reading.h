@@ -35,6 +35,7 @@ struct reading_slot {
 	bool firm;				/* its reset has a unit by its name: a twin */
 	bool negative;				/* its reset is a negative number */
 	bool bad_limit;				/* its limit is malformed */
+	bool bad_other;				/* what stands beside it is malformed */
 	bool verbatim;				/* its name keeps its case */
 };
 

@@ -144,6 +144,16 @@ static enum field_result read_member(struct reading *reading, enum field_meaning
 	return result;
 }
 
+/* Members of a list may be empty; those are passed. false: there are no more. */
+static bool pass_empty(struct field_text *text)
+{
+	struct field_text rest = *text, part;
+
+	while (field_part(&rest, ',', &part) && !part.bytes)
+		*text = rest;
+	return text->at;
+}
+
 /*
  * "100"; "1, 2000"; "10, 10;w=1, 50;w=60". All of it, or nothing: false.
  */
@@ -163,13 +173,13 @@ static bool read_list(struct reading *reading, enum field_meaning meaning, enum 
 	}
 	if (!text.bytes || is_grouped(text))
 		return false;
-	while (text.at) {
+	while (pass_empty(&text)) {
 		result = read_member(reading, meaning, unit, &text, &value, &parameters);
 		if (result == FIELD_MALFORMED || (meaning == FIELD_RESET && value < 0))
 			return false;
 		add_member(out, value, read_window(parameters));
 	}
-	return true;
+	return out->count;
 }
 
 static enum meeting meeting_of(enum field_meaning meaning)
@@ -279,8 +289,13 @@ static void read_single(struct reading *reading, const struct field_name *name,
 {
 	struct fields_limit *limit = reading_limit(reading, name);
 	double value;
+	enum field_result result = field_number(text, &value);
 
-	if (reading_takes(reading, field_number(text, &value)) && limit)
+	reading->huge |= result == FIELD_HUGE;
+	if (!limit)
+		return;
+	reading_slot(reading, limit)->bad_other |= result == FIELD_MALFORMED;
+	if (result == FIELD_FINE)
 		reading_put(reading, number_of(limit, name->meaning), value,
 			    name->meaning == FIELD_USED ? KEEP_LARGER : KEEP_SMALLER);
 }

@@ -171,6 +171,11 @@ static const struct row retry_after[] = {
 	 "Date: Sat, 01 Jan 2000 00:00:00 GMT\n"
 	 "Retry-After: Friday, 31-Dec-99 23:59:00 GMT",
 	 "floor wait 0"},
+	{"retry-after seconds not moved by Date", 429, 1700007200, NULL,
+	 "Date: Tue, 14 Nov 2023 22:13:20 GMT\n"
+	 "Retry-After: 42",
+	 "use wait 42"},
+	{"retry-after ms in a word", 429, NOW, NULL, "Retry-After: 500ms", "ignore"},
 };
 
 /* statuses */
@@ -227,6 +232,12 @@ static const struct row statuses[] = {
 	 "x-should-retry: false\n"
 	 "retry-after: 5",
 	 "do_not_retry wait 5"},
+	{"429 nothing but a past reset", 429, NOW, NULL,
+	 "X-RateLimit-Limit: 60\n"
+	 "X-RateLimit-Remaining: 0\n"
+	 "X-RateLimit-Reset: 1699999990",
+	 "floor; limit 60 left 0 reset 0"},
+	{"429 remaining 0 alone", 429, NOW, NULL, "X-RateLimit-Remaining: 0", "use; left 0"},
 };
 
 /* resets: units, dates, durations */
@@ -554,10 +565,10 @@ static const struct row resets[] = {
 	 "X-RateLimit-Reset: 1700000042.5\n"
 	 "X-RateLimit-Reset-After: 42.5",
 	 "use; reset 42.5"},
-	{"retry-after seconds not moved by Date", 429, 1700007200, NULL,
-	 "Date: Tue, 14 Nov 2023 22:13:20 GMT\n"
-	 "Retry-After: 42",
-	 "use wait 42"},
+	{"iso lower month", 200, NOW, NULL,
+	 "X-RateLimit-Remaining: 8\n"
+	 "X-RateLimit-Reset: 2023-11-14T22:14:20.5",
+	 "use; left 8 reset 60.5"},
 };
 
 /* counts: limits, what remains, what was used */
@@ -785,6 +796,36 @@ static const struct row counts[] = {
 	 "Rate-Limit-Remaining: 4\n"
 	 "Rate-Limit-Reset: 60",
 	 "use; limit 10 left 4 reset 60"},
+	{"used malformed, no reset", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 100\n"
+	 "X-RateLimit-Remaining: 50\n"
+	 "X-RateLimit-Used: many",
+	 "use; limit 100 left 50"},
+	{"used -1, no reset", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 100\n"
+	 "X-RateLimit-Remaining: 50\n"
+	 "X-RateLimit-Used: -1",
+	 "use; limit 100 left 50"},
+	{"used malformed alone", 200, NOW, NULL, "X-RateLimit-Used: many", "ignore"},
+	{"commas alone", 200, NOW, NULL,
+	 "X-RateLimit-Limit: ,\n"
+	 "X-RateLimit-Remaining: , ,\n"
+	 "X-RateLimit-Reset: ,,",
+	 "ignore"},
+	{"share malformed beside quota", 200, NOW, NULL,
+	 "RateLimit-Limit: 1200\n"
+	 "RateLimit-Remaining: 120\n"
+	 "x-ms-throttle-limit-percentage: high",
+	 "use; limit 1200 left 120"},
+	{"rate malformed beside burst", 200, NOW, NULL,
+	 "X-RateLimit-Burst-Capacity: 20\n"
+	 "X-RateLimit-Replenish-Rate: fast",
+	 "ignore; burst 20"},
+	{"nbsp", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 100\n"
+	 "X-RateLimit-Remaining: 5\302\240\n"
+	 "X-RateLimit-Reset: 9",
+	 "ignore; limit 100 reset 9"},
 };
 
 /* lists: drafts -03 to -06, and services by their names */
@@ -894,6 +935,36 @@ static const struct row lists[] = {
 	 "RateLimit-Remaining: 4\n"
 	 "RateLimit-Reset: 5",
 	 "ignore"},
+	{"limit with a comma at its end", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 100,\n"
+	 "X-RateLimit-Remaining: 50\n"
+	 "X-RateLimit-Reset: 9",
+	 "use; limit 100 left 50 reset 9"},
+	{"-03: empty members", 200, NOW, NULL,
+	 "RateLimit-Limit: 10, ,10;w=1,, 50;w=60,\n"
+	 "RateLimit-Remaining: ,5\n"
+	 "RateLimit-Reset: 1,",
+	 "use; limit 10 left 5 window 1 reset 1; policy 10 in 1; policy 50 in 60"},
+	{"epoch lists", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 60, 1000\n"
+	 "X-RateLimit-Remaining: 59, 999\n"
+	 "X-RateLimit-Reset: 1700000060, 1700003600",
+	 "use; 1: limit 60 left 59 reset 60; 2: limit 1000 left 999 reset 3600"},
+	{"window 10s by name", 200, NOW, NULL,
+	 "x-ratelimit-limit-10s: 5\n"
+	 "x-ratelimit-remaining-10s: 3",
+	 "use; 10s: limit 5 left 3 window 10"},
+	{"joined dates of two limits", 200, NOW, NULL,
+	 "X-RateLimit-Limit: 5, 50\n"
+	 "X-RateLimit-Remaining: 4, 40\n"
+	 "X-RateLimit-Reset: Tue, 14 Nov 2023 22:14:20 GMT, Tue, 14 Nov 2023 23:13:20 GMT",
+	 "use; 1: limit 5 left 4 reset 60; 2: limit 50 left 40 reset 3600"},
+	{"policy text of old kind with quotes", 200, NOW, NULL,
+	 "RateLimit-Limit: 100\n"
+	 "RateLimit-Policy: \"100;w=60\"\n"
+	 "RateLimit-Remaining: 50\n"
+	 "RateLimit-Reset: 30",
+	 "use; limit 100 left 50 reset 30"},
 };
 
 /* draft -07: a dictionary */
@@ -1288,6 +1359,17 @@ static const struct row services[] = {
 	 "ratelimitbysize-reset: 31\n"
 	 "ratelimitbysize-query-cost: 100",
 	 "use; limit 500000 left 499000 reset 31"},
+	{"binance malformed", 200, NOW, NULL, "X-MBX-USED-WEIGHT-1M: x",
+	 "ignore; weight-1m: window 60"},
+	{"binance bad beside good", 200, NOW, NULL,
+	 "X-MBX-USED-WEIGHT-1M: x\n"
+	 "X-MBX-ORDER-COUNT-1D: 4",
+	 "ignore; weight-1m: window 60; order-count-1d: used 4 window 86400"},
+	{"meta two types", 200, NOW, NULL,
+	 "X-Business-Use-Case-Usage: "
+	 "{\"1\":[{\"type\":\"ads_insights\",\"call_count\":42,\"total_cputime\":17,\"total_time\":"
+	 "31,\"estimated_time_to_regain_access\":0},{\"type\":\"pages\",\"call_count\":7}]}",
+	 "use; ads_insights: share 0.42; pages: share 0.07"},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
