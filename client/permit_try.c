@@ -44,7 +44,7 @@ uint64_t permit_find_owner(struct weir *weir, struct attachment *at)
 		return owner;
 	pthread_mutex_lock(&weir->mutex);
 	fork_rejoin(weir);
-	if (at->slot == MEMBER_NONE && at->segment.state_fd >= 0)
+	if (at->slot == MEMBER_NONE && segment_state_fd(&at->segment) >= 0)
 		attachment_own(at, members_join(&at->segment));
 	/* relaxed: stored under the mutex */
 	owner = atomic_load_explicit(&at->owner, memory_order_relaxed);
@@ -122,7 +122,7 @@ bool permit_look_for_dead(struct weir_endpoint *endpoint, const struct binding *
 
 	/* the lock of a slot does not exclude its own description: one thread at a time */
 	pthread_mutex_lock(&weir->mutex);
-	if (now >= weir->dead_after_ns && at->segment.state_fd >= 0) {
+	if (now >= weir->dead_after_ns && segment_state_fd(&at->segment) >= 0) {
 		found = permits_find_dead(&at->segment, binding->row, at->slot);
 		weir->dead_after_ns = now + DEAD_AGAIN_NS;
 	}

@@ -130,7 +130,8 @@ static int attach_until(struct weir *weir, uint64_t for_ns)
 
 static void attachment_free(struct attachment *at)
 {
-	if (at->segment.state_fd >= 0 && at->slot != MEMBER_NONE)
+	/* without the descriptor the slot may be another process's by now */
+	if (segment_state_fd(&at->segment) >= 0 && at->slot != MEMBER_NONE)
 		members_leave(&at->segment, at->slot);
 	segment_detach(&at->segment);
 	if (at->has_predecessor)
@@ -209,11 +210,12 @@ void weir_close(struct weir *weir)
 /* Leaves the pair that was replaced: the mapping stays for threads in mid-call. */
 static void attachment_leave(struct attachment *at)
 {
-	if (at->segment.state_fd < 0)
-		return;
-	if (at->slot != MEMBER_NONE)
+	int state_fd = segment_state_fd(&at->segment);
+
+	if (state_fd >= 0 && at->slot != MEMBER_NONE)
 		members_leave(&at->segment, at->slot);
-	close(at->segment.state_fd);
+	if (state_fd >= 0)
+		close(state_fd);
 	at->segment.state_fd = -1;
 	at->slot = MEMBER_NONE;
 }

@@ -116,15 +116,19 @@ void members_leave(struct segment *segment, uint32_t slot)
 
 int members_reopen(struct segment *segment)
 {
+	int inherited = segment_state_fd(segment);
 	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", segment->state_fd);
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	int status = fd < 0 ? -errno : 0;
+	segment->state_fd = -1;
+	if (inherited < 0)
+		return -EBADF;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", inherited);
+	segment->state_fd = open(path, O_RDWR | O_CLOEXEC);
+
+	int status = segment->state_fd < 0 ? -errno : 0;
 
 	/* even if none could be opened: the inherited one keeps the parent's slot alive */
-	close(segment->state_fd);
-	segment->state_fd = fd;
+	close(inherited);
 	return status;
 }
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "segment.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "capacities.h"
@@ -140,7 +142,10 @@ static int pair_attach(struct segment *out, struct opened *rules, struct opened 
 	capacities_point(&segment, &capacities);
 	segment.pair = LOAD(segment.rules->pair);
 	if (mode != SEGMENT_LOOK)
-		segment.state_fd = object_apart(state->fd);
+		segment.state_fd = state->fd = object_apart(state->fd);
+	status = segment_know_fd(&segment);
+	if (status < 0)
+		return status;
 	close(rules->fd);
 	*out = segment;
 	return 0;
@@ -218,16 +223,42 @@ int segment_attach_old(struct segment *out, const struct place *place, enum segm
 	return 0;
 }
 
+int segment_know_fd(struct segment *segment)
+{
+	struct stat file;
+
+	if (fstat(segment->state_fd, &file) < 0)
+		return -errno;
+	segment->state_device = file.st_dev;
+	segment->state_inode = file.st_ino;
+	return 0;
+}
+
+int segment_state_fd(const struct segment *segment)
+{
+	struct stat file;
+
+	if (segment->state_fd < 0 || !segment->state_inode)
+		return segment->state_fd;
+	if (fstat(segment->state_fd, &file) < 0)
+		return errno == EBADF ? -1 : segment->state_fd;
+	return file.st_dev == segment->state_device && file.st_ino == segment->state_inode
+		       ? segment->state_fd
+		       : -1;
+}
+
 void segment_detach(struct segment *segment)
 {
+	int state_fd = segment_state_fd(segment);
+
 	if (segment->rules)
 		munmap((void *)(uintptr_t)segment->rules, segment->rules_bytes);
 	if (segment->state)
 		munmap(segment->state, segment->state_bytes);
 	if (segment->rules_fd >= 0)
 		close(segment->rules_fd);
-	if (segment->state_fd >= 0)
-		close(segment->state_fd);
+	if (state_fd >= 0)
+		close(state_fd);
 	*segment = (struct segment){.rules_fd = -1, .state_fd = -1};
 }
 

@@ -73,8 +73,18 @@ struct segment {
 	uint64_t pair;
 	int rules_fd;				   /* kept for a private pair only, else -1 */
 	int state_fd;				   /* member locks are taken through it; CLOEXEC */
+	uint64_t state_device, state_inode;	   /* of the file that it is */
 	unsigned char secret[LAYOUT_SECRET_BYTES]; /* of hashes: a copy */
 };
+
+/*
+ * The descriptor of the state object, or -1: there is none, or the program has closed it, as one
+ * does that becomes a daemon, and the number may be another file's by now. A system call.
+ */
+int segment_state_fd(const struct segment *segment);
+
+/* Notes which file state_fd is. Returns 0 or a negative errno. */
+int segment_know_fd(struct segment *segment);
 
 /* Length of the two objects for a shape. */
 uint64_t segment_rules_bytes(const struct segment_shape *shape);

@@ -135,6 +135,8 @@ static int pair_make(struct segment *out, int rules_fd, int state_fd,
 	segment.state = state;
 	segment.state_fd = object_apart(state_fd);
 	if (status == 0)
+		status = segment_know_fd(&segment);
+	if (status == 0)
 		status = pair_fill(&segment, shape, &capacities);
 	if (status < 0) {
 		segment_detach(&segment);

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "handle.h"
@@ -370,6 +371,66 @@ static void test_fork_during_open(void **state)
 	scene_end(&scene);
 }
 
+static int draw_with_another_file(void *context)
+{
+	struct drawing *drawing = context;
+	int fd = (int)drawing->expect;
+
+	/* it is whole in the child as well, and no lock was taken on it */
+	CHILD_CHECK(fcntl(fd, F_GETFD) >= 0);
+	CHILD_CHECK(write(fd, "x", 1) == 1);
+	CHILD_CHECK(weir_acquire(drawing->endpoint, 1, NULL) == WEIR_ADMIT);
+	CHILD_CHECK(fcntl(fd, F_GETFD) >= 0);
+	CHILD_CHECK(slot_of(drawing->weir) == MEMBER_NONE);
+	return 0;
+}
+
+/*
+ * A program that becomes a daemon closes all it has open, and other files get the numbers. Those
+ * are let alone, and so is the slot, which is another process's by then; the limits hold.
+ */
+static void test_program_closes_all_descriptors(void **state)
+{
+	struct weir *weir = host_of("[default]\nrate = 10/s\nburst = 10\n");
+	struct drawing drawing = {weir, scene_endpoint(weir, "x"), 0};
+	struct segment other = *segment_of(weir);
+	uint32_t slot = slot_of(weir);
+	int fd = other.state_fd;
+	int file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	struct member_info info;
+	char path[64];
+
+	(void)state;
+	assert_true(file >= 0);
+	/* somebody else's way to the same object */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	other.state_fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(other.state_fd >= 0);
+	assert_int_equal(dup2(file, fd), fd);
+	close(file);
+	assert_true(members_reap(&other, slot));
+	assert_int_equal(members_join(&other), slot);
+
+	drawing.expect = (uint64_t)fd;
+	assert_int_equal(scene_wait(scene_child(draw_with_another_file, &drawing)), 0);
+	assert_int_equal(weir_acquire(drawing.endpoint, 1, NULL), WEIR_ADMIT);
+	weir_endpoint_close(drawing.endpoint);
+	/* the handle's mapping goes away with it */
+	void *mapped = mmap(NULL, other.state_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+			    other.state_fd, 0);
+
+	assert_ptr_not_equal(mapped, MAP_FAILED);
+	other.members = (struct member_row *)((char *)mapped +
+					      ((char *)other.members - (char *)other.state));
+	weir_close(weir);
+	assert_true(fcntl(fd, F_GETFD) >= 0);
+	members_look(&other, slot, &info);
+	assert_int_equal(info.pid, getpid());
+	munmap(mapped, other.state_bytes);
+	close(other.state_fd);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -380,6 +441,7 @@ int main(void)
 		cmocka_unit_test(test_fork_without_handlers),
 		cmocka_unit_test(test_threads_about),
 		cmocka_unit_test(test_fork_during_open),
+		cmocka_unit_test(test_program_closes_all_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
