@@ -16,6 +16,15 @@ for code in $codes; do
 		fail "doc/operations.md does not say what to do about $code"
 done
 
+# weir(7) is where one begins: it names every page but those of functions.
+for page in "$man"/*.[1-8]; do
+	name=$(basename "$page")
+	case $name in
+	weir_* | weir.7) continue ;;
+	esac
+	grep -q "^\.\(It \)\?Xr ${name%.*} ${name##*.}" "$man/weir.7" || fail "weir(7) does not name $name"
+done
+
 # Pages refer to pages that are there.
 for page in "$man"/*.[1-8]; do
 	for reference in $(sed -n 's/^\.Xr \([^ ]*\) \([1-8]\).*/\1.\2/p' "$page"); do
