@@ -12,8 +12,6 @@
 #include "shadow.h"
 #include "tally.h"
 
-#define UNITS_FAR (1ull << 62)
-
 /* 2^k as a double, without a call: the exponent field alone. 0 <= k < 64. */
 static inline double power_of_two(unsigned k)
 {
@@ -22,27 +20,6 @@ static inline double power_of_two(unsigned k)
 
 	memcpy(&value, &bits, sizeof(value));
 	return value;
-}
-
-static inline uint64_t units_of(double cost, uint64_t units_per_token)
-{
-	/* the common cost, by a predicted branch: the conversions would be the longest chain */
-	if (__builtin_expect(cost == 1.0, 1))
-		return units_per_token;
-
-	double scaled = cost * (double)units_per_token;
-
-	if (!(scaled < (double)UNITS_FAR) || !(cost > 0))
-		return cost > 0 ? UNITS_FAR : 0; /* 0 for NaN as well */
-
-	int64_t units = (int64_t)scaled;
-
-	return (uint64_t)(units + ((double)units < scaled));
-}
-
-uint64_t cost_units(double cost, uint64_t units_per_token)
-{
-	return units_of(cost, units_per_token);
 }
 
 /* ---- answers ---- */
@@ -378,7 +355,7 @@ static enum attempt_result attempt_once(struct weir_endpoint *endpoint, const st
 			return fault_of(out, status);
 	}
 	attempt_read(ask, out);
-	out->unit = units_of(ask->cost, 1ull << out->line.k);
+	out->unit = cost_units(ask->cost, 1ull << out->line.k);
 	out->units = units_times(out->unit, ask->least);
 	if (mark == BUCKET_UNSET)
 		return attempt_moved(endpoint, out, BUCKET_IS_UNSET);
@@ -459,7 +436,7 @@ bool attempt_at_once(struct weir_endpoint *endpoint, double cost, struct attempt
 	uint64_t seen = bucket_load(binding->bucket);
 
 	out->binding = binding;
-	out->units = units_of(cost, binding->units_per_token);
+	out->units = cost_units(cost, binding->units_per_token);
 	out->now = line_read_short(binding->row, &binding->time, &out->line);
 	out->v = (uint64_t)(line_straight_wide(&out->line, out->now) >> 64);
 	out->gate = gate_load(binding->bucket);
@@ -473,7 +450,7 @@ bool attempt_at_once(struct weir_endpoint *endpoint, double cost, struct attempt
 		 bucket_take_from(binding->bucket, seen, out->v, out->units, out->line.burst_units,
 				  &out->mark) != BUCKET_TAKEN)
 		return false;
-	tally_count(&binding->tallies, binding->bucket_index, COUNT_GRANTED_CALLS, out->units);
+	tally_count(&binding->tallies, 0, COUNT_GRANTED_CALLS, out->units);
 	return true;
 }
 
@@ -533,10 +510,9 @@ enum weir_verdict weir_acquire(struct weir_endpoint *endpoint, double cost,
 
 	/* in the order of attempt_once() */
 	uint64_t seen = bucket_load(binding->bucket);
-	uint64_t units = units_of(cost, binding->units_per_token);
+	uint64_t units = cost_units(cost, binding->units_per_token);
 	uint64_t now = line_read_short(binding->row, &binding->time, &line);
 	uint64_t v = (uint64_t)(line_straight_wide(&line, now) >> 64);
-
 	if (__builtin_expect(units - 1 >= line.burst_units || seen == BUCKET_UNSET ||
 				     !gate_is_settled(gate_load(binding->bucket)) ||
 				     line.flags & LINE_COLD,
@@ -544,14 +520,14 @@ enum weir_verdict weir_acquire(struct weir_endpoint *endpoint, double cost,
 		return acquire_cold(endpoint, cost, answer);
 	switch (bucket_take_from(binding->bucket, seen, v, units, line.burst_units, &mark)) {
 	case BUCKET_TAKEN:
-		tally_count(&binding->tallies, binding->bucket_index, COUNT_GRANTED_CALLS, units);
+		tally_count(&binding->tallies, 0, COUNT_GRANTED_CALLS, units);
 		if (answer)
 			answer_write(answer, 0, level_at(&line, mark.mark, v), 0, WEIR_REASON_NONE);
 		return WEIR_ADMIT;
 	case BUCKET_REFUSED:
 		if (answer || mark.lost)
 			break;
-		tally_count(&binding->tallies, binding->bucket_index, COUNT_REFUSED_CALLS, units);
+		tally_count(&binding->tallies, 0, COUNT_REFUSED_CALLS, units);
 		return WEIR_REFUSE;
 	case BUCKET_IS_UNSET:
 	case BUCKET_IS_FROZEN:

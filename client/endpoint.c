@@ -28,6 +28,7 @@ static struct binding *binding_new(const struct weir_endpoint *endpoint, struct 
 	binding->fork_mark = endpoint->weir->fork_mark;
 	binding->time = at->segment.time;
 	binding->tallies = at->segment.tallies;
+	binding->tallies.lanes += found->bucket;
 	binding->row = &at->segment.rows[found->row];
 	binding->bucket = &at->segment.buckets[found->bucket];
 	line_read(binding->row, &binding->time, &line);
@@ -36,9 +37,11 @@ static struct binding *binding_new(const struct weir_endpoint *endpoint, struct 
 	if (binding->keyed.bins)
 		binding->key_table = &at->segment.tables[keys_table_of(&at->segment, found->row)];
 	binding->key = found->key;
-	/* the short way of weir_acquire() is not for keys */
-	if (binding->keyed.bins)
+	/* the short way of weir_acquire() is not for keys, nor theirs for a key's own name */
+	if (binding->keyed.bins) {
+		binding->units_per_key_token = binding->key ? 0 : binding->units_per_token;
 		binding->units_per_token = 0;
+	}
 	binding->row_index = found->row;
 	binding->bucket_index = found->bucket;
 	binding->previous = previous;

@@ -68,10 +68,13 @@ struct binding {
 	_Atomic uint64_t table_generation; /* the table it was resolved in, or a later equal one */
 	_Atomic bool is_orphan;		   /* looked up when its pair was retired, with no other */
 	struct time_source time;
-	struct tallies tallies;
+	struct tallies tallies; /* the bucket's own are those of index 0 */
 	/* 2^k, as a row keeps its unit for life; 0 in a handle of a class: no cost seems possible
 	 * then to the short way of weir_acquire(), which leaves the call to the long one */
 	uint64_t units_per_token;
+	/* 2^k of a rule with a bucket for each key, by whose handle they are drawn from: then the
+	 * short way of weir_acquire_key() is open; else 0 */
+	uint64_t units_per_key_token;
 	uint32_t row_index;
 	uint32_t bucket_index;
 	struct keyed keyed; /* of a rule with a bucket for each key: its table; else empty */
@@ -255,8 +258,24 @@ static inline uint64_t attempt_room(const struct attempt *attempt)
 	return attempt->leave < burst ? burst - attempt->leave : 0;
 }
 
-/* Cost in units, rounded up; 0 when it is not a number above 0. Saturates at 2^62. */
-uint64_t cost_units(double cost, uint64_t units_per_token);
+#define UNITS_FAR (1ull << 62)
+
+/* Cost in units, rounded up; 0 when it is not a number above 0. Saturates at UNITS_FAR. */
+static inline uint64_t cost_units(double cost, uint64_t units_per_token)
+{
+	/* the common cost, by a predicted branch: the conversions would be the longest chain */
+	if (__builtin_expect(cost == 1.0, 1))
+		return units_per_token;
+
+	double scaled = cost * (double)units_per_token;
+
+	if (!(scaled < (double)UNITS_FAR) || !(cost > 0))
+		return cost > 0 ? UNITS_FAR : 0; /* 0 for NaN as well */
+
+	int64_t units = (int64_t)scaled;
+
+	return (uint64_t)(units + ((double)units < scaled));
+}
 
 /* Writes a fault's answer and gives the policy's verdict (a refusal for the caller's mistakes). */
 enum weir_verdict answer_fault(const struct weir_endpoint *endpoint, int fault,

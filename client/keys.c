@@ -20,12 +20,15 @@
 /* So many keys of weir_acquire_keys() are fetched together. */
 #define BATCH 16
 
-static inline uint64_t hash_of(const struct binding *binding, const void *key, size_t bytes)
+static inline uint64_t fold_of(const struct binding *binding)
 {
 	/* relaxed: see keys_set_fold() */
-	uint64_t fold = atomic_load_explicit(&binding->key_table->fold, memory_order_relaxed);
+	return atomic_load_explicit(&binding->key_table->fold, memory_order_relaxed);
+}
 
-	return key_hash(binding->attachment->segment.secret, fold, key, bytes);
+static inline uint64_t hash_of(const struct binding *binding, const void *key, size_t bytes)
+{
+	return key_hash(binding->attachment->segment.secret, fold_of(binding), key, bytes);
 }
 
 uint64_t keys_of_ask(const struct binding *binding, const struct ask *ask)
@@ -120,9 +123,8 @@ enum bucket_result keys_exchange(struct weir_endpoint *endpoint, const struct as
 
 static void count_worst(const struct binding *binding, uint64_t hash, const void *key, size_t bytes)
 {
-	uint64_t fold = atomic_load_explicit(&binding->key_table->fold, memory_order_relaxed);
 	unsigned char text[LAYOUT_WORST_BYTES];
-	size_t length = keys_text(fold, key, bytes, text, sizeof(text));
+	size_t length = keys_text(fold_of(binding), key, bytes, text, sizeof(text));
 
 	refused_count(binding->keyed.head, hash, text, length);
 }
@@ -193,7 +195,7 @@ static __attribute__((noinline)) enum weir_verdict acquire_cold(struct weir_endp
 	return answer_now(rule, &ask, &attempt, answer);
 }
 
-/* What the calls of a batch have in common: the present, and the line in force. */
+/* By what calls are decided, one or those of a batch: the present, and the line in force. */
 struct moment {
 	struct line line;
 	uint64_t now;
@@ -201,150 +203,214 @@ struct moment {
 	bool plain; /* nothing but the mark decides */
 };
 
-/* After the keys were found; all in registers where it is not handed on. */
+/* By the binding's time source, told apart where it is known. In registers if not handed on. */
 static inline __attribute__((always_inline)) void moment_read(const struct binding *binding,
+							      const struct time_source *time,
 							      struct moment *out)
 {
-	uint64_t mark = bucket_load(binding->bucket);
+	const struct bucket *bucket = binding->bucket;
 
-	out->now = line_read_short(binding->row, &binding->time, &out->line);
+	out->now = line_read_short(binding->row, time, &out->line);
 	out->v = (uint64_t)(line_straight_wide(&out->line, out->now) >> 64);
+
+	/* before the gate, as in attempt_once(); nobody draws from it */
+	uint64_t mark = bucket_load(bucket);
+
 	out->plain = !(out->line.flags & LINE_COLD) && mark != BUCKET_UNSET &&
-		     !(mark & BUCKET_FROZEN) && gate_is_settled(gate_load(binding->bucket));
+		     !(mark & BUCKET_FROZEN) && gate_is_settled(gate_load(bucket));
 }
 
-/* Of a cost that fits into a bucket; 0 of any other. */
-static inline uint64_t moment_units(const struct moment *moment, double cost)
+/* Whether so many units may be taken by that moment, as far as it is not the mark that decides. */
+static inline bool moment_allows(const struct moment *moment, uint64_t units)
 {
-	uint64_t unit = 1ull << moment->line.k;
-	/* as in weir_acquire(): the common cost by a predicted branch */
-	uint64_t units = __builtin_expect(cost == 1.0, 1) ? unit : cost_units(cost, unit);
-
-	return units <= moment->line.burst_units ? units : 0;
+	return moment->plain && units - 1 < moment->line.burst_units;
 }
 
-static void answer_level(struct weir_answer *answer, uint64_t mark, uint64_t v, uint64_t burst,
-			 unsigned k)
+static __attribute__((noinline)) enum weir_verdict admit_with_level(struct weir_answer *answer,
+								    uint64_t mark, uint64_t v,
+								    uint64_t burst, unsigned k)
 {
-	if (answer)
-		*answer = (struct weir_answer){
-			.level = (double)bucket_level(mark, v, burst, 0) / (double)(1ull << k),
-		};
+	*answer = (struct weir_answer){
+		.level = (double)bucket_level(mark, v, burst, 0) / (double)(1ull << k),
+	};
+	return WEIR_ADMIT;
 }
 
-/* A key that is not there yet, as most are in a flood. BUCKET_TAKEN, or it is to begin anew. */
-static __attribute__((noinline)) enum bucket_result take_first(const struct binding *binding,
-							       uint64_t key, double cost,
-							       struct weir_answer *answer)
+static inline enum weir_verdict admit(struct weir_answer *answer, uint64_t mark,
+				      const struct moment *moment)
+{
+	if (!answer)
+		return WEIR_ADMIT;
+	return admit_with_level(answer, mark, moment->v, moment->line.burst_units, moment->line.k);
+}
+
+/*
+ * The common case, of a key that is there: BUCKET_TAKEN, which is counted. The mark is read after
+ * the time, so that whoever calls this may have asked for the bins before it and waits for them
+ * behind it; BUCKET_REFUSED is then none yet, see keyed_find().
+ */
+static inline __attribute__((always_inline)) enum bucket_result take_plainly(
+	const struct binding *binding, const struct moment *moment, struct key_slot *slot,
+	uint64_t key, uint64_t units, uint64_t *mark)
+{
+	enum bucket_result result =
+		keyed_take_there(slot, key, moment->v, units, moment->line.burst_units, mark);
+
+	if (result == BUCKET_TAKEN)
+		tally_count(&binding->tallies, 0, COUNT_GRANTED_CALLS, units);
+	return result;
+}
+
+/* A key that is not there yet, as most are in a flood. false: it takes the long way. */
+static bool take_new(const struct binding *binding, uint64_t key, uint64_t units,
+		     struct weir_answer *answer)
 {
 	const struct rules_header *rules = binding->attachment->segment.rules;
 	struct keyed_want want = {
-		.want = {.least = 1, .most = 1},
+		.want = {.unit = units, .least = 1, .most = 1},
 		.row = binding->row,
 		.time = &binding->time,
 	};
 	struct bucket_windows out;
 	struct moment moment;
 	struct key_seen seen;
-	enum bucket_result result;
 
 	keyed_find(&binding->keyed, key, &seen);
-	moment_read(binding, &moment);
-	want.want.unit = moment_units(&moment, cost);
+	moment_read(binding, &binding->time, &moment);
 	want.want.limit = moment.line.burst_units;
 	/* acquire: as in want_first() */
-	if (!moment.plain || want.want.unit == 0 ||
-	    atomic_load_explicit(&rules->predecessor, memory_order_acquire) != 0)
-		return BUCKET_IS_UNSET;
-	result = keyed_take(&binding->keyed, key, &seen, &moment.line, moment.now, &want, &out);
-	if (result != BUCKET_TAKEN)
-		return BUCKET_IS_UNSET;
-	tally_count(&binding->tallies, binding->bucket_index, COUNT_GRANTED_CALLS, want.want.unit);
-	answer_level(answer, out.mark, out.v, moment.line.burst_units, moment.line.k);
-	return BUCKET_TAKEN;
-}
-
-/*
- * The common case, of a key that is there: BUCKET_TAKEN, which is counted, or BUCKET_REFUSED, which
- * is not. Anything else takes a longer way.
- */
-static inline enum bucket_result take_plainly(const struct binding *binding,
-					      const struct moment *moment, uint64_t key,
-					      const struct key_seen *seen, uint64_t units,
-					      uint64_t *mark)
-{
-	enum bucket_result result;
-
-	if (__builtin_expect(!moment->plain || units == 0, 0))
-		return BUCKET_IS_UNSET;
-	result = keyed_take_there(seen, key, moment->v, units, moment->line.burst_units, mark);
-	if (result == BUCKET_TAKEN)
-		tally_count(&binding->tallies, binding->bucket_index, COUNT_GRANTED_CALLS, units);
-	return result;
+	if (!moment_allows(&moment, units) ||
+	    atomic_load_explicit(&rules->predecessor, memory_order_acquire) != 0 ||
+	    keyed_take(&binding->keyed, key, &seen, &moment.line, moment.now, &want, &out) !=
+		    BUCKET_TAKEN)
+		return false;
+	tally_count(&binding->tallies, 0, COUNT_GRANTED_CALLS, units);
+	admit(answer, out.mark, &moment);
+	return true;
 }
 
 /* Whether the handle is that of a rule whose calls can be decided by it as it is. */
-static inline bool is_ready(const struct weir_endpoint *rule, const struct binding *binding)
+static inline bool is_ready(const struct binding *binding)
 {
-	return binding_is_current(binding) && binding->keyed.bins && !binding->key &&
-	       !rule->class_name;
+	return binding->units_per_key_token && binding_is_current(binding);
 }
 
-/* Whatever the first glance did not decide. */
+/* Whatever the short way of weir_acquire_key() did not decide, from the beginning. */
 static __attribute__((noinline)) enum weir_verdict acquire_again(struct weir_endpoint *rule,
-								 const struct binding *binding,
-								 uint64_t hash,
-								 const struct weir_key_call *call,
+								 const void *key, size_t key_bytes,
+								 double cost,
 								 struct weir_answer *answer)
 {
-	if (take_first(binding, hash, call->cost, answer) == BUCKET_TAKEN)
+	const struct binding *binding = endpoint_binding(rule);
+
+	if (is_ready(binding) && key_bytes <= WEIR_KEY_MAX &&
+	    take_new(binding, hash_of(binding, key, key_bytes),
+		     cost_units(cost, binding->units_per_key_token), answer))
 		return WEIR_ADMIT;
-	return acquire_cold(rule, call->key, call->key_bytes, call->cost, answer);
+	return acquire_cold(rule, key, key_bytes, cost, answer);
 }
 
-/* A refusal without an answer. */
-static __attribute__((noinline)) enum weir_verdict refuse_plainly(const struct binding *binding,
-								  uint64_t hash,
-								  const struct weir_key_call *call,
-								  uint64_t units)
+/*
+ * Whether the key in the slot is refused, in the order that makes it true: the mark, which was the
+ * key's, as the key is there before it and after it; then the time.
+ */
+static bool is_refused(const struct binding *binding, const struct key_slot *slot, uint64_t hash,
+		       uint64_t units)
 {
-	tally_count(&binding->tallies, binding->bucket_index, COUNT_REFUSED_CALLS, units);
-	count_worst(binding, hash, call->key, call->key_bytes);
+	/* acquire, all: pair with the exchanges */
+	uint64_t before = atomic_load_explicit(&slot->key, memory_order_acquire);
+	uint64_t mark = atomic_load_explicit(&slot->mark, memory_order_acquire);
+	struct moment moment;
+
+	if (before != hash || atomic_load_explicit(&slot->key, memory_order_acquire) != hash)
+		return false;
+	moment_read(binding, &binding->time, &moment);
+	return moment_allows(&moment, units) &&
+	       bucket_base(mark, moment.v) + units - moment.v > moment.line.burst_units;
+}
+
+/* The short way met what seems to be a refusal, and nobody wants to know for how long. */
+static __attribute__((noinline)) enum weir_verdict refuse_shortly(struct weir_endpoint *rule,
+								  const struct binding *binding,
+								  const struct key_slot *slot,
+								  uint64_t hash, const void *key,
+								  size_t key_bytes, double cost)
+{
+	uint64_t units = cost_units(cost, binding->units_per_key_token);
+
+	if (!is_refused(binding, slot, hash, units))
+		return acquire_again(rule, key, key_bytes, cost, NULL);
+	tally_count(&binding->tallies, 0, COUNT_REFUSED_CALLS, units);
+	count_worst(binding, hash, key, key_bytes);
 	return WEIR_REFUSE;
+}
+
+/*
+ * The short way: the key is there, and nothing but its mark decides. The order is that of what
+ * takes long: first of all the bins are asked for, from memory; while they come, all else is read;
+ * what needs them is last. So the next call asks for its own while this one still waits: it is few
+ * instructions away, and no load lies before its rdtsc, behind which some Xeons begin nothing as
+ * long as a load before it is under way (prefetches are none).
+ */
+static inline __attribute__((always_inline)) enum weir_verdict acquire_shortly(
+	struct weir_endpoint *rule, const struct binding *binding, const struct time_source *time,
+	uint64_t hash, const struct weir_key_call *call, struct weir_answer *answer)
+{
+	const struct bin_pair bins = keyed_bins_of(&binding->keyed, hash);
+	uint64_t units = cost_units(call->cost, binding->units_per_key_token);
+	enum bucket_result result;
+	struct key_slot *slot;
+	struct moment moment;
+	uint64_t mark;
+
+	keyed_prefetch(bins);
+	if (__builtin_expect(!binding_is_current(binding), 0))
+		return acquire_again(rule, call->key, call->key_bytes, call->cost, answer);
+	moment_read(binding, time, &moment);
+	slot = keyed_glance(bins, hash);
+	if (__builtin_expect(!slot || !moment_allows(&moment, units), 0))
+		return acquire_again(rule, call->key, call->key_bytes, call->cost, answer);
+	result = take_plainly(binding, &moment, slot, hash, units, &mark);
+	if (__builtin_expect(result == BUCKET_TAKEN, 1))
+		return admit(answer, mark, &moment);
+	if (result == BUCKET_REFUSED && !answer)
+		return refuse_shortly(rule, binding, slot, hash, call->key, call->key_bytes,
+				      call->cost);
+	if (result == BUCKET_REFUSED)
+		return acquire_cold(rule, call->key, call->key_bytes, call->cost, answer);
+	return acquire_again(rule, call->key, call->key_bytes, call->cost, answer);
+}
+
+/* Keys of any length and any folding, by any clock. */
+static __attribute__((noinline)) enum weir_verdict acquire_any(struct weir_endpoint *rule,
+							       const struct binding *binding,
+							       const void *key, size_t key_bytes,
+							       double cost,
+							       struct weir_answer *answer)
+{
+	const struct weir_key_call call = {key, key_bytes, cost, 0, 0, 0};
+
+	if (key_bytes > WEIR_KEY_MAX)
+		return acquire_again(rule, key, key_bytes, cost, answer);
+	return acquire_shortly(rule, binding, &binding->time, hash_of(binding, key, key_bytes),
+			       &call, answer);
 }
 
 enum weir_verdict weir_acquire_key(struct weir_endpoint *rule, const void *key, size_t key_bytes,
 				   double cost, struct weir_answer *answer)
 {
+	static const struct time_source tsc = {.kind = CLOCK_KIND_TSC};
+	const struct weir_key_call call = {key, 16, cost, 0, 0, 0};
 	const struct binding *binding = endpoint_binding(rule);
-	struct moment moment;
-	struct key_seen seen;
-	uint64_t units;
-	uint64_t hash;
-	uint64_t mark;
 
-	if (__builtin_expect(!is_ready(rule, binding) || key_bytes > WEIR_KEY_MAX, 0))
-		return acquire_cold(rule, key, key_bytes, cost, answer);
-	hash = hash_of(binding, key, key_bytes);
-	keyed_glance(&binding->keyed, hash, &seen);
-	moment_read(binding, &moment);
-	units = moment_units(&moment, cost);
-	switch (take_plainly(binding, &moment, hash, &seen, units, &mark)) {
-	case BUCKET_TAKEN:
-		answer_level(answer, mark, moment.v, moment.line.burst_units, moment.line.k);
-		return WEIR_ADMIT;
-	case BUCKET_REFUSED:
-		if (!answer)
-			return refuse_plainly(
-				binding, hash,
-				&(struct weir_key_call){key, key_bytes, cost, 0, 0, 0}, units);
-		return acquire_cold(rule, key, key_bytes, cost, answer);
-	case BUCKET_IS_UNSET:
-	case BUCKET_IS_FROZEN:
-		break;
-	}
-	return acquire_again(rule, binding, hash,
-			     &(struct weir_key_call){key, key_bytes, cost, 0, 0, 0}, answer);
+	if (__builtin_expect(!binding->units_per_key_token, 0))
+		return acquire_again(rule, key, key_bytes, cost, answer);
+	/* what needs no call in between, which would cost a fifth of all its instructions */
+	if (key_bytes == 16 && binding->time.kind == CLOCK_KIND_TSC && fold_of(binding) == 0)
+		return acquire_shortly(rule, binding, &tsc,
+				       key_hash(binding->attachment->segment.secret, 0, key, 16),
+				       &call, answer);
+	return acquire_any(rule, binding, key, key_bytes, cost, answer);
 }
 
 /* ---- many at once ---- */
@@ -365,20 +431,17 @@ static int decide_call(struct weir_endpoint *rule, struct weir_key_call *call)
 static bool take_one(const struct binding *binding, const struct moment *moment, uint64_t hash,
 		     double cost)
 {
-	struct key_seen seen;
+	struct key_slot *slot = keyed_glance(keyed_bins_of(&binding->keyed, hash), hash);
+	uint64_t units = cost_units(cost, binding->units_per_key_token);
+	enum bucket_result result = BUCKET_IS_UNSET;
 	uint64_t mark;
 
-	keyed_glance(&binding->keyed, hash, &seen);
-	switch (take_plainly(binding, moment, hash, &seen, moment_units(moment, cost), &mark)) {
-	case BUCKET_TAKEN:
-		return true;
-	case BUCKET_REFUSED:
-	case BUCKET_IS_FROZEN:
-		break;
-	case BUCKET_IS_UNSET:
-		return take_first(binding, hash, cost, NULL) == BUCKET_TAKEN;
-	}
-	return false;
+	if (!moment_allows(moment, units))
+		return false;
+	if (slot)
+		result = take_plainly(binding, moment, slot, hash, units, &mark);
+	return result == BUCKET_TAKEN ||
+	       (result == BUCKET_IS_UNSET && take_new(binding, hash, units, NULL));
 }
 
 static int decide_batch(struct weir_endpoint *rule, const struct binding *binding,
@@ -392,9 +455,9 @@ static int decide_batch(struct weir_endpoint *rule, const struct binding *bindin
 		if (calls[i].key_bytes > WEIR_KEY_MAX)
 			continue;
 		hashes[i] = hash_of(binding, calls[i].key, calls[i].key_bytes);
-		keyed_prefetch(&binding->keyed, hashes[i]);
+		keyed_prefetch(keyed_bins_of(&binding->keyed, hashes[i]));
 	}
-	moment_read(binding, &moment);
+	moment_read(binding, &binding->time, &moment);
 	for (size_t i = 0; i < count; i++) {
 		struct weir_key_call *call = &calls[i];
 		int status;
@@ -423,7 +486,7 @@ int64_t weir_acquire_keys(struct weir_endpoint *rule, struct weir_key_call *call
 		size_t now = count - at < BATCH ? count - at : BATCH;
 		int status = 0;
 
-		if (is_ready(rule, binding))
+		if (is_ready(binding))
 			status = decide_batch(rule, binding, calls + at, now);
 		else
 			/* whatever has changed is known after the first */
@@ -519,7 +582,7 @@ int weir_return_key(struct weir_endpoint *rule, const void *key, size_t key_byte
 	if (!(line.flags & (LINE_UNLIMITED | LINE_SHADOW)))
 		back = keyed_give_back(&binding->keyed, hash, &line, now, units, 0);
 	if (back)
-		tally_add(&binding->tallies, binding->bucket_index, COUNT_RETURNED_UNITS, back);
+		tally_add(&binding->tallies, 0, COUNT_RETURNED_UNITS, back);
 	if (returned)
 		*returned = (double)back / (double)(1ull << line.k);
 	return 0;

@@ -32,7 +32,7 @@ static inline uint64_t key_hash(const unsigned char *secret, uint64_t fold, cons
 	else
 		hash = XXH3_64bits_withSecret(key, bytes, secret, LAYOUT_SECRET_BYTES);
 	hash &= KEY_HASH;
-	return hash ? hash : 1;
+	return __builtin_expect(hash != 0, 1) ? hash : 1;
 }
 
 #endif

@@ -77,15 +77,34 @@ static inline uint64_t keyed_right(const struct keyed *table, uint64_t key)
 	return table->half + (((key >> 31 & 0x7fffffff) * table->half) >> 31);
 }
 
-/* Brings both bins of a key nearer. Always in line: a call that has no effect gcc leaves out. */
-static inline __attribute__((always_inline)) void keyed_prefetch(const struct keyed *table,
-								 uint64_t key)
-{
-	const struct key_bin *left = &table->bins[keyed_left(table, key)];
-	const struct key_bin *right = &table->bins[keyed_right(table, key)];
+/* Both bins of a key: the left one, and how far away the right one is, in bytes. */
+struct bin_pair {
+	struct key_bin *left;
+	ptrdiff_t apart;
+};
 
-	__builtin_prefetch(&left->slots[0]);
-	__builtin_prefetch(&left->slots[LAYOUT_BIN_SLOTS / 2]);
+static inline struct bin_pair keyed_bins_of(const struct keyed *table, uint64_t key)
+{
+	uint64_t left = keyed_left(table, key);
+
+	return (struct bin_pair){
+		.left = &table->bins[left],
+		.apart = (ptrdiff_t)((keyed_right(table, key) - left) * sizeof(struct key_bin)),
+	};
+}
+
+static inline struct key_bin *keyed_right_of(struct bin_pair bins)
+{
+	return (struct key_bin *)(void *)((char *)bins.left + bins.apart);
+}
+
+/* Brings them nearer. Always in line: a call that has no effect gcc leaves out. */
+static inline __attribute__((always_inline)) void keyed_prefetch(struct bin_pair bins)
+{
+	const struct key_bin *right = keyed_right_of(bins);
+
+	__builtin_prefetch(&bins.left->slots[0]);
+	__builtin_prefetch(&bins.left->slots[LAYOUT_BIN_SLOTS / 2]);
 	__builtin_prefetch(&right->slots[0]);
 	__builtin_prefetch(&right->slots[LAYOUT_BIN_SLOTS / 2]);
 }
@@ -97,48 +116,50 @@ static inline __attribute__((always_inline)) void keyed_prefetch(const struct ke
 void keyed_find(const struct keyed *table, uint64_t key, struct key_seen *out);
 
 /*
- * In which slots of the bin the key is, a bit for each, KEYED_STEP bits apart. Without a branch, as
- * nobody can predict where a key is: what a processor has begun behind a wrong guess it begins anew
- * once the bin has come from memory, and then two calls never wait for their bins at the same time.
- * For the same reason with few instructions. ThreadSanitizer gets the portable ones.
+ * In which slots of both bins the key seems to be, a bit for each. Without a branch, as nobody can
+ * predict where a key is: what a processor has begun behind a wrong guess it begins anew once the
+ * bin has come from memory, and then two calls never wait for their bins at the same time. For the
+ * same reason with few instructions: by that half of the keys which has not chosen the bin. Of 2^27
+ * keys one meets another with the same half. ThreadSanitizer gets the portable ones.
  */
 #if defined(__SSE2__) && !defined(__SANITIZE_THREAD__) && !KEYED_FEATURE(thread_sanitizer)
 
-#define KEYED_STEP 2
-
-/* Which halves of two keys are those of `sought`. By plain loads of a word, which acquire on x86.
- */
-static inline __m128i keyed_halves(const struct key_slot *slots, __m128i sought)
+/* Two keys. By plain loads of a word, which acquire on x86. */
+static inline __m128 keyed_two(const struct key_slot *slots)
 {
 	const __m128i first = _mm_loadl_epi64((const __m128i *)(const void *)&slots[0].key);
-	const __m128 both =
-		_mm_loadh_pi(_mm_castsi128_ps(first), (const __m64 *)(const void *)&slots[1].key);
 
-	return _mm_cmpeq_epi32(_mm_castps_si128(both), sought);
+	return _mm_loadh_pi(_mm_castsi128_ps(first), (const __m64 *)(const void *)&slots[1].key);
 }
 
-static inline __m128i keyed_quarter(const struct key_slot *slots, __m128i sought)
+static inline __m128i keyed_upper_halves(const struct key_slot *slots)
 {
-	return _mm_packs_epi32(keyed_halves(&slots[0], sought), keyed_halves(&slots[2], sought));
+	return _mm_castps_si128(_mm_shuffle_ps(keyed_two(&slots[0]), keyed_two(&slots[2]),
+					       _MM_SHUFFLE(3, 1, 3, 1)));
+}
+
+static inline __m128i keyed_lower_halves(const struct key_slot *slots)
+{
+	return _mm_castps_si128(_mm_shuffle_ps(keyed_two(&slots[0]), keyed_two(&slots[2]),
+					       _MM_SHUFFLE(2, 0, 2, 0)));
 }
 
 static inline unsigned keyed_bits(const struct key_bin *left, const struct key_bin *right,
 				  uint64_t key)
 {
-	const __m128i sought = _mm_set1_epi64x((int64_t)key);
-	const __m128i in_left = _mm_packs_epi16(keyed_quarter(&left->slots[0], sought),
-						keyed_quarter(&left->slots[4], sought));
-	const __m128i in_right = _mm_packs_epi16(keyed_quarter(&right->slots[0], sought),
-						 keyed_quarter(&right->slots[4], sought));
-	unsigned halves =
-		(unsigned)_mm_movemask_epi8(in_left) | (unsigned)_mm_movemask_epi8(in_right) << 16;
+	const __m128i upper = _mm_set1_epi32((int)(key >> 32));
+	const __m128i lower = _mm_set1_epi32((int)(uint32_t)key);
+	const __m128i in_left =
+		_mm_packs_epi32(_mm_cmpeq_epi32(keyed_upper_halves(&left->slots[0]), upper),
+				_mm_cmpeq_epi32(keyed_upper_halves(&left->slots[4]), upper));
+	const __m128i in_right =
+		_mm_packs_epi32(_mm_cmpeq_epi32(keyed_lower_halves(&right->slots[0]), lower),
+				_mm_cmpeq_epi32(keyed_lower_halves(&right->slots[4]), lower));
 
-	return halves & halves >> 1 & 0x55555555;
+	return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(in_left, in_right));
 }
 
 #else
-
-#define KEYED_STEP 1
 
 static inline unsigned keyed_bits(const struct key_bin *left, const struct key_bin *right,
 				  uint64_t key)
@@ -157,30 +178,23 @@ static inline unsigned keyed_bits(const struct key_bin *left, const struct key_b
 
 #endif
 
-#define KEYED_LAST (2 * LAYOUT_BIN_SLOTS - 1)
-
-/* As keyed_find(), but in line, and without a branch for a key that is there. */
-static inline __attribute__((always_inline)) void keyed_glance(const struct keyed *table,
-							       uint64_t key, struct key_seen *out)
+/*
+ * Where a key seems to be, NULL: nowhere. In line, and without a branch for a key that is there.
+ * Only an exchange says that it is: half of it may be another's, and what was there may be gone.
+ */
+static inline __attribute__((always_inline)) struct key_slot *keyed_glance(struct bin_pair bins,
+									   uint64_t key)
 {
-	struct key_bin *left = &table->bins[keyed_left(table, key)];
-	struct key_bin *right = &table->bins[keyed_right(table, key)];
-	unsigned found = keyed_bits(left, right, key);
-	/* of a key that is not there, the last of the slots */
-	unsigned at = (unsigned)__builtin_ctz(found | 1u << KEYED_STEP * KEYED_LAST) / KEYED_STEP;
-	/* by the distance of the bins: no choice between the two of them either */
-	ptrdiff_t apart = at / LAYOUT_BIN_SLOTS * ((char *)right - (char *)left);
-	struct key_slot *slots = (struct key_slot *)(void *)((char *)left + apart);
+	unsigned found = keyed_bits(bins.left, keyed_right_of(bins), key);
 
-	out->slot = &slots[at % LAYOUT_BIN_SLOTS];
-	out->key = key;
-	/* acquire, both: pair with the exchanges. The mark was the key's, as the key is there
-	 * before it and after it */
-	out->mark = atomic_load_explicit(&out->slot->mark, memory_order_acquire);
-	if (__builtin_expect(
-		    !found || atomic_load_explicit(&out->slot->key, memory_order_acquire) != key,
-		    0))
-		keyed_find(table, key, out);
+	if (__builtin_expect(!found, 0))
+		return NULL;
+
+	unsigned at = (unsigned)__builtin_ctz(found);
+	/* by the distance of the bins: no choice between the two of them either */
+	char *slots = (char *)bins.left + at / LAYOUT_BIN_SLOTS * bins.apart;
+
+	return &((struct key_bin *)(void *)slots)->slots[at % LAYOUT_BIN_SLOTS];
 }
 
 /* What is wanted of a key's bucket; `want` as of a bucket with windows, whatever the line is. */
@@ -203,22 +217,22 @@ enum bucket_result keyed_take(const struct keyed *table, uint64_t key, struct ke
 			      struct bucket_windows *out);
 
 /*
- * The same for the common case, all in registers: one piece of a key that is there, from a straight
- * line whose value is `v`. BUCKET_IS_UNSET: that is not the case, or another's exchange came first.
+ * The same for the common case, all in registers: one piece from the slot where the key seems to
+ * be, by a straight line whose value is `v`, which may be older than the mark that is met: V only
+ * grows, so it refuses rather than grants. BUCKET_REFUSED: it seems so, see keyed_find().
+ * BUCKET_IS_UNSET: the key is not there, or another's exchange came first.
  */
-static inline enum bucket_result keyed_take_there(const struct key_seen *seen, uint64_t key,
-						  uint64_t v, uint64_t units, uint64_t limit,
-						  uint64_t *mark)
+static inline enum bucket_result keyed_take_there(struct key_slot *slot, uint64_t key, uint64_t v,
+						  uint64_t units, uint64_t limit, uint64_t *mark)
 {
-	uint64_t next = bucket_base(seen->mark, v) + units;
+	/* acquire: pairs with the exchanges */
+	uint64_t seen = atomic_load_explicit(&slot->mark, memory_order_acquire);
+	uint64_t next = bucket_base(seen, v) + units;
 
-	if (__builtin_expect(!seen->slot || seen->key != key, 0))
-		return BUCKET_IS_UNSET;
-	if (next - v > limit)
+	if (__builtin_expect(next - v > limit, 0))
 		return BUCKET_REFUSED;
 	*mark = next;
-	return wide_exchange(seen->slot, key, seen->mark, key, next) ? BUCKET_TAKEN
-								     : BUCKET_IS_UNSET;
+	return wide_exchange(slot, key, seen, key, next) ? BUCKET_TAKEN : BUCKET_IS_UNSET;
 }
 
 /* As bucket_give_back(), of any line; `position` 0: of no place in line. */

@@ -11,14 +11,19 @@
 #include "handle.h"
 #include "keyed.h"
 
-static inline struct weir *host(const char *ini)
+static inline struct weir *host_by(enum weir_clock clock, const char *ini)
 {
 	struct weir *weir = NULL;
 	char message[400] = "";
 
-	if (weir_host(&weir, ini, WEIR_CLOCK_MANUAL, NULL, message, sizeof(message)) < 0)
+	if (weir_host(&weir, ini, clock, NULL, message, sizeof(message)) < 0)
 		fail_msg("%s", message);
 	return weir;
+}
+
+static inline struct weir *host(const char *ini)
+{
+	return host_by(WEIR_CLOCK_MANUAL, ini);
 }
 
 static inline struct weir_endpoint *open_rule(struct weir *weir, const char *name)

@@ -460,6 +460,69 @@ static void test_odd_keys(void **state)
 	weir_close(weir);
 }
 
+/* Puts the bucket of a key that nobody will ever ask for into a slot, empty as it can be. */
+static void forge(const struct binding *binding, struct key_slot *slot, uint64_t key)
+{
+	struct line line;
+	uint64_t now = line_read(binding->row, &binding->time, &line);
+
+	atomic_store(&slot->mark, line_value(&line, now) + line.burst_units);
+	atomic_store(&slot->key, key);
+}
+
+/* Three of a key, by each of the calls, and no more; a clock of the machine runs on meanwhile. */
+static void take_three(struct weir_endpoint *rule, const char key[16])
+{
+	struct weir_key_call call = {.key = key, .key_bytes = 16, .cost = 1};
+	struct weir_answer answer;
+
+	assert_int_equal(weir_acquire_key(rule, key, 16, 1, NULL), WEIR_ADMIT);
+	assert_int_equal(weir_acquire_key(rule, key, 16, 1, &answer), WEIR_ADMIT);
+	assert_true(answer.level >= 1 && answer.level < 1.1);
+	assert_int_equal(weir_acquire_keys(rule, &call, 1), 1);
+	assert_int_equal(weir_acquire_key(rule, key, 16, 1, NULL), WEIR_REFUSE);
+	assert_int_equal(weir_acquire_key(rule, key, 16, 1, &answer), WEIR_REFUSE);
+	assert_int_equal(answer.reason, WEIR_REASON_LEVEL);
+	assert_int_equal(weir_acquire_keys(rule, &call, 1), 0);
+}
+
+/*
+ * A glance goes by half of a key: where another has the same half and comes first, it is not
+ * charged, and says nothing of the key that was meant. By the clock of tests and by the machine's
+ * own, which each have their own way through a call.
+ */
+static void test_same_half(void **state)
+{
+	static const char key[17] = "sixteen bytes id";
+	const enum weir_clock clocks[] = {WEIR_CLOCK_MANUAL, WEIR_CLOCK_BEST};
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct weir *weir = host_by(clocks[i / 2], "[each k/*]\nrate = 1/d\nburst = 3\n");
+		struct weir_endpoint *rule = open_rule(weir, "k/*");
+		const struct binding *binding = endpoint_binding(rule);
+		const struct keyed *table = &binding->keyed;
+		uint64_t hash = keys_of_ask(binding, &(struct ask){.key = key, .key_bytes = 16});
+		bool right = i % 2;
+		struct key_bin *bins[2] = {&table->bins[keyed_left(table, hash)],
+					   &table->bins[keyed_right(table, hash)]};
+		struct key_slot *twin = &bins[right]->slots[0];
+		uint64_t twins = hash ^ (right ? 1ull << 40 : 1);
+		uint64_t mark;
+
+		/* two in the other bin, so that the key comes behind its twin */
+		forge(binding, twin, twins);
+		forge(binding, &bins[!right]->slots[0], twins ^ 1ull << 20 ^ 1ull << 50);
+		forge(binding, &bins[!right]->slots[1], twins ^ 1ull << 21 ^ 1ull << 51);
+		mark = atomic_load(&twin->mark);
+		take_three(rule, key);
+		assert_true(atomic_load(&bins[right]->slots[1].key) == hash);
+		assert_true(atomic_load(&twin->key) == twins && atomic_load(&twin->mark) == mark);
+		weir_endpoint_close(rule);
+		weir_close(weir);
+	}
+}
+
 /* A key has one bucket, of whatever length it is and by whatever call: alone, of many, by name. */
 static void test_lengths(void **state)
 {
@@ -902,6 +965,7 @@ int main(void)
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_capacity),
 		cmocka_unit_test(test_odd_keys),
+		cmocka_unit_test(test_same_half),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_wrong_handles),
 		cmocka_unit_test(test_folding),

@@ -117,7 +117,7 @@ static bool hammer_all(void)
 
 	struct weir_endpoint *endpoint = scene_endpoint(hammer->weir, "x");
 	const struct binding *binding = endpoint_binding(endpoint);
-	const struct tallies *tallies = &binding->tallies;
+	const struct tallies *tallies = &binding->attachment->segment.tallies;
 	struct tally_sum sum;
 
 	tally_read(tallies, binding->bucket_index, 0, &sum);
