@@ -112,8 +112,8 @@ extern const struct bench_work bench_uv_queue, bench_executor, bench_executor_li
 extern const struct bench_work bench_mutex, bench_mutex_early, bench_fcntl, bench_redis,
 	bench_redis_pipelined;
 
-extern const struct bench_work bench_miss, bench_many_miss, bench_key_single, bench_key_batch,
-	bench_key_zipf, bench_key_zipf_batch, bench_many_single, bench_many_batch;
+extern const struct bench_work bench_miss, bench_many_miss, bench_key_floor, bench_key_single,
+	bench_key_batch, bench_key_zipf, bench_key_zipf_batch, bench_many_single, bench_many_batch;
 extern const struct bench_work bench_tree, bench_tree_zipf, bench_redis_keys, bench_nginx_keys;
 
 extern const struct bench_work bench_send, bench_observe;

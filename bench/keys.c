@@ -17,7 +17,9 @@
 
 #include "bench.h"
 #include "handle.h"
+#include "key_hash.h"
 #include "key_tables.h"
+#include "wide.h"
 
 #define BATCH 16
 #define LINE_BYTES 64u
@@ -335,6 +337,49 @@ static uint64_t run_many_batches(uint64_t ops)
 	return run_batches(many.rule, ops);
 }
 
+/* ---- the least that a table can do ---- */
+
+static int enter_floor(unsigned process)
+{
+	const struct keyed *table = table_of(million.chased);
+
+	(void)process;
+	bench_warm(table->bins, table_bytes(table));
+	order = bench_order(NULL, million.keys);
+	return 0;
+}
+
+/*
+ * The hash of a key, one line of memory, the time, and an exchange of a key and its mark; in the
+ * order of weir_acquire_key(). Any table of limits does that much, and would have to look whose the
+ * slot is besides. In the table of the chase, beside what links its lines.
+ */
+static uint64_t run_floor(uint64_t ops)
+{
+	const struct binding *binding = endpoint_binding(million.chased);
+	const unsigned char *secret = binding->attachment->segment.secret;
+	struct key_slot *slots = (struct key_slot *)(void *)binding->keyed.bins;
+	uint64_t lines = table_bytes(&binding->keyed) / LINE_BYTES;
+
+	for (uint64_t i = 0; i < ops; i++) {
+		struct bench_key key = bench_key(bench_draw(&order));
+		uint64_t hash = key_hash(secret, 0, &key, sizeof(key));
+		uint64_t line = (hash & UINT32_MAX) * lines >> 32;
+		struct key_slot *slot = &slots[line * (LINE_BYTES / sizeof(*slot)) + 1];
+
+		__builtin_prefetch(slot);
+
+		uint64_t now = time_source_ticks(&binding->time);
+		uint64_t mark;
+
+		do {
+			/* relaxed: the exchange looks again */
+			mark = atomic_load_explicit(&slot->mark, memory_order_relaxed);
+		} while (!wide_exchange(slot, 0, mark, 0, bucket_base(mark, now) + 1));
+	}
+	return ops;
+}
+
 /* ---- memory ---- */
 
 /* What a table costs and loses that is full of debts. */
@@ -415,6 +460,15 @@ const struct bench_work bench_miss = {
 	.prepare = make_million,
 	.enter = enter_chase_million,
 	.run = run_chase_million,
+	.finish = free_million,
+};
+
+const struct bench_work bench_key_floor = {
+	.name = "floor/key",
+	.least = 16,
+	.prepare = make_million,
+	.enter = enter_floor,
+	.run = run_floor,
 	.finish = free_million,
 };
 
