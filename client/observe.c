@@ -498,29 +498,28 @@ static int observe_own(struct observing *of, const struct fields_limit *first, d
 	return status;
 }
 
-/* Whether a rule is of the upstream that `profile` was named for. */
+/* Whether a rule is of the same upstream as one with the terms `own`; then *adapt are its own. */
 static bool is_of_upstream(const struct segment *segment, uint32_t row,
-			   const struct fields_profile *profile, struct adapt_terms *adapt)
+			   const struct adapt_terms *own, struct adapt_terms *adapt)
 {
 	/* acquire: pairs with the release in rules_row.c; a row that comes later is none of these
 	 */
 	if (atomic_load_explicit(&segment->rows[row].state, memory_order_acquire) != ROW_LIVE)
 		return false;
 	segment_adapt(segment, row, adapt);
-	return adapt_profile(adapt) == profile;
+	return adapt_same_upstream(own, adapt);
 }
 
 /*
- * A refusal of all that the server has closes all rules of the same profile. Those that cannot be
- * closed, as they keep a bucket a key, or are gone meanwhile, are passed over: it is their own
- * refusals that will close them.
+ * A refusal of all that an account has there closes all rules of the same profile and account.
+ * Those that cannot be closed, as they keep a bucket a key, or are gone meanwhile, are passed over:
+ * it is their own refusals that will close them.
  */
 static void close_everywhere(struct observing *of)
 {
-	const struct fields_profile *profile = adapt_profile(&of->adapt);
-	uint64_t most = of->out.closed_ns;
+	uint64_t most = adapt_profile(&of->adapt) ? of->out.closed_ns : 0;
 
-	for (uint32_t row = 0; profile && most; row++) {
+	for (uint32_t row = 0; most; row++) {
 		/* a spot that is looked for may find a segment anew */
 		const struct binding *own = endpoint_binding(of->endpoint);
 		const struct segment *segment = &own->attachment->segment;
@@ -530,7 +529,7 @@ static void close_everywhere(struct observing *of)
 
 		if (row >= segment->row_count)
 			return;
-		if (row == own->row_index || !is_of_upstream(segment, row, profile, &adapt))
+		if (row == own->row_index || !is_of_upstream(segment, row, &of->adapt, &adapt))
 			continue;
 		segment_text(segment->rows[row].text, name);
 		if (names_exact_row(segment, name) == row && spot_find(&spot) == 0)

@@ -46,7 +46,8 @@ static const char *behind(const char *key, const char *word)
 
 static bool is_text_key(const char *key)
 {
-	return strcmp(key, "profile") == 0 || behind(key, ADAPT_FIELD) || behind(key, ADAPT_BUDGET);
+	return strcmp(key, "profile") == 0 || strcmp(key, "account") == 0 ||
+	       behind(key, ADAPT_FIELD) || behind(key, ADAPT_BUDGET);
 }
 
 bool adapt_has_key(const char *key)
@@ -76,15 +77,23 @@ bool adapt_next(const char **at, struct adapt_line *out)
 	return true;
 }
 
-bool adapt_is_set(const struct adapt_terms *adapt, const char *key)
+/* What that key has, within *line; NULL: it has not been set. */
+static const char *value_of(const struct adapt_terms *adapt, const char *key,
+			    struct adapt_line *line)
 {
 	const char *at = adapt->text;
+
+	while (adapt_next(&at, line))
+		if (strcmp(line->key, key) == 0)
+			return line->value;
+	return NULL;
+}
+
+bool adapt_is_set(const struct adapt_terms *adapt, const char *key)
+{
 	struct adapt_line line;
 
-	while (adapt_next(&at, &line))
-		if (strcmp(line.key, key) == 0)
-			return true;
-	return false;
+	return value_of(adapt, key, &line) != NULL;
 }
 
 /* Adds a line, in place of the one of that key; NULL: only takes that away. */
@@ -103,8 +112,8 @@ static const char *put_line(struct adapt_terms *adapt, const char *key, const ch
 		int bytes = snprintf(text + used, sizeof(text) - used, "%s %s\n", key, value);
 
 		if ((size_t)bytes >= sizeof(text) - used)
-			return "profile, field.* and budget.* of one rule have at most 207 bytes "
-			       "together";
+			return "profile, account, field.* and budget.* of one rule have at most "
+			       "207 bytes together";
 	}
 	memcpy(adapt->text, text, sizeof(text));
 	return NULL;
@@ -121,6 +130,18 @@ static const char *known_profiles(void)
 		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s %s", i ? "," : "",
 					 fields_profile_name(profile));
 	return text;
+}
+
+static const char *set_account(struct adapt_terms *adapt, const char *key, const char *value)
+{
+	size_t bytes = strlen(value);
+	bool fits = bytes > 0 && bytes <= ADAPT_ACCOUNT_MAX;
+
+	for (size_t i = 0; fits && i < bytes; i++)
+		fits = (unsigned char)value[i] > ' ' && value[i] != 0x7f;
+	return fits ? put_line(adapt, key, value)
+		    : "an account is a word of 1 to 63 bytes that tells it from others at the same "
+		      "service, and not its key or password";
 }
 
 static const char *set_budget(struct adapt_terms *adapt, const char *key, const char *value)
@@ -146,6 +167,8 @@ static const char *set_line(struct adapt_terms *adapt, const char *key, const ch
 		return set_budget(adapt, key, value);
 	if (strcmp(key, "profile") == 0)
 		return fields_profile_find(value) ? put_line(adapt, key, value) : known_profiles();
+	if (strcmp(key, "account") == 0)
+		return set_account(adapt, key, value);
 	why = fields_mapping_parse(key, value, &mapping);
 	return why ? why : put_line(adapt, key, value);
 }
@@ -226,6 +249,8 @@ const char *adapt_check(const struct terms *terms)
 	    (line_wide)adapt->min_rate_micro * terms->period_ns >
 		    (line_wide)terms->rate_micro * adapt->min_period_ns)
 		return "min_rate is above the rate: lower it, or raise the rate";
+	if (adapt_is_set(adapt, "account") && !adapt_is_set(adapt, "profile"))
+		return "an account is one at a service: profile says at which";
 	return NULL;
 }
 
@@ -241,13 +266,23 @@ bool adapt_equal(const struct adapt_terms *a, const struct adapt_terms *b)
 
 const struct fields_profile *adapt_profile(const struct adapt_terms *adapt)
 {
-	const char *at = adapt->text;
 	struct adapt_line line;
+	const char *name = value_of(adapt, "profile", &line);
 
-	while (adapt_next(&at, &line))
-		if (strcmp(line.key, "profile") == 0)
-			return fields_profile_find(line.value);
-	return NULL;
+	return name ? fields_profile_find(name) : NULL;
+}
+
+bool adapt_same_upstream(const struct adapt_terms *a, const struct adapt_terms *b)
+{
+	const struct fields_profile *profile = adapt_profile(a);
+	struct adapt_line of_a, of_b;
+	const char *one, *other;
+
+	if (!profile || adapt_profile(b) != profile)
+		return false;
+	one = value_of(a, "account", &of_a);
+	other = value_of(b, "account", &of_b);
+	return one && other ? strcmp(one, other) == 0 : one == other;
 }
 
 size_t adapt_mappings(const struct adapt_terms *adapt, struct fields_mapping *out, size_t room)

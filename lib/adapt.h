@@ -8,10 +8,11 @@
  *	safety = 0.9
  *	max_close = 1h				no response closes the endpoint for longer
  *	profile = openai			how responses are read (fields.h)
+ *	account = bot-1				whose the limits are, of several at that service
  *	field.remaining = X-Foo-Left
  *	budget.tokens = api.openai.com/tokens	whose limit is meant, of several in a response
  *
- * The last three are kept as text, a line `KEY VALUE` each, in the order in which they were set.
+ * The last four are kept as text, a line `KEY VALUE` each, in the order in which they were set.
  */
 #ifndef WEIR_ADAPT_H
 #define WEIR_ADAPT_H
@@ -23,6 +24,7 @@
 #include "token_clock.h"
 
 #define ADAPT_MAPPINGS_MAX 8 /* more do not fit into the text */
+#define ADAPT_ACCOUNT_MAX 63
 
 /* Keys with a word of their own behind the point. */
 #define ADAPT_FIELD "field"
@@ -64,6 +66,12 @@ bool adapt_next(const char **at, struct adapt_line *out);
 
 /* NULL: none is set, or not one that this program knows. */
 const struct fields_profile *adapt_profile(const struct adapt_terms *adapt);
+
+/*
+ * Whether what a response to one rule says of the whole server is of the other as well: both name
+ * the same profile, and the same account or none.
+ */
+bool adapt_same_upstream(const struct adapt_terms *a, const struct adapt_terms *b);
 
 /* The rule's own mappings; returns how many. */
 size_t adapt_mappings(const struct adapt_terms *adapt, struct fields_mapping *out, size_t room);

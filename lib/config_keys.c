@@ -33,7 +33,7 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("weir", "members", set_capacity, "processes attached at a time; default: 256")           \
 	X("weir", "permits", set_capacity, "calls under way, under all rules; default: 1024")      \
 	X("weir", "waiters", set_capacity, "calls in line for a permit; default: 1024")            \
-	X("weir", "shadow", set_term, "yes: rules that do not config_say otherwise only count")    \
+	X("weir", "shadow", set_term, "yes: rules that do not say otherwise only count")           \
 	X("weir", "class", set_term, "what calls of a class must leave, under every rule")         \
 	X("default", "rate", set_term, "tokens per period; default: 10/s")                         \
 	X("default", "burst", set_term, "tokens that may be taken at once; default: a second's")   \
@@ -46,6 +46,7 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("default", "class", set_term, "what calls of a class must leave")                        \
 	X("default", "max_close", set_term, "how long a response may close; default: 1h")          \
 	X("default", "profile", set_term, "whose responses they are; default: told by itself")     \
+	X("default", "account", set_term, "whose limits, of several at that service")              \
 	X("default", "field", set_term, "field.MEANING: what a field of responses means")          \
 	X("endpoint", "rate", set_term, "tokens per period; default: the rate of [default]")       \
 	X("endpoint", "burst", set_term, "tokens that may be taken at once; default: a second's")  \
@@ -63,6 +64,7 @@ static set_key set_name, set_group, set_path, set_clock, set_log, set_capacity, 
 	X("endpoint", "safety", set_term, "the share of what the upstream allows; default: 0.9")   \
 	X("endpoint", "max_close", set_term, "how long a response may close; default: 1h")         \
 	X("endpoint", "profile", set_term, "whose responses they are; default: told by itself")    \
+	X("endpoint", "account", set_term, "whose limits, of several at that service")             \
 	X("endpoint", "field", set_term, "field.MEANING: what a field of responses means")         \
 	X("endpoint", "budget", set_term, "budget.RESOURCE: the endpoint that a limit belongs to") \
 	X("endpoint", "match", set_match, "the name or pattern, if not the section's own name")    \

@@ -209,7 +209,7 @@ const char *config_set_term(struct terms *terms, const char *key, const char *va
 		return adapt_set(&terms->adapt, key, value);
 	return "the terms of a rule are rate, burst, initial, max_wait, window, shadow, "
 	       "shadow_rate, shadow_burst, concurrency, max_hold, class NAME, adaptive, min_rate, "
-	       "safety, max_close, profile, field.MEANING and budget.RESOURCE";
+	       "safety, max_close, profile, account, field.MEANING and budget.RESOURCE";
 }
 
 /* Whether windows bring anything: not without a bound, nor at rate 0. */

@@ -167,8 +167,8 @@ struct line_class {
 
 /*
  * How the rule follows its upstream, as people write it: by whom its responses are read, and how
- * the daemon may answer. `text` has a line `KEY VALUE` for each profile, field.* and budget.* of
- * weir.ini(5).
+ * the daemon may answer. `text` has a line `KEY VALUE` for each profile, account, field.* and
+ * budget.* of weir.ini(5).
  */
 struct line_adapt {
 	_Atomic uint64_t mode;		 /* enum adapt_mode */

@@ -382,8 +382,8 @@ static const struct fault_case faults[] = {
 	{"[weir]\nrate = 5/s\n", 2, "[weir] rate", "belongs in [default] or [endpoint NAME]"},
 	{"[endpoint a]\nweight = 5\n", 2, "[endpoint a] weight",
 	 "has rate, burst, initial, max_wait, window, shadow, shadow_rate, shadow_burst, class, "
-	 "concurrency, max_hold, adaptive, min_rate, safety, max_close, profile, field, budget, "
-	 "match"},
+	 "concurrency, max_hold, adaptive, min_rate, safety, max_close, profile, account, field, "
+	 "budget, match"},
 	{"[default]\nconcurrency = 5\n", 2, "[default] concurrency", "belongs in [endpoint NAME]"},
 	{"[endpoint a]\nconcurrency = -1\n", 2, "[endpoint a] concurrency = -1",
 	 "from 0 to 262144, auto MIN..MAX, or unlimited"},
@@ -511,6 +511,14 @@ static const struct fault_case faults[] = {
 	 ", github, github-models, gitlab, "},
 	{"[endpoint a]\nprofile = openai2\n", 2, "[endpoint a] profile = openai2",
 	 ", twitch, twitter, vimeo, zendesk"},
+	{"[endpoint a]\nprofile = discord\naccount = my bot\n", 3, "[endpoint a] account = my bot",
+	 "a word of 1 to 63 bytes"},
+	{"[endpoint a]\nprofile = discord\naccount =\n", 3, "[endpoint a] account", ""},
+	{"[endpoint a]\nprofile = discord\naccount = "
+	 "1234567890123456789012345678901234567890123456789012345678901234\n",
+	 3, "[endpoint a] account = 1", "and not its key"},
+	{"[endpoint a]\naccount = bot\n", 1, "[endpoint a]", "profile says at which"},
+	{"[each a/*]\naccount = bot\n", 2, "[each a/*] account", "belongs in [default] or"},
 	{"[endpoint a]\nfield.remainig = X-Left\n", 2, "[endpoint a] field.remainig = X-Left",
 	 "MEANING is limit, remaining, reset, used, window, utilization, rate, burst, retry_after "
 	 "or resource"},
@@ -787,11 +795,37 @@ static void how_responses_are_read_is_set_line_by_line(void **state)
 	assert_string_equal(terms.adapt.text, "budget.tokens the tokens\n");
 	assert_null(adapt_profile(&terms.adapt));
 	assert_non_null(config_set_term(&terms, "profile", "openai2"));
+	assert_non_null(config_set_term(&terms, "account", "a\x7f"));
+	assert_non_null(config_set_term(&terms, "account", ""));
 	assert_string_equal(terms.adapt.text, "budget.tokens the tokens\n");
 	set(&terms, "adaptive", "aimd");
 	assert_string_equal(adapt_mode_text(terms.adapt.mode), "aimd");
 	assert_string_equal(adapt_mode_text(99), "unknown");
 	assert_string_equal(adapt_cause_text(99), "unknown");
+}
+
+/* One service, and one account there or none that is named. */
+static void accounts_tell_rules_of_a_service_apart(void **state)
+{
+	static const struct {
+		const char *profile, *account;
+	} rules[] = {
+		{"none", "none"},     {"discord", "none"}, {"discord", "one"},
+		{"discord", "other"}, {"github", "one"},   {"discord", "on"},
+	};
+	struct terms terms[2];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		for (size_t j = 0; j < sizeof(rules) / sizeof(rules[0]); j++) {
+			for (int k = 0; k < 2; k++) {
+				terms[k] = (struct terms){.rate_micro = TOKEN, .period_ns = SECOND};
+				set(&terms[k], "account", rules[k ? j : i].account);
+				set(&terms[k], "profile", rules[k ? j : i].profile);
+			}
+			assert_int_equal(adapt_same_upstream(&terms[0].adapt, &terms[1].adapt),
+					 i == j && i > 0);
+		}
 }
 
 static void shadows_and_classes_are_set_one_by_one(void **state)
@@ -1057,6 +1091,7 @@ int main(void)
 		cmocka_unit_test(the_installed_example_is_right),
 		cmocka_unit_test(terms_are_set_one_by_one),
 		cmocka_unit_test(how_responses_are_read_is_set_line_by_line),
+		cmocka_unit_test(accounts_tell_rules_of_a_service_apart),
 		cmocka_unit_test(shadows_and_classes_are_set_one_by_one),
 		cmocka_unit_test(terms_are_checked_as_a_whole),
 		cmocka_unit_test(every_overlap_is_found),

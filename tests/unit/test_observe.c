@@ -378,7 +378,8 @@ static void test_two_limits_of_a_budget(void **state)
 	assert_int_equal(seen.dropped, 2);
 }
 
-/* A limit of the whole server closes what has the same profile, for as long as each allows. */
+/* A limit of the whole server closes what has the same profile and account, for as long as each
+ * allows. */
 static void test_closes_everywhere(void **state)
 {
 	const struct weir_header headers[] = {
@@ -390,7 +391,8 @@ static void test_closes_everywhere(void **state)
 		const char *name;
 		double seconds;
 	} rows[] = {
-		{"channels", 65}, {"guilds", 20}, {"users/1", 65}, {"other", 0}, {"github", 0},
+		{"channels", 65}, {"guilds", 20}, {"users/1", 65}, {"other", 0},
+		{"github", 0},	  {"bot/1", 0},	  {"bot/2", 0},
 	};
 	struct calls calls;
 
@@ -402,6 +404,8 @@ static void test_closes_everywhere(void **state)
 		calls_rule(&calls, "users/*", "rate=1/s", "profile=discord");
 		calls_rule(&calls, "other", "rate=1/s");
 		calls_rule(&calls, "github", "rate=1/s", "profile=github");
+		calls_rule(&calls, "bot/1", "rate=1/s", "profile=discord", "account=bot");
+		calls_rule(&calls, "bot/2", "rate=1/s", "profile=discord", "account=bot");
 
 		struct weir_endpoint *channels = calls_endpoint(&calls, "channels");
 
@@ -423,6 +427,37 @@ static void test_closes_everywhere(void **state)
 		assert_sound(&calls);
 		calls_end(&calls);
 	}
+}
+
+/* Two accounts at one service: a refusal of all that the one has says nothing of the other. */
+static void test_closes_an_account(void **state)
+{
+	const struct weir_header headers[] = {
+		HEADER("Retry-After", "5"),
+		HEADER("X-RateLimit-Global", "true"),
+	};
+	static const char *const names[] = {"one/a", "one/b", "two/a", "two/b", "nobody's"};
+	struct calls *calls = *state;
+
+	calls_rule(calls, "one/*", "rate=1/s", "profile=discord", "account=one");
+	calls_rule(calls, "one/b", "rate=1/s", "profile=discord", "account=one");
+	calls_rule(calls, "two/*", "rate=1/s", "profile=discord", "account=two");
+	calls_rule(calls, "two/b", "rate=1/s", "profile=discord", "account=two");
+	calls_rule(calls, "nobody's", "rate=1/s", "profile=discord");
+	for (size_t own = 0; own < COUNT(names); own++) {
+		struct weir_endpoint *endpoint = calls_endpoint(calls, names[own]);
+
+		assert_int_equal(weir_observe(endpoint, 429, headers, COUNT(headers), 0, NULL), 0);
+		for (size_t i = 0; i < COUNT(names); i++) {
+			bool closed = calls_peek(calls_endpoint(calls, names[i])).closed_ns > 0;
+
+			if (closed != (i / 2 == own / 2))
+				fail_msg("%s was refused, and %s is %s", names[own], names[i],
+					 closed ? "closed" : "open");
+		}
+		calls_advance(calls, 10 * SCENE_SECOND);
+	}
+	assert_sound(calls);
 }
 
 /* A bucket a key has no gate, and no level that a response could speak of; nothing is done. */
@@ -662,6 +697,7 @@ int main(void)
 		calls_test(test_budgets_of_a_long_name),
 		calls_test(test_two_limits_of_a_budget),
 		cmocka_unit_test(test_closes_everywhere),
+		calls_test(test_closes_an_account),
 		cmocka_unit_test(test_keys),
 		calls_test(test_own_mapping),
 		calls_test(test_follows_a_moved_mark),
