@@ -25,7 +25,9 @@
 #define GROWTH_REQUESTS 480.0 /* so many requests make one such span */
 #define GROWTH_SHORTEST_S 5.0
 #define GROWTH_LONGEST_S 600.0
-#define FORGET_NS (60 * SECOND_NS) /* what passed is counted anew, while nothing is refused */
+#define FORGET_NS (60 * SECOND_NS)  /* what passed is counted anew, while nothing is refused */
+#define ASKED_NS (10 * SECOND_NS)   /* after a closure; if it takes longer, nobody has asked */
+#define SILENCE_NS (60 * SECOND_NS) /* likewise: if anybody asked, it was not refused */
 
 /* Seconds that growth is measured in: so many that its price is a refusal among hundreds. */
 static double growth_s(const struct adaptive *adaptive, double base)
@@ -130,15 +132,17 @@ static void guess_refused(struct adaptive *adaptive, const struct adaptive_setti
 }
 
 /*
- * The first that passes after an episode: what the speed was over the whole cycle. One that was
- * short began or ended by chance, and is worth a small step down at most.
+ * The first that passes after an episode: what the speed was over the whole cycle, less the time in
+ * which nobody asked. One that was short began or ended by chance, and is worth a small step down
+ * at most.
  */
 static void guess_recovers(struct adaptive *adaptive, uint64_t now_ns)
 {
 	struct adaptive_guess *guess = &adaptive->guess;
 	/* a cycle that was begun anew at any moment tells less than with the one before it */
 	uint64_t from_ns = guess->anew ? guess->passed_from_ns : guess->recent_from_ns;
-	double span_s = seconds_of(span_ns(from_ns, now_ns));
+	uint64_t end_ns = earlier_ns(now_ns, guess->closed_ns + ASKED_NS);
+	double span_s = seconds_of(span_ns(from_ns, end_ns));
 	double passed = guess->anew ? guess->passed : guess->recent;
 	double least = guess->greedy ? 0 : guess->peak_per_s / 2;
 
@@ -211,6 +215,8 @@ bool guess_decide(struct adaptive *adaptive, const struct adaptive_settings *set
 
 	if (!guess->begun)
 		return false;
+	if (guess->probing && now_ns >= guess->closed_ns + SILENCE_NS)
+		guess_recovers(adaptive, now_ns);
 	out->rate_per_s = guess_speed(adaptive);
 	out->cause = ADAPTIVE_CAUSE_RECOVERY;
 	out->next_ns = now_ns + SECOND_NS / 4;

@@ -395,13 +395,42 @@ static void test_refusal_slows_and_recovers(void **state)
 	assert_int_equal(decision.cause, ADAPTIVE_CAUSE_REFUSED);
 	assert_true(decision.closed_until_ns > now && decision.closed_until_ns < now + S);
 	assert_true(decision.rate_per_s < 10);
-	adaptive_tick(&adaptive, &settings, now + 3600 * S, drawn, &decision);
-	assert_about(decision.rate_per_s, 7);
 	/* one that passes is what recovery waits for */
+	adaptive_tick(&adaptive, &settings, now + 50 * S, drawn, &decision);
+	assert_about(decision.rate_per_s, 7);
+	/* that nobody asked for so long is no time of the episode's, and says nothing of the speed
+	 */
 	observe(&settings, passed(now + 3600 * S));
+	assert_true(decision.rate_per_s > 6 && decision.rate_per_s < 7);
 	adaptive_tick(&adaptive, &settings, now + 7200 * S, drawn, &decision);
 	assert_about(decision.rate_per_s, 10);
 	assert_int_equal(decision.cause, ADAPTIVE_CAUSE_CONFIGURED);
+}
+
+/* Who tells of refusals alone tells by a minute of silence that there are no more. */
+static void test_refusal_and_then_silence(void **state)
+{
+	const struct adaptive_settings settings = settings_of(100, 1, 0.9);
+	uint64_t now = BEGIN;
+
+	(void)state;
+	begin(&settings);
+	for (int i = 0; i < 3; i++, now += S)
+		observe(&settings, refused(now, 0));
+	assert_about(decision.rate_per_s, 70);
+	for (uint64_t end = now + 50 * S; now < end; now = decision.next_ns) {
+		adaptive_tick(&adaptive, &settings, now, 0, &decision);
+		assert_about(decision.rate_per_s, 70);
+	}
+	while (decision.cause != ADAPTIVE_CAUSE_CONFIGURED && now < BEGIN + 3600 * S) {
+		adaptive_tick(&adaptive, &settings, now, 0, &decision);
+		now = decision.next_ns < now + 100 * S ? decision.next_ns : now + 100 * S;
+	}
+	assert_about(decision.rate_per_s, 100);
+	assert_true(now < BEGIN + 300 * S);
+	/* and another refusal is one step more */
+	observe(&settings, refused(now, 0));
+	assert_about(decision.rate_per_s, 70);
 }
 
 /* So many pass, ten a second, from `now` on. */
@@ -1187,6 +1216,7 @@ int main(void)
 		cmocka_unit_test(test_defect_12_two_hosts),
 		cmocka_unit_test(test_defect_19_endpoints),
 		cmocka_unit_test(test_refusal_slows_and_recovers),
+		cmocka_unit_test(test_refusal_and_then_silence),
 		cmocka_unit_test(test_refusals_in_a_row),
 		cmocka_unit_test(test_refused_in_the_first_moment),
 		cmocka_unit_test(test_refused_and_nothing_drawn),
