@@ -143,6 +143,39 @@ const char *stepper_unavailable(void)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? NULL : denied;
 }
 
+/* A place of a trace. */
+struct place {
+	uint64_t address;
+	size_t index;
+};
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct place *left = a;
+	const struct place *right = b;
+
+	if (left->address != right->address)
+		return left->address < right->address ? -1 : 1;
+	return left->index < right->index ? -1 : 1;
+}
+
+static size_t *find_before(const uint64_t *addresses, size_t count)
+{
+	struct place *places = malloc(count * sizeof(*places));
+	size_t *before = calloc(count, sizeof(*before));
+
+	if (!places || !before)
+		give_up("a reference run");
+	for (size_t i = 0; i < count; i++)
+		places[i] = (struct place){addresses[i], i};
+	qsort(places, count, sizeof(*places), compare_places);
+	for (size_t i = 1; i < count; i++)
+		if (places[i].address == places[i - 1].address)
+			before[places[i].index] = places[i - 1].index + 1;
+	free(places);
+	return before;
+}
+
 bool stepper_record(const struct stepper_call *call, struct stepper_trace *out)
 {
 	uint64_t *addresses = malloc(STEPS_MAX * sizeof(*addresses));
@@ -167,13 +200,15 @@ bool stepper_record(const struct stepper_call *call, struct stepper_trace *out)
 		return false;
 	}
 	/* the last address, beyond the count, is that of the int3 behind the call */
-	*out = (struct stepper_trace){addresses, changes, count - 1};
+	*out = (struct stepper_trace){addresses, find_before(addresses, count), changes, count - 1,
+				      0};
 	return true;
 }
 
 void stepper_free(struct stepper_trace *trace)
 {
 	free(trace->addresses);
+	free(trace->before);
 	free(trace->changes);
 	*trace = (struct stepper_trace){0};
 }
@@ -200,47 +235,74 @@ static void unplant(pid_t child, uint64_t address, long word)
 		give_up("PTRACE_SETREGS");
 }
 
-/* Runs to the address for the `visit`th time. false: it does not come by so often. */
-static bool run_to(pid_t child, uint64_t address, size_t visit)
+/*
+ * The last place up to `to` whose address is not passed on the way there from `at`, the next to be
+ * executed; 0: there is none, since the same instruction is executed once more.
+ */
+static size_t next_halt(const struct stepper_trace *trace, size_t at, size_t to)
 {
-	long word;
+	while (to > at && trace->before[to] > at)
+		to--;
+	return to > at ? to : 0;
+}
 
-	for (size_t seen = 0; seen < visit; seen++) {
-		if (!plant(child, address, &word) || !run_on(child) ||
-		    registers_of(child).rip != address + 1)
+/* Plants a breakpoint at the last place that can have one (the vdso cannot); 0: there is none. */
+static size_t plant_next(pid_t child, const struct stepper_trace *trace, size_t at, size_t to,
+			 long *word)
+{
+	size_t halt = next_halt(trace, at, to);
+
+	while (halt && !plant(child, trace->addresses[halt], word))
+		halt = next_halt(trace, at, halt - 1);
+	return halt;
+}
+
+/* From breakpoint to breakpoint. false: it goes another way. */
+static bool run_to(pid_t child, const struct stepper_trace *trace, size_t to)
+{
+	size_t at = 0;
+
+	while (at < to) {
+		long word;
+		size_t halt = plant_next(child, trace, at, to, &word);
+
+		if (!halt) {
+			if (!make_step(child))
+				return false;
+			at++;
+			continue;
+		}
+		if (!run_on(child) || registers_of(child).rip != trace->addresses[halt] + 1)
 			return false;
-		unplant(child, address, word);
-		if (seen + 1 < visit && !make_step(child))
-			return false;
+		unplant(child, trace->addresses[halt], word);
+		at = halt;
 	}
 	return true;
 }
 
-bool stepper_kill_running(const struct stepper_call *call, const struct stepper_trace *trace,
+bool stepper_kill_running(const struct stepper_call *call, struct stepper_trace *trace,
 			  size_t instructions)
 {
-	uint64_t address = trace->addresses[instructions];
 	pid_t child = start_child(call);
-	size_t visit = 1;
-
-	for (size_t i = 0; i < instructions; i++)
-		visit += trace->addresses[i] == address;
-
-	bool there = run_to(child, address, visit);
+	bool there = run_to(child, trace, instructions);
 
 	kill_child(child);
+	if (there)
+		trace->reached = instructions;
 	return there;
 }
 
-bool stepper_kill_stepping(const struct stepper_call *call, size_t instructions)
+bool stepper_kill_stepping(const struct stepper_call *call, const struct stepper_trace *trace,
+			   size_t instructions)
 {
 	pid_t child = start_child(call);
-	bool ended = false;
+	size_t at = trace->reached < instructions ? trace->reached : 0;
+	bool there = run_to(child, trace, at);
 
-	for (size_t i = 0; i < instructions && !ended; i++)
-		ended = !make_step(child) || stopped_by_int3(child);
+	for (; at < instructions && there; at++)
+		there = make_step(child) && !stopped_by_int3(child);
 	kill_child(child);
-	return !ended;
+	return there;
 }
 
 #else
@@ -262,7 +324,7 @@ void stepper_free(struct stepper_trace *trace)
 	(void)trace;
 }
 
-bool stepper_kill_running(const struct stepper_call *call, const struct stepper_trace *trace,
+bool stepper_kill_running(const struct stepper_call *call, struct stepper_trace *trace,
 			  size_t instructions)
 {
 	(void)call;
@@ -271,9 +333,11 @@ bool stepper_kill_running(const struct stepper_call *call, const struct stepper_
 	return false;
 }
 
-bool stepper_kill_stepping(const struct stepper_call *call, size_t instructions)
+bool stepper_kill_stepping(const struct stepper_call *call, const struct stepper_trace *trace,
+			   size_t instructions)
 {
 	(void)call;
+	(void)trace;
 	(void)instructions;
 	return false;
 }

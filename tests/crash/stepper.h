@@ -3,10 +3,12 @@
  * stepper.h - runs a call in a process of its own and kills it after any of its instructions.
  *
  * A reference run under PTRACE_SINGLESTEP writes down the address of every instruction. To kill
- * after n of them, a fresh child runs freely to a breakpoint at the n+1st. Where it does not come
- * by there (a restartable sequence is always aborted when it is stepped, and then other code is
- * run), a further child is stepped n times. Either way it dies by SIGKILL before it executes
- * another instruction. x86-64 alone; elsewhere, and where ptrace is not permitted, it says so.
+ * after n of them, a fresh child runs freely to a breakpoint at the n+1st; in a loop from one
+ * breakpoint to the next, as a step costs many times as much. Where it does not come by there (a
+ * restartable sequence is always aborted when it is stepped, and then other code is run), a further
+ * child is stepped, from the last place to which others came. Either way it dies by SIGKILL before
+ * it executes another instruction. x86-64 alone; elsewhere, and where ptrace is not permitted, it
+ * says so.
  */
 #ifndef WEIR_STEPPER_H
 #define WEIR_STEPPER_H
@@ -28,8 +30,10 @@ struct stepper_call {
 /* The instructions of one call, in order; addresses hold in every child of this process. */
 struct stepper_trace {
 	uint64_t *addresses;
-	bool *changes; /* whether the instruction changed shared bytes */
+	size_t *before; /* where the same address was last, + 1; 0: nowhere */
+	bool *changes;	/* whether the instruction changed shared bytes */
 	size_t count;
+	size_t reached; /* the last place that was killed at, running */
 };
 
 /* NULL, or why nothing can be stepped here. */
@@ -41,10 +45,12 @@ void stepper_free(struct stepper_trace *trace);
 
 /*
  * A fresh child, killed after so many instructions of the call, at most all of them. It is gone
- * when this returns. false: it went another way and was killed behind the call.
+ * when this returns. false: it went another way and was killed elsewhere. Stepping begins at the
+ * last place that one of those running has come to.
  */
-bool stepper_kill_running(const struct stepper_call *call, const struct stepper_trace *trace,
+bool stepper_kill_running(const struct stepper_call *call, struct stepper_trace *trace,
 			  size_t instructions);
-bool stepper_kill_stepping(const struct stepper_call *call, size_t instructions);
+bool stepper_kill_stepping(const struct stepper_call *call, const struct stepper_trace *trace,
+			   size_t instructions);
 
 #endif

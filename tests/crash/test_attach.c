@@ -224,8 +224,7 @@ static void check_after(const struct subject *subject, size_t instructions)
  * Returns whether it took stepping. System calls, and sequences that are restarted, make the way
  * longer at times: a child that was to die in its last instructions may have come to the end.
  */
-static bool kill_at(const struct subject *subject, const struct stepper_trace *trace,
-		    size_t instructions)
+static bool kill_at(const struct subject *subject, struct stepper_trace *trace, size_t instructions)
 {
 	const struct stepper_call call = {
 		.prepare = subject->prepare, .call = subject->call, .bare = subject->bare};
@@ -236,7 +235,7 @@ static bool kill_at(const struct subject *subject, const struct stepper_trace *t
 	if (stepped) {
 		world_end();
 		world_begin(subject);
-		world.ended += !stepper_kill_stepping(&call, instructions);
+		world.ended += !stepper_kill_stepping(&call, trace, instructions);
 	}
 	check_after(subject, instructions);
 	world_end();

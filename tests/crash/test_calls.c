@@ -308,8 +308,7 @@ static void renew(void)
 }
 
 /* Returns whether it took stepping. */
-static bool kill_at(const struct subject *subject, const struct stepper_trace *trace,
-		    size_t instructions)
+static bool kill_at(const struct subject *subject, struct stepper_trace *trace, size_t instructions)
 {
 	const struct stepper_call call = {.prepare = subject->prepare, .call = subject->call};
 	bool stepped;
@@ -318,7 +317,7 @@ static bool kill_at(const struct subject *subject, const struct stepper_trace *t
 	stepped = !stepper_kill_running(&call, trace, instructions);
 	if (stepped) {
 		renew();
-		if (!stepper_kill_stepping(&call, instructions))
+		if (!stepper_kill_stepping(&call, trace, instructions))
 			fail_msg("%s takes another way each time", subject->name);
 	}
 	check_after(subject, instructions);

@@ -556,7 +556,7 @@ static struct stepper_call call_of(const struct operation *operation)
 }
 
 /* Returns whether it took stepping: see test_attach.c. */
-static bool kill_at(const struct operation *operation, const struct stepper_trace *trace,
+static bool kill_at(const struct operation *operation, struct stepper_trace *trace,
 		    size_t instructions)
 {
 	const struct stepper_call subject = call_of(operation);
@@ -567,7 +567,7 @@ static bool kill_at(const struct operation *operation, const struct stepper_trac
 	if (stepped) {
 		world_end();
 		world_begin(operation);
-		world.ended += !stepper_kill_stepping(&subject, instructions);
+		world.ended += !stepper_kill_stepping(&subject, trace, instructions);
 	}
 	check_after(operation, instructions);
 	world_end();

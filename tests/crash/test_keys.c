@@ -292,7 +292,7 @@ static void kill_everywhere(const struct subject *subject)
 		if (!stepper_kill_running(&call, &trace, i)) {
 			prepare_round(subject);
 			/* each key has its own way, and may be through before that many */
-			through += !stepper_kill_stepping(&call, i);
+			through += !stepper_kill_stepping(&call, &trace, i);
 		}
 		left = look_after_kill(subject, i);
 		before += left == subject->left_before;

@@ -445,15 +445,14 @@ static void renew(const struct subject *subject)
 		subject->arrange();
 }
 
-static void kill_at(const struct subject *subject, const struct stepper_trace *trace,
-		    size_t instructions)
+static void kill_at(const struct subject *subject, struct stepper_trace *trace, size_t instructions)
 {
 	const struct stepper_call call = {.prepare = subject->prepare, .call = subject->call};
 
 	renew(subject);
 	if (!stepper_kill_running(&call, trace, instructions)) {
 		renew(subject);
-		if (!stepper_kill_stepping(&call, instructions))
+		if (!stepper_kill_stepping(&call, trace, instructions))
 			fail_msg("%s takes another way each time", subject->name);
 	}
 	check_after(subject, instructions);
