@@ -2,8 +2,8 @@
  *
  * Processes with threads race for keys that all have the same sixteen slots. While time stands
  * still each key is granted its burst to a token, whoever inserts it; then time goes on, all
- * buckets become full, and other keys take over their slots. And while time passes in small steps
- * no key is granted more than its burst and what was minted.
+ * buckets become full, and other keys take over their slots. And while time passes in small steps,
+ * or by the machine's clock, no key is granted more than its burst and what was minted.
  *
  * And the table moves to a larger pair, again and again, while they draw, and one of them is
  * killed each time: no key is granted more than its burst, and less only by what the killed one
@@ -121,6 +121,27 @@ static void *steps(void *context)
 	return NULL;
 }
 
+/*
+ * The same keys all the time, of 16 bytes and without an answer: the shortest way that a call has.
+ * Refused most of the time.
+ */
+static void *rush(void *context)
+{
+	struct job *job = context;
+
+	if (!wait_epoch(job->ring, 1))
+		count(&job->ring->failed);
+	for (unsigned i = job->number;
+	     !atomic_load_explicit(&job->ring->stop, memory_order_seq_cst); i++) {
+		char name[24];
+
+		snprintf(name, sizeof(name), "sixteen bytes %02u", i % AT_ONCE);
+		if (weir_acquire_key(job->rule, name, 16, 1, NULL) == WEIR_ADMIT)
+			count(&job->ring->granted[i % AT_ONCE]);
+	}
+	return NULL;
+}
+
 /* Threads that share a handle. */
 static bool crew_start(struct job *jobs, pthread_t *threads, unsigned count, void *(*role)(void *))
 {
@@ -200,12 +221,13 @@ static struct rule rule_for(uint64_t keys)
 	return rule;
 }
 
-static void race_begin(struct race *race, enum form form, void *(*role)(void *context),
-		       uint32_t epochs)
+static void race_begin_by(enum clock_kind clock, struct race *race, enum form form,
+			  void *(*role)(void *context), uint32_t epochs)
 {
-	const struct segment_shape shape = shape_for(8);
+	struct segment_shape shape = shape_for(8);
 	const struct rule rule = rule_for(8);
 
+	shape.clock = clock;
 	*race = (struct race){.form = form};
 	race->ring = scene_shared(sizeof(*race->ring));
 	race->ring->epochs = epochs;
@@ -218,6 +240,12 @@ static void race_begin(struct race *race, enum form form, void *(*role)(void *co
 	assert_non_null(race->rule);
 	if (form == BY_THREADS)
 		start_threads(race, role);
+}
+
+static void race_begin(struct race *race, enum form form, void *(*role)(void *context),
+		       uint32_t epochs)
+{
+	race_begin_by(CLOCK_KIND_MANUAL, race, form, role, epochs);
 }
 
 static void wait_crew(struct race *race)
@@ -327,6 +355,45 @@ static void none_is_granted_more_than_is_minted(void **state)
 	race_end(&race);
 }
 
+static uint64_t v_of(const struct race *race, struct line *line)
+{
+	const struct binding *binding = endpoint_binding(race->rule);
+
+	return line_value(line, line_read(binding->row, &binding->time, line));
+}
+
+static void wait_granted(const _Atomic uint32_t *granted, uint32_t number)
+{
+	for (unsigned i = 0; i < SCENE_PATIENCE_MS; i++) {
+		if (atomic_load_explicit(granted, memory_order_seq_cst) >= number)
+			return;
+		usleep(1000);
+	}
+	fail_msg("a key is granted too little");
+}
+
+/* By the machine's own clock, which runs on while they draw. */
+static void none_is_granted_more_by_a_clock_that_runs(void **state)
+{
+	struct race race;
+	struct line line;
+	uint64_t begin;
+
+	race_begin_by(time_source_best(), &race, *(const enum form *)*state, rush, 0);
+	begin = v_of(&race, &line);
+	atomic_store_explicit(&race.ring->epoch, 1, memory_order_seq_cst);
+	for (unsigned i = 0; i < AT_ONCE; i++)
+		wait_granted(&race.ring->granted[i], 20 * BURST);
+	for (unsigned i = 0; i < AT_ONCE; i++) {
+		uint64_t granted = atomic_load(&race.ring->granted[i]);
+		uint64_t minted = v_of(&race, &line) - begin;
+
+		assert_true(granted << line.k <= line.burst_units + minted);
+	}
+	atomic_store_explicit(&race.ring->stop, 1, memory_order_seq_cst);
+	race_end(&race);
+}
+
 /* ---- while the table moves ---- */
 
 /* As a reload does that takes another pair. */
@@ -420,6 +487,8 @@ int main(void)
 		RACE(each_key_is_granted_its_burst, &forms[1]),
 		RACE(none_is_granted_more_than_is_minted, &forms[0]),
 		RACE(none_is_granted_more_than_is_minted, &forms[1]),
+		RACE(none_is_granted_more_by_a_clock_that_runs, &forms[0]),
+		RACE(none_is_granted_more_by_a_clock_that_runs, &forms[1]),
 		RACE(none_is_forgotten_on_the_way, &forms[0]),
 		RACE(none_is_forgotten_on_the_way, &forms[1]),
 	};
