@@ -119,10 +119,13 @@ static enum row_state row_state(const struct rule_row *row)
 
 uint32_t instance_live_rows(const struct instance *instance)
 {
+	const struct segment *segment = &instance->segment;
+	/* relaxed, as above; one more where the last daemon died as it added it */
+	uint32_t used = atomic_load_explicit(&segment->rules->rows_used, memory_order_relaxed);
 	uint32_t live = 0;
 
-	for (uint32_t i = 0; i < instance->segment.row_count; i++)
-		live += row_state(&instance->segment.rows[i]) == ROW_LIVE;
+	for (uint32_t i = 0; i < segment->row_count && i <= used; i++)
+		live += row_state(&segment->rows[i]) == ROW_LIVE;
 	return live;
 }
 
