@@ -478,7 +478,8 @@ void life_update(struct life *life, const struct model_rule *rule, enum weir_kee
 void life_close(struct life *life, uint64_t duration_ns)
 {
 	LIFE_CHECK(weir_gate_close(life_any_caller(life), duration_ns) == 0);
-	model_close(&life->model, duration_ns);
+	if (duration_ns > 0)
+		model_close(&life->model, duration_ns);
 	life->counts[COUNTED_CLOSED]++;
 	life_say(life, "close for %llu", (unsigned long long)duration_ns);
 }
