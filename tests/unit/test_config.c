@@ -1070,6 +1070,24 @@ static void any_bytes_are_answered(void **state)
 	assert_in_range(taken, MUTATIONS / 20, MUTATIONS / 2);
 }
 
+/* A section refuses the key; who hosts may have set it in another way. */
+static void nobody_follows_many_upstreams(void **state)
+{
+	struct terms terms = {
+		.rate_micro = TERMS_MICRO,
+		.period_ns = 1000000000,
+		.burst_micro = TERMS_MICRO,
+		.initial_micro = TERMS_MICRO,
+	};
+
+	(void)state;
+	assert_null(config_check_default(&terms));
+	assert_null(config_check_each("c/*", &terms));
+	terms.adapt.mode = ADAPT_HEADERS;
+	assert_non_null(strstr(config_check_default(&terms), "a rule of its own"));
+	assert_non_null(strstr(config_check_each("c/*", &terms), "not adaptive"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1096,6 +1114,7 @@ int main(void)
 		cmocka_unit_test(terms_are_checked_as_a_whole),
 		cmocka_unit_test(every_overlap_is_found),
 		cmocka_unit_test(any_bytes_are_answered),
+		cmocka_unit_test(nobody_follows_many_upstreams),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

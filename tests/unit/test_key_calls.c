@@ -126,6 +126,21 @@ static void test_long_keys_are_folded(void **state)
 	}
 }
 
+/* Networks that end within a byte; an IPv4 address is one, however it is written. */
+static void test_networks_are_folded(void **state)
+{
+	struct weir_endpoint *rule =
+		rule_of(state, "rate = 0\nburst = 1\nfold = ipv4/20 ipv6/52\n");
+
+	assert_true(take(rule, "10.0.16.1", 1));
+	assert_false(take(rule, "10.0.31.255", 1));
+	assert_false(take(rule, "::ffff:10.0.20.4", 1));
+	assert_true(take(rule, "10.0.32.1", 1));
+	assert_true(take(rule, "2001:db8:0:1000::1", 1));
+	assert_false(take(rule, "2001:db8:0:1fff::2", 1));
+	assert_true(take(rule, "2001:db8:0:2000::1", 1));
+}
+
 /* The fold changes while it is used: keys are told apart by the new one from then on. */
 static void test_fold_changes(void **state)
 {
@@ -335,6 +350,7 @@ static void test_damaged_table(void **state)
 		atomic_store(&damaged->bins, wrong[i][1]);
 		keys_of_row(&scene.segment, row, &table);
 		assert_null(table.bins);
+		assert_int_equal(audit_segment(&scene.segment, NULL, NULL), 1);
 		weir = scene_open(&scene.place);
 		endpoint = open_rule(weir, "c/*");
 		assert_int_equal(weir_acquire_key(endpoint, "k", 1, 1, &answer), WEIR_REFUSE);
@@ -351,6 +367,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_too_long, close_rule),
 		cmocka_unit_test_teardown(test_no_cost, close_rule),
 		cmocka_unit_test_teardown(test_long_keys_are_folded, close_rule),
+		cmocka_unit_test_teardown(test_networks_are_folded, close_rule),
 		cmocka_unit_test(test_fold_changes),
 		cmocka_unit_test_teardown(test_change_costs_nothing, close_rule),
 		cmocka_unit_test_teardown(test_settled_late, close_rule),

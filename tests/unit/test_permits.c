@@ -960,6 +960,26 @@ static void test_found_hostile(void **state)
 		assert_true(strlen(permit_found_text(cause)) > 5);
 }
 
+/* Whoever writes that a line goes on beyond all waiters: it is looked along no further than that.
+ */
+static void test_line_without_an_end(void **state)
+{
+	struct calls *calls = *state;
+	struct weir_endpoint *api = calls_ruled(calls, "api", "rate=10/s", "concurrency=1");
+	struct segment *segment = &calls->scene.segment;
+	uint32_t head = atomic_load(&segment->rows[row_of(calls, "api")].permit_head) - 1;
+	struct weir_permit permit;
+	struct weir_waiter place;
+
+	atomic_store(&segment->lines[head].reach, UINT64_MAX);
+	assert_int_equal(calls_permits(api).waiting, 0);
+	assert_int_equal(weir_permit_queue(api, &place), 0);
+	assert_int_equal(calls_permits(api).waiting, 1);
+	assert_false(take(api, &permit));
+	assert_int_equal(weir_permit_unqueue(api, &place), 0);
+	assert_true(take(api, &permit));
+}
+
 /* The clock of the processor, where there is one: its ticks are no nanoseconds. */
 static void test_found_by_the_best_clock(void **state)
 {
@@ -1248,6 +1268,7 @@ int main(void)
 		calls_test(test_found_limit_changes),
 		calls_test(test_found_bounds_change),
 		calls_test(test_found_limit_has_room),
+		calls_test(test_line_without_an_end),
 		cmocka_unit_test(test_found_by_the_best_clock),
 		calls_test(test_found_hostile),
 		calls_test(test_enter),

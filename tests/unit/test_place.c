@@ -177,13 +177,31 @@ static void test_path(void **state)
 					       strlen("/weir..rules.new"));
 }
 
+/* Beside the control socket, under a name of its own; without one, or where it would be too long,
+ * there is none. */
+static void test_observe_socket(void **state)
+{
+	struct place place = {.socket = "/run/weir/t.sock"};
+	char out[PLACE_PATH_BYTES];
+
+	(void)state;
+	place_observe(&place, out);
+	assert_string_equal(out, "/run/weir/t.observe");
+	place.socket[0] = '\0';
+	place_observe(&place, out);
+	assert_string_equal(out, "");
+	memset(place.socket, 'x', sizeof(place.socket) - 1);
+	place_observe(&place, out);
+	assert_string_equal(out, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),	     cmocka_unit_test(test_given_folder),
-		cmocka_unit_test(test_long_socket),  cmocka_unit_test(test_root),
-		cmocka_unit_test(test_user_creates), cmocka_unit_test(test_user_attaches),
-		cmocka_unit_test(test_path),
+		cmocka_unit_test(test_observe_socket), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_given_folder),   cmocka_unit_test(test_long_socket),
+		cmocka_unit_test(test_root),	       cmocka_unit_test(test_user_creates),
+		cmocka_unit_test(test_user_attaches),  cmocka_unit_test(test_path),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
