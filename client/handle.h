@@ -22,6 +22,7 @@
 #include "keyed.h"
 #include "members.h"
 #include "names.h"
+#include "permits.h"
 #include "place.h"
 #include "segment.h"
 #include "token_clock.h"
@@ -82,6 +83,7 @@ struct binding {
 	uint64_t key; /* the name's; 0: it means the rule itself */
 	struct attachment *attachment;
 	struct binding *previous;
+	permit_hint permit_hint;
 };
 
 struct weir_endpoint {

@@ -129,8 +129,7 @@ enum weir_verdict weir_permit_poll(struct weir_endpoint *endpoint, struct weir_w
 	if (waiting.ticket)
 		line_look(&endpoint_binding(endpoint)->attachment->segment, &place);
 	result = permit_try_take(endpoint, waiting.ticket ? &place : NULL, &try);
-	if ((result == PERMIT_NONE || result == PERMIT_BEHIND) &&
-	    permit_look_for_dead(endpoint, try.binding))
+	if (permit_is_wanting(result) && permit_look_for_dead(endpoint, try.binding))
 		result = permit_try_take(endpoint, waiting.ticket ? &place : NULL, &try);
 	if (result == PERMIT_DAMAGED)
 		return permit_faulty(endpoint, try.fault, out, answer);

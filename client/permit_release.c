@@ -89,7 +89,8 @@ static int give_back(struct weir_endpoint *endpoint, struct weir_permit *value, 
 	if ((permit.word & PERMIT_OWNER) != atomic_load_explicit(&at->owner, memory_order_acquire))
 		return WEIR_ESTRANGER;
 	memset(value, 0, sizeof(*value));
-	status = permits_release(&at->segment, permit.index, permit.word);
+	status = permits_release(&at->segment, row_of(&at->segment, &permit), permit.index,
+				 permit.word);
 	/* it went with the slot when the pair was replaced, which nobody takes from any more */
 	if (status == WEIR_ESPENT && is_left(endpoint->weir, at))
 		return 0;

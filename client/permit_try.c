@@ -78,7 +78,7 @@ static enum permit_result try_once(struct weir_endpoint *endpoint, const struct 
 		return PERMIT_DAMAGED;
 	}
 	result = permits_take(&out->binding->attachment->segment, out->binding->row, out->owner,
-			      place, &out->taken);
+			      place, &out->binding->permit_hint, &out->taken);
 	if (result == PERMIT_DAMAGED)
 		out->fault = WEIR_EDAMAGED;
 	return result;

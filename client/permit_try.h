@@ -46,6 +46,12 @@ uint64_t permit_find_owner(struct weir *weir, struct attachment *at);
 enum permit_result permit_try_take(struct weir_endpoint *endpoint, const struct permit_place *place,
 				   struct permit_try *out);
 
+/* None is free for the caller. */
+static inline bool permit_is_wanting(enum permit_result result)
+{
+	return result == PERMIT_NONE || result == PERMIT_BEHIND || result == PERMIT_BEHIND_CALLED;
+}
+
 /* None is free, or others are first: perhaps they are dead, or have held theirs too long. */
 bool permit_look_for_dead(struct weir_endpoint *endpoint, const struct binding *binding);
 

@@ -168,22 +168,38 @@ static uint64_t sleep_ns(const struct wait *wait, enum permit_result result)
 
 /* Read before everything that is decided by; what changes afterwards ends the sleep. */
 struct watch {
-	const void *word;
-	uint32_t value;
+	const void *word; /* to sleep on */
+	uint32_t look;	  /* the place's own */
+	uint32_t moves;	  /* of a manual clock */
 };
 
 static struct watch watch_begin(const struct wait *wait)
 {
 	const struct segment *segment = wait->self.segment;
-	uint32_t value = line_look(segment, &wait->self.place);
+	struct watch watch = {
+		.look = line_look(segment, &wait->self.place),
+		.word = &segment->waiters[wait->self.place.index].wake,
+	};
 
-	if (segment->time.kind == CLOCK_KIND_MANUAL)
-		return (struct watch){
-			segment->time.manual_moves,
-			/* acquire: pairs with the release in time_source_nudge() */
-			atomic_load_explicit(segment->time.manual_moves, memory_order_acquire),
-		};
-	return (struct watch){&segment->waiters[wait->self.place.index].wake, value};
+	if (segment->time.kind == CLOCK_KIND_MANUAL) {
+		watch.word = segment->time.manual_moves;
+		/* acquire: pairs with the release in time_source_nudge() */
+		watch.moves =
+			atomic_load_explicit(segment->time.manual_moves, memory_order_acquire);
+	}
+	return watch;
+}
+
+/* Sleeps until something has changed; true: until the time was over. Not if he was called. */
+static bool watch_sleep(const struct wait *wait, struct watch *watch, uint64_t ns)
+{
+	const struct segment *segment = wait->self.segment;
+
+	if (!line_rest(segment, &wait->self.place, &watch->look))
+		return false;
+	return permit_sleep(watch->word,
+			    segment->time.kind == CLOCK_KIND_MANUAL ? watch->moves : watch->look,
+			    ns);
 }
 
 enum wait_step {
@@ -229,7 +245,7 @@ static enum wait_step wait_step(struct wait *wait, enum permit_result *result, b
 		weir_report(wait->endpoint->weir, WEIR_EVENT_WAIT, 0, wait->endpoint->name,
 			    sleep_ns(wait, *result));
 	wait->slept = true;
-	*timed_out = permit_sleep(watch.word, watch.value, sleep_ns(wait, *result));
+	*timed_out = watch_sleep(wait, &watch, sleep_ns(wait, *result));
 	return STEP_AGAIN;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "permit_try.h"
 
+#include <sched.h>
 #include <string.h>
 
 enum weir_verdict weir_permit_take(struct weir_endpoint *endpoint, uint64_t timeout_ns,
@@ -16,8 +17,13 @@ enum weir_verdict weir_permit_take(struct weir_endpoint *endpoint, uint64_t time
 	if (permit_is_current(try.binding) && permits_are_unlimited(try.binding->row))
 		return permit_admitted(&try, PERMIT_UNLIMITED, 0, out, answer);
 	result = permit_try_take(endpoint, NULL, &try);
-	if ((result == PERMIT_NONE || result == PERMIT_BEHIND) &&
-	    permit_look_for_dead(endpoint, try.binding))
+	if (result == PERMIT_BEHIND_CALLED && timeout_ns) {
+		/* what is free is theirs who were called: they need a CPU before he needs a place
+		 */
+		sched_yield();
+		result = permit_try_take(endpoint, NULL, &try);
+	}
+	if (permit_is_wanting(result) && permit_look_for_dead(endpoint, try.binding))
 		result = permit_try_take(endpoint, NULL, &try);
 	switch (result) {
 	case PERMIT_TAKEN:
@@ -27,6 +33,7 @@ enum weir_verdict weir_permit_take(struct weir_endpoint *endpoint, uint64_t time
 		return permit_faulty(endpoint, try.fault, out, answer);
 	case PERMIT_NONE:
 	case PERMIT_BEHIND:
+	case PERMIT_BEHIND_CALLED:
 	case PERMIT_MOVED:
 		break;
 	}

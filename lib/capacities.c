@@ -40,13 +40,13 @@ uint64_t capacities_rules_bytes(const struct capacities *of)
 uint64_t capacities_bins_offset(const struct capacities *of)
 {
 	uint64_t buckets = layout_buckets(of->rows, of->names);
-	uint64_t bytes =
-		sizeof(struct state_header) + buckets * sizeof(struct bucket) +
-		layout_lanes(of->cpu_lanes) * buckets * sizeof(struct tally) +
-		(uint64_t)of->members * sizeof(struct member_row) +
-		of->blocks * (uint64_t)(sizeof(struct permit_block) + sizeof(struct permit_line)) +
-		(uint64_t)of->waiters * sizeof(struct waiter_row) +
-		(uint64_t)of->names * sizeof(struct name_row);
+	uint64_t bytes = sizeof(struct state_header) + buckets * sizeof(struct bucket) +
+			 layout_lanes(of->cpu_lanes) * buckets * sizeof(struct tally) +
+			 (uint64_t)of->members * sizeof(struct member_row) +
+			 of->blocks * (uint64_t)(LAYOUT_BLOCK_PERMITS * sizeof(struct permit_row) +
+						 sizeof(struct permit_line)) +
+			 (uint64_t)of->waiters * sizeof(struct waiter_row) +
+			 (uint64_t)of->names * sizeof(struct name_row);
 
 	if (of->bins == 0)
 		return bytes;
@@ -151,8 +151,8 @@ void capacities_point(struct segment *segment, const struct capacities *of)
 	at += (size_t)layout_lanes(of->cpu_lanes) * segment->bucket_count * sizeof(struct tally);
 	segment->members = (struct member_row *)(void *)at;
 	at += segment->member_count * sizeof(struct member_row);
-	segment->blocks = (struct permit_block *)(void *)at;
-	at += segment->block_count * sizeof(struct permit_block);
+	segment->permits = (struct permit_row *)(void *)at;
+	at += (size_t)segment->block_count * LAYOUT_BLOCK_PERMITS * sizeof(struct permit_row);
 	segment->lines = (struct permit_line *)(void *)at;
 	at += segment->block_count * sizeof(struct permit_line);
 	segment->waiters = (struct waiter_row *)(void *)at;

@@ -401,15 +401,17 @@ struct member_row {
 };
 
 /*
- * A block of permits, and when each was taken (state object; written by all). A permit: bit 63 set
- * while it is held, then bits 47-62 the member, 32-46 the last bits of that member's generation;
- * bits 0-31 count its takes and stay when it is free. Free, bit 62 says that it was taken away.
- * `since`: bits 16-63 of the tick of a take, bits 0-15 the last of its count: whether it is the
- * present holder's. One CAS takes a permit and names its owner.
+ * A permit, and when it was taken (state object; written by all). `word`: bit 63 set while it is
+ * held, then bits 47-62 the member, 32-46 the last bits of that member's generation; bits 0-31
+ * count its takes and stay when it is free. Free, bit 62 says that it was taken away. `since`:
+ * bits 16-63 of the tick of a take, bits 0-15 the last of its count: whether it is the present
+ * holder's. One CAS takes a permit and names its owner. The permits of a block lie in cache lines
+ * apart (layout_permit()): processes that run at the same time, each with one of its own, do not
+ * meet.
  */
-struct permit_block {
-	alignas(64) _Atomic uint64_t permits[LAYOUT_BLOCK_PERMITS];
-	_Atomic uint64_t since[LAYOUT_BLOCK_PERMITS];
+struct permit_row {
+	_Atomic uint64_t word;
+	_Atomic uint64_t since;
 };
 
 /*
@@ -443,9 +445,10 @@ struct waiter_row {
 };
 
 enum waiter_state {
-	WAITER_WAITS = 0,
-	WAITER_CALLED = 1, /* it is first, and has been told to look */
+	WAITER_WAITS = 0,  /* asleep, or about to be */
+	WAITER_CALLED = 1, /* there is a permit for it, and it has been told to look */
 	WAITER_PASSED = 2, /* it was, and did not: others go before it until it looks */
+	WAITER_LOOKS = 3,  /* awake, and looks again if it is called: no wake-up is needed */
 };
 
 /* One lane's share of one bucket's counts (state object); counts only grow. */
@@ -512,8 +515,8 @@ struct key_head {
 /*
  * Where the tables stand. rules: header, rows, follow rows, spans, tables of keys. state: header,
  * buckets (rows, names, and one for the names that found no room), tallies (lane by lane), members,
- * blocks of permits, their lines, waiters, names; and if there are tables of keys, from the next
- * multiple of LAYOUT_KEYS_ALIGNMENT on, all bins, then all heads.
+ * permits, the lines of their blocks, waiters, names; and if there are tables of keys, from the
+ * next multiple of LAYOUT_KEYS_ALIGNMENT on, all bins, then all heads.
  */
 static inline uint32_t layout_buckets(uint32_t rows, uint32_t names)
 {
@@ -523,6 +526,12 @@ static inline uint32_t layout_buckets(uint32_t rows, uint32_t names)
 static inline uint32_t layout_blocks(uint32_t permits)
 {
 	return permits / LAYOUT_BLOCK_PERMITS;
+}
+
+/* Where a permit stands in the table: first the first ones of all blocks, then the second ones. */
+static inline uint32_t layout_permit(uint32_t index, uint32_t blocks)
+{
+	return index % LAYOUT_BLOCK_PERMITS * blocks + index / LAYOUT_BLOCK_PERMITS;
 }
 
 static inline uint32_t layout_lanes(uint32_t cpu_lanes)
@@ -662,8 +671,8 @@ LAYOUT_AT(struct member_row, start_ticks, 16);
 LAYOUT_AT(struct member_row, joined_ns, 24);
 LAYOUT_AT(struct member_row, program, 32);
 LAYOUT_AT(struct member_row, bell, 56);
-LAYOUT_AT(struct permit_block, permits, 0);
-LAYOUT_AT(struct permit_block, since, 32);
+LAYOUT_AT(struct permit_row, word, 0);
+LAYOUT_AT(struct permit_row, since, 8);
 LAYOUT_AT(struct permit_line, tickets, 0);
 LAYOUT_AT(struct permit_line, reach, 8);
 LAYOUT_AT(struct permit_line, ended, 16);
@@ -681,7 +690,7 @@ _Static_assert(sizeof(struct state_header) == 192, "the buckets follow the heade
 _Static_assert(sizeof(struct bucket) == 64, "a bucket owns its cache line");
 _Static_assert(sizeof(struct name_row) == 144, "names keep their stride");
 _Static_assert(sizeof(struct member_row) == 64, "members keep their stride");
-_Static_assert(sizeof(struct permit_block) == 64, "a block is a cache line");
+_Static_assert(sizeof(struct permit_row) == 16, "four permits fill a cache line");
 _Static_assert(sizeof(struct permit_line) == 32, "lines keep their stride");
 _Static_assert(sizeof(struct waiter_row) == 32, "waiters keep their stride");
 _Static_assert(sizeof(struct tally) == 64, "a tally owns its cache line");
@@ -707,7 +716,7 @@ static inline uint64_t layout_signature(void)
 		sizeof(struct member_row),
 		sizeof(struct tally),
 		sizeof(struct permit_span),
-		sizeof(struct permit_block),
+		sizeof(struct permit_row),
 		sizeof(struct permit_line),
 		sizeof(struct waiter_row),
 		LAYOUT_TEXT_BYTES,

@@ -179,9 +179,7 @@ static void span_free(struct segment *segment, uint32_t block)
 static bool permit_is_held(const struct segment *segment, uint32_t index)
 {
 	/* seq_cst: after the limit was stored; pairs with permits_take() */
-	return atomic_load_explicit(&segment->blocks[index / LAYOUT_BLOCK_PERMITS]
-					     .permits[index % LAYOUT_BLOCK_PERMITS],
-				    memory_order_seq_cst) &
+	return atomic_load_explicit(&segment_permit(segment, index)->word, memory_order_seq_cst) &
 	       PERMIT_HELD;
 }
 
@@ -367,7 +365,7 @@ static void settle_lowered(struct segment *segment, uint32_t row)
 	    !(chain.word & PERMIT_LOWERED) || held_above(segment, &chain))
 		return;
 	limit_store(segment, row, chain.word & PERMIT_LIMIT);
-	line_call(segment, chain.head);
+	permits_call(segment, &segment->rows[row]);
 }
 
 void permit_chain_tend(struct segment *segment)
@@ -432,7 +430,7 @@ int permit_found_store(struct segment *segment, uint32_t row, const struct permi
 	if (limit < before)
 		return 0;
 	permit_found_count(segment, row);
-	line_call(segment, head_get(segment, row) - 1);
+	permits_call(segment, &segment->rows[row]);
 	return 0;
 }
 
@@ -513,8 +511,7 @@ int permit_terms_store(struct segment *segment, uint32_t row, const struct terms
 	settle_lowered(segment, row);
 	if (terms->concurrency_max)
 		permit_found_count(segment, row);
-	if (head)
-		line_call(segment, head - 1);
+	permits_call(segment, &segment->rows[row]);
 	return 0;
 }
 

@@ -8,7 +8,6 @@
 #include "permits.h"
 #include "weir.h"
 
-#define REACH_LENGTH 0xffffffffull
 #define REACH_ARRIVAL (1ull << 32)
 #define WAKE_STATE 3u
 #define WAKE_CALL 4u
@@ -62,6 +61,27 @@ static int64_t claim(const struct segment *segment, uint32_t head, uint64_t owne
 	return -1;
 }
 
+/* Awake, or for who is called by a bell as if asleep: the loop may be, as far as he knows. */
+static uint32_t look(struct waiter_row *row, memory_order order)
+{
+	/* relaxed: written by the place's holder himself */
+	bool rings = atomic_load_explicit(&row->rings, memory_order_relaxed);
+	uint32_t seen = atomic_load_explicit(&row->wake, memory_order_relaxed);
+	uint32_t next;
+
+	do
+		next = (seen & ~WAKE_STATE) | (rings ? WAITER_WAITS : WAITER_LOOKS);
+	while (!atomic_compare_exchange_weak_explicit(&row->wake, &seen, next, order,
+						      memory_order_relaxed));
+	return next;
+}
+
+uint32_t line_look(const struct segment *segment, const struct permit_place *place)
+{
+	/* seq_cst: before the look for a permit; pairs with line_call() */
+	return look(row_of(segment, place->index), memory_order_seq_cst);
+}
+
 /* From here on whoever looks along the line comes as far as this row. */
 static void reach_raise(struct permit_line *line, uint64_t length)
 {
@@ -70,10 +90,10 @@ static void reach_raise(struct permit_line *line, uint64_t length)
 	uint64_t next;
 
 	do {
-		uint64_t present = reach & REACH_LENGTH;
+		uint64_t present = reach & LINE_LENGTH;
 
 		/* counted also if it is long enough: see reach_shorten() */
-		next = ((reach & ~REACH_LENGTH) + REACH_ARRIVAL) |
+		next = ((reach & ~LINE_LENGTH) + REACH_ARRIVAL) |
 		       (present > length ? present : length);
 		/* seq_cst: before the waiter's look for a permit; pairs with line_find_first() */
 	} while (!atomic_compare_exchange_weak_explicit(
@@ -94,8 +114,8 @@ int line_join(const struct segment *segment, uint32_t head, uint64_t owner, bool
 
 	/* relaxed, both: whoever calls reads them after the place. A call that was meant for the
 	 * row's last waiter may be lost here; this one is not in line yet, and looks first */
-	atomic_fetch_and_explicit(&row->wake, ~WAKE_STATE, memory_order_relaxed);
 	atomic_store_explicit(&row->rings, rings, memory_order_relaxed);
+	look(row, memory_order_relaxed);
 	/* relaxed: a number of its own is all there is to it */
 	place.ticket =
 		PLACE_VALID | (uint64_t)head << 47 |
@@ -145,12 +165,17 @@ void line_reap(const struct segment *segment, uint32_t member)
 
 /* ---- looking ---- */
 
-uint32_t line_look(const struct segment *segment, const struct permit_place *place)
+bool line_rest(const struct segment *segment, const struct permit_place *place, uint32_t *value)
 {
-	/* seq_cst: before the look for a permit; pairs with line_call() */
-	return atomic_fetch_and_explicit(&row_of(segment, place->index)->wake, ~WAKE_STATE,
-					 memory_order_seq_cst) &
-	       ~WAKE_STATE;
+	uint32_t next = (*value & ~WAKE_STATE) | WAITER_WAITS;
+	/* seq_cst: who gave a permit back before this saw him awake, and his call fails it; who
+	 * does so later sees him asleep. Pairs with line_call() */
+	bool rests = atomic_compare_exchange_strong_explicit(&row_of(segment, place->index)->wake,
+							     value, next, memory_order_seq_cst,
+							     memory_order_relaxed);
+
+	*value = next;
+	return rests;
 }
 
 /* A place of the line of that head, or 0. */
@@ -170,12 +195,19 @@ static enum waiter_state state_at(const struct segment *segment, uint32_t index)
 		WAKE_STATE);
 }
 
+static uint32_t member_at(const struct segment *segment, uint32_t index)
+{
+	/* relaxed: written before the place that was seen */
+	return permit_member(
+		atomic_load_explicit(&row_of(segment, index)->owner, memory_order_relaxed));
+}
+
 static uint64_t line_reach(const struct segment *segment, uint32_t head, uint32_t *length)
 {
 	/* seq_cst: pairs with reach_raise() */
 	uint64_t reach = atomic_load_explicit(&segment->lines[head].reach, memory_order_seq_cst);
 
-	*length = (uint32_t)(reach & REACH_LENGTH);
+	*length = (uint32_t)(reach & LINE_LENGTH);
 	if (*length > segment->waiter_count)
 		*length = segment->waiter_count;
 	return reach;
@@ -189,50 +221,84 @@ static void reach_shorten(const struct segment *segment, uint32_t head, uint64_t
 {
 	/* relaxed: nothing is published by it */
 	atomic_compare_exchange_strong_explicit(&segment->lines[head].reach, &seen,
-						seen & ~REACH_LENGTH, memory_order_relaxed,
+						seen & ~LINE_LENGTH, memory_order_relaxed,
 						memory_order_relaxed);
+}
+
+/* A walk along the line: while (walk_next(&walk)). */
+struct line_walk {
+	const struct segment *segment;
+	uint64_t reach;
+	uint64_t place;
+	uint32_t head;
+	uint32_t length;
+	uint32_t index;
+	uint32_t next;
+	enum waiter_state state;
+	bool empty;
+};
+
+static void walk_begin(struct line_walk *walk, const struct segment *segment, uint32_t head)
+{
+	*walk = (struct line_walk){.segment = segment, .head = head, .empty = true};
+	walk->reach = line_reach(segment, head, &walk->length);
+	walk->next = line_home(segment, head);
+}
+
+/* On to the next one in line, in no order; those that were passed over are left out. */
+static bool walk_next(struct line_walk *walk)
+{
+	while (walk->length > 0) {
+		walk->length--;
+		walk->index = walk->next;
+		walk->next = row_after(walk->segment, walk->index);
+		walk->place = place_at(walk->segment, walk->index, walk->head);
+		if (!walk->place)
+			continue;
+		walk->empty = false;
+		walk->state = state_at(walk->segment, walk->index);
+		if (walk->state != WAITER_PASSED)
+			return true;
+	}
+	if (walk->empty && walk->reach & LINE_LENGTH)
+		reach_shorten(walk->segment, walk->head, walk->reach);
+	return false;
 }
 
 bool line_find_first(const struct segment *segment, uint32_t head, struct line_first *out)
 {
-	uint32_t length;
-	uint64_t reach = line_reach(segment, head, &length);
-	uint32_t at = line_home(segment, head);
-	bool empty = length > 0;
+	struct line_walk walk;
 	bool found = false;
 
-	for (uint32_t i = 0; i < length; i++, at = row_after(segment, at)) {
-		uint64_t place = place_at(segment, at, head);
-
-		if (!place)
-			continue;
-		empty = false;
-		if ((found && place >= out->ticket) || state_at(segment, at) == WAITER_PASSED)
+	for (walk_begin(&walk, segment, head); walk_next(&walk);) {
+		if (found && walk.place >= out->ticket)
 			continue;
 		found = true;
-		out->index = at;
-		out->ticket = place;
+		out->index = walk.index;
+		out->ticket = walk.place;
+		out->state = walk.state;
 	}
-	if (empty)
-		reach_shorten(segment, head, reach);
-	if (!found)
-		return false;
-	out->state = state_at(segment, out->index);
-	/* relaxed: whose it is, is asked again by the lock of that member's slot */
-	out->member = permit_member(
-		atomic_load_explicit(&row_of(segment, out->index)->owner, memory_order_relaxed));
-	return true;
+	/* whose it is, is asked again by the lock of that member's slot */
+	if (found)
+		out->member = member_at(segment, out->index);
+	return found;
 }
 
-bool line_is_before(const struct segment *segment, uint32_t head, const struct permit_place *place)
+struct line_before line_before(const struct segment *segment, uint32_t head,
+			       const struct permit_place *place)
 {
-	struct line_first first;
-	uint32_t length;
+	struct line_before before = {0};
+	struct line_walk walk;
 
-	line_reach(segment, head, &length);
-	if (length == 0 || !line_find_first(segment, head, &first))
-		return false;
-	return !place || first.ticket < place->ticket;
+	if (line_is_empty(segment, head))
+		return before;
+	for (walk_begin(&walk, segment, head); walk_next(&walk);) {
+		if (place && walk.place >= place->ticket)
+			continue;
+		before.count++;
+		before.called |= walk.state == WAITER_CALLED;
+	}
+	return before;
 }
 
 uint64_t line_length(const struct segment *segment, uint32_t head)
@@ -261,34 +327,52 @@ void line_ring(const struct segment *segment, uint32_t member)
 	wake(segment, bell);
 }
 
-static void call(const struct segment *segment, uint32_t index, uint32_t member)
+static void call(const struct segment *segment, uint32_t index)
 {
 	/* relaxed: written before the place that was seen */
 	if (atomic_load_explicit(&row_of(segment, index)->rings, memory_order_relaxed))
-		line_ring(segment, member);
+		line_ring(segment, member_at(segment, index));
 	else
 		wake(segment, &row_of(segment, index)->wake);
 }
 
-void line_call(const struct segment *segment, uint32_t head)
+bool line_find_next(const struct segment *segment, uint32_t head, struct line_next *out)
 {
-	struct line_first first;
+	struct line_walk walk;
+	bool found = false;
 
-	if (head >= segment->block_count || !line_find_first(segment, head, &first))
-		return;
+	if (line_is_empty(segment, head))
+		return false;
+	for (walk_begin(&walk, segment, head); walk_next(&walk);) {
+		if (walk.state == WAITER_CALLED || (found && walk.place >= out->ticket))
+			continue;
+		found = true;
+		out->index = walk.index;
+		out->ticket = walk.place;
+	}
+	if (!found)
+		return false;
+	out->before =
+		line_before(segment, head, &(struct permit_place){.ticket = out->ticket}).count;
+	return true;
+}
 
-	_Atomic uint32_t *word = &row_of(segment, first.index)->wake;
-	/* seq_cst, both: pairs with line_look() */
-	uint32_t seen = atomic_load_explicit(word, memory_order_seq_cst);
+bool line_call(const struct segment *segment, const struct line_next *next)
+{
+	struct waiter_row *row = row_of(segment, next->index);
+	/* seq_cst, both: pairs with line_look() and line_rest() */
+	uint32_t seen = atomic_load_explicit(&row->wake, memory_order_seq_cst);
 
 	do {
 		/* he was called, and has not looked since: what he will see includes this */
-		if ((seen & WAKE_STATE) == WAITER_CALLED)
-			return;
+		if ((seen & WAKE_STATE) == WAITER_CALLED || (seen & WAKE_STATE) == WAITER_PASSED)
+			return false;
 	} while (!atomic_compare_exchange_weak_explicit(
-		word, &seen, ((seen & ~WAKE_STATE) + WAKE_CALL) | WAITER_CALLED,
+		&row->wake, &seen, ((seen & ~WAKE_STATE) + WAKE_CALL) | WAITER_CALLED,
 		memory_order_seq_cst, memory_order_seq_cst));
-	call(segment, first.index, first.member);
+	if ((seen & WAKE_STATE) != WAITER_LOOKS)
+		call(segment, next->index);
+	return true;
 }
 
 void line_nudge(const struct segment *segment, const struct permit_place *place)
@@ -325,6 +409,6 @@ void line_call_everybody(const struct segment *segment)
 		/* seq_cst: pairs with line_look() */
 		atomic_fetch_add_explicit(&row_of(segment, i)->wake, WAKE_CALL,
 					  memory_order_seq_cst);
-		call(segment, i, permit_member(owner));
+		call(segment, i);
 	}
 }

@@ -7,10 +7,12 @@
  * there its waiters are to be found. Who writes: everybody. Killed anywhere: a row is free, or its
  * owner's and comes back with what that held; a ticket without a row is in nobody's way.
  *
- * Only who is first is called, by his own futex word, and only once until he has looked: whoever
- * gave a permit back stores it, then looks for who is first; who is first says that he looks, then
- * looks for a permit. All four are seq_cst: one of the two sees the other. Who leaves the line
- * calls the next one himself if there is a permit left.
+ * Who has so many places before him may take when more permits than that are free (permits.h), and
+ * is called then: the first in line of those who were not called, by his own futex word, and only
+ * once until he has looked. Whoever gave a permit back stores it, then looks along the line; who is
+ * in line says that he looks, then looks for permits. All four are seq_cst: one of the two sees the
+ * other. Who leaves the line calls those that may go now. Places that were passed over do not
+ * count until their holder looks.
  */
 #ifndef WEIR_PERMIT_LINE_H
 #define WEIR_PERMIT_LINE_H
@@ -29,6 +31,7 @@ struct permit_place {
 
 #define PLACE_VALID (1ull << 63)
 #define PLACE_TICKET ((1ull << 47) - 1)
+#define LINE_LENGTH 0xffffffffull /* of permit_line.reach: how far its waiters are spread */
 
 static inline uint32_t place_head(uint64_t ticket)
 {
@@ -48,14 +51,40 @@ bool line_leave(const struct segment *segment, const struct permit_place *place)
 /* Whether the place is still the holder's. */
 bool line_holds(const struct segment *segment, const struct permit_place *place);
 
-/* Says that its holder looks now; returns the futex value to sleep on if there was nothing. */
+/*
+ * Says that its holder looks now; returns his futex value. Who is called by its own word does not
+ * sleep before line_rest(), which gives the value to sleep on, or says that he was called: he looks
+ * again.
+ */
 uint32_t line_look(const struct segment *segment, const struct permit_place *place);
+bool line_rest(const struct segment *segment, const struct permit_place *place, uint32_t *value);
 
-/* Whether somebody is in line before `place` (NULL: at all). */
-bool line_is_before(const struct segment *segment, uint32_t head, const struct permit_place *place);
+/* Nobody is in line, as far as one load tells. */
+static inline bool line_is_empty(const struct segment *segment, uint32_t head)
+{
+	/* seq_cst: pairs with reach_raise() */
+	return !(atomic_load_explicit(&segment->lines[head].reach, memory_order_seq_cst) &
+		 LINE_LENGTH);
+}
 
-/* Calls who is first, unless he was called before. */
-void line_call(const struct segment *segment, uint32_t head);
+/* Who is in line before `place` (NULL: all who are in it). */
+struct line_before {
+	uint64_t count;
+	bool called; /* one of them was called, and has not looked yet */
+};
+struct line_before line_before(const struct segment *segment, uint32_t head,
+			       const struct permit_place *place);
+
+/* The first in line of those who were not called; false: there is none. */
+struct line_next {
+	uint32_t index;
+	uint64_t ticket;
+	uint64_t before; /* so many in line before him */
+};
+bool line_find_next(const struct segment *segment, uint32_t head, struct line_next *out);
+
+/* Calls him; false: somebody else did, or he has left. */
+bool line_call(const struct segment *segment, const struct line_next *next);
 
 /* Who is first; false: nobody. */
 struct line_first {

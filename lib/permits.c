@@ -8,16 +8,6 @@
 #define BROKEN_TRIES 100 /* a chain that is changed all the while is damaged */
 #define SINCE_TICKS (~0xffffull)
 
-static _Atomic uint64_t *permit_at(const struct segment *segment, uint32_t index)
-{
-	return &segment->blocks[index / LAYOUT_BLOCK_PERMITS].permits[index % LAYOUT_BLOCK_PERMITS];
-}
-
-static _Atomic uint64_t *since_at(const struct segment *segment, uint32_t index)
-{
-	return &segment->blocks[index / LAYOUT_BLOCK_PERMITS].since[index % LAYOUT_BLOCK_PERMITS];
-}
-
 static bool index_is_valid(const struct segment *segment, uint32_t index)
 {
 	return index / LAYOUT_BLOCK_PERMITS < segment->block_count;
@@ -26,7 +16,7 @@ static bool index_is_valid(const struct segment *segment, uint32_t index)
 static uint64_t permit_load(const struct segment *segment, uint32_t index)
 {
 	/* seq_cst: pairs with the exchanges of permits_take() and permits_release() */
-	return atomic_load_explicit(permit_at(segment, index), memory_order_seq_cst);
+	return atomic_load_explicit(&segment_permit(segment, index)->word, memory_order_seq_cst);
 }
 
 static bool permit_exchange(const struct segment *segment, uint32_t index, uint64_t *seen,
@@ -34,27 +24,29 @@ static bool permit_exchange(const struct segment *segment, uint32_t index, uint6
 {
 	/* seq_cst: a take before the second look at the limit (pairs with permit_terms_store()), a
 	 * release before the look along the line (pairs with line_look()) */
-	return atomic_compare_exchange_strong_explicit(permit_at(segment, index), seen, next,
-						       memory_order_seq_cst, memory_order_seq_cst);
+	return atomic_compare_exchange_strong_explicit(&segment_permit(segment, index)->word, seen,
+						       next, memory_order_seq_cst,
+						       memory_order_seq_cst);
 }
 
 /* ---- taking ---- */
 
-/* The first free permit under the limit. */
+/* Free permits under the limit. */
 struct scan {
-	uint32_t index;
+	uint64_t free;	/* so many, up to those that were asked for */
+	uint32_t index; /* of the first of them */
 	uint64_t word;
-	bool found;
-	bool above; /* one above the limit is held */
+	bool above; /* one above the limit is held: none is given */
 };
 
-/* false: the chain was changed meanwhile. */
-static bool scan_chain(const struct permit_chain *chain, struct scan *out)
+/* Looks until `wanted` are found. false: the chain was changed meanwhile. */
+static bool scan_chain(const struct permit_chain *chain, uint64_t wanted, struct scan *out)
 {
 	struct chain_walk walk;
 	bool lowered = chain->word & PERMIT_LOWERED;
 
-	out->found = out->above = false;
+	out->free = 0;
+	out->above = false;
 	for (chain_begin(&walk, chain); chain_next(&walk);) {
 		uint64_t word = permit_load(chain->segment, walk.index);
 
@@ -62,15 +54,25 @@ static bool scan_chain(const struct permit_chain *chain, struct scan *out)
 			out->above |= (word & PERMIT_HELD) != 0;
 			if (!lowered || out->above)
 				break;
-		} else if (!(word & PERMIT_HELD) && !out->found) {
-			out->found = true;
-			out->index = walk.index;
-			out->word = word;
-			if (!lowered)
+		} else if (!(word & PERMIT_HELD) && out->free < wanted) {
+			if (out->free++ == 0) {
+				out->index = walk.index;
+				out->word = word;
+			}
+			if (out->free == wanted && !lowered)
 				break;
 		}
 	}
 	return !walk.broken;
+}
+
+/* More than so many are free. */
+static bool more_are_free(const struct permit_chain *chain, uint64_t count)
+{
+	struct scan scan;
+
+	return count < chain->limit && scan_chain(chain, count + 1, &scan) && scan.free > count &&
+	       !scan.above;
 }
 
 static bool limit_is_same(const struct permit_chain *chain)
@@ -83,13 +85,72 @@ static bool limit_is_same(const struct permit_chain *chain)
 static void since_store(const struct segment *segment, const struct permit_taken *taken)
 {
 	/* relaxed: a reader who sees another take's skips it */
-	atomic_store_explicit(since_at(segment, taken->index),
+	atomic_store_explicit(&segment_permit(segment, taken->index)->since,
 			      (taken->ticks & SINCE_TICKS) | (taken->word & ~SINCE_TICKS),
 			      memory_order_relaxed);
 }
 
+/* The hint of a permit that was taken by this limit. */
+static uint64_t hint_of(const struct permit_chain *chain, uint32_t index)
+{
+	return (chain->word & ~(PERMIT_CHANGE - 1)) | (index + 1);
+}
+
+/*
+ * The permit that was taken last, if nothing has changed since: no walk along the chain then. It
+ * needs nobody to be in line, and is looked for among all otherwise.
+ */
+static bool find_hinted(const struct permit_chain *chain, permit_hint *hint, struct scan *out)
+{
+	/* relaxed: a word by itself; threads that share a handle overwrite each other's */
+	uint64_t last = hint ? atomic_load_explicit(hint, memory_order_relaxed) : 0;
+	uint32_t index = (uint32_t)last - 1;
+
+	if ((uint32_t)last == 0 || last != hint_of(chain, index) || chain->word & PERMIT_LOWERED)
+		return false;
+	*out = (struct scan){.free = 1, .index = index};
+	out->word = permit_load(chain->segment, index);
+	return !(out->word & PERMIT_HELD);
+}
+
+static void hint_store(const struct permit_chain *chain, permit_hint *hint, uint32_t index)
+{
+	/* relaxed, both: see find_hinted() */
+	if (hint && atomic_load_explicit(hint, memory_order_relaxed) != hint_of(chain, index))
+		atomic_store_explicit(hint, hint_of(chain, index), memory_order_relaxed);
+}
+
+/* One exchange. false: try again. */
+static bool take_found(const struct permit_chain *chain, struct scan *found, uint64_t owner,
+		       struct permit_taken *out)
+{
+	out->index = found->index;
+	out->word = owner | ((found->word + 1) & PERMIT_COUNT);
+	out->ticks = segment_now(chain->segment);
+	if (!permit_exchange(chain->segment, found->index, &found->word, out->word))
+		return false;
+	since_store(chain->segment, out);
+	if (limit_is_same(chain))
+		return true;
+	permits_release(chain->segment, chain->row, out->index, out->word);
+	return false;
+}
+
+/* Whether one is left for each of those before: after the exchange. */
+static bool may_keep(const struct permit_chain *chain, const struct permit_place *place)
+{
+	uint64_t before = line_before(chain->segment, chain->head, place).count;
+
+	return before == 0 || more_are_free(chain, before - 1);
+}
+
+static enum permit_result behind(struct line_before before)
+{
+	return before.called ? PERMIT_BEHIND_CALLED : PERMIT_BEHIND;
+}
+
 enum permit_result permits_take(const struct segment *segment, const struct rule_row *row,
-				uint64_t owner, const struct permit_place *place,
+				uint64_t owner, const struct permit_place *place, permit_hint *hint,
 				struct permit_taken *out)
 {
 	for (int broken = 0; broken < BROKEN_TRIES;) {
@@ -99,26 +160,30 @@ enum permit_result permits_take(const struct segment *segment, const struct rule
 
 		if (result != PERMIT_TAKEN)
 			return result;
-		if (line_is_before(segment, chain.head, place))
-			return PERMIT_BEHIND;
-		if (!scan_chain(&chain, &scan)) {
+
+		struct line_before before = line_before(segment, chain.head, place);
+
+		if (before.count && before.count >= chain.limit)
+			return behind(before);
+		if ((before.count || !find_hinted(&chain, hint, &scan)) &&
+		    !scan_chain(&chain, before.count + 1, &scan)) {
 			broken++;
 			continue;
 		}
-		if (!scan.found || scan.above) {
+		if (scan.free <= before.count || scan.above) {
 			if (limit_is_same(&chain))
-				return PERMIT_NONE;
+				return before.count ? behind(before) : PERMIT_NONE;
 			continue;
 		}
-		out->index = scan.index;
-		out->word = owner | ((scan.word + 1) & PERMIT_COUNT);
-		out->ticks = segment_now(segment);
-		if (!permit_exchange(segment, scan.index, &scan.word, out->word))
+		if (!take_found(&chain, &scan, owner, out))
 			continue;
-		since_store(segment, out);
-		if (limit_is_same(&chain))
+		if (may_keep(&chain, place)) {
+			hint_store(&chain, hint, out->index);
 			return PERMIT_TAKEN;
-		permits_release(segment, out->index, out->word);
+		}
+		permits_release(segment, row, out->index, out->word);
+		permits_call(segment, row);
+		return PERMIT_BEHIND;
 	}
 	return PERMIT_DAMAGED;
 }
@@ -142,7 +207,27 @@ static uint32_t head_of(const struct segment *segment, uint32_t index)
 	       1;
 }
 
-int permits_release(const struct segment *segment, uint32_t index, uint64_t word)
+/*
+ * Calls the next in line if more are free than were called; one is, who says so has given it back.
+ * Without a row whose permits they are nothing more is known.
+ */
+static void call_next(const struct segment *segment, const struct rule_row *row, uint32_t head)
+{
+	struct line_next next;
+
+	while (line_find_next(segment, head, &next)) {
+		struct permit_chain chain;
+
+		if (next.before && !(row && chain_read(segment, row, &chain) == PERMIT_TAKEN &&
+				     chain.head == head && more_are_free(&chain, next.before)))
+			return;
+		if (line_call(segment, &next))
+			return;
+	}
+}
+
+int permits_release(const struct segment *segment, const struct rule_row *row, uint32_t index,
+		    uint64_t word)
 {
 	uint64_t seen = word;
 
@@ -153,8 +238,8 @@ int permits_release(const struct segment *segment, uint32_t index, uint64_t word
 
 	if (!permit_exchange(segment, index, &seen, word & PERMIT_COUNT))
 		return release_code(word, seen);
-	if (head < segment->block_count)
-		line_call(segment, head);
+	if (head < segment->block_count && !line_is_empty(segment, head))
+		call_next(segment, row, head);
 	return 0;
 }
 
@@ -167,7 +252,8 @@ int permits_pass(const struct segment *segment, uint32_t index, uint64_t *word, 
 		return WEIR_EDAMAGED;
 
 	/* relaxed: the age of the permit, which its count names */
-	uint64_t since = atomic_load_explicit(since_at(segment, index), memory_order_relaxed);
+	uint64_t since =
+		atomic_load_explicit(&segment_permit(segment, index)->since, memory_order_relaxed);
 
 	if (!permit_exchange(segment, index, &seen, next))
 		return release_code(*word, seen);
@@ -176,14 +262,19 @@ int permits_pass(const struct segment *segment, uint32_t index, uint64_t *word, 
 	return 0;
 }
 
-/* Calls who is first in line if a permit is free. */
-static void call_for(const struct permit_chain *chain)
+/* Calls all who may go; `chain` NULL: there is no limit any more. */
+static void call_all(const struct segment *segment, uint32_t head, const struct permit_chain *chain)
 {
-	struct scan scan;
+	struct line_next next;
 
-	/* a chain that is being changed: who changes it calls */
-	if (scan_chain(chain, &scan) && scan.found && !scan.above)
-		line_call(chain->segment, chain->head);
+	/* bounded, as those who were called come back while others are called. If somebody else
+	 * called him meanwhile, there may be one more to call */
+	for (uint32_t i = 0; i < segment->waiter_count; i++) {
+		if (!line_find_next(segment, head, &next) ||
+		    (chain && !more_are_free(chain, next.before)))
+			return;
+		line_call(segment, &next);
+	}
 }
 
 void permits_call(const struct segment *segment, const struct rule_row *row)
@@ -193,13 +284,15 @@ void permits_call(const struct segment *segment, const struct rule_row *row)
 	/* acquire: pairs with the release in permit_chain.c */
 	uint32_t head = atomic_load_explicit(&row->permit_head, memory_order_acquire);
 
+	if (head == 0 || head > segment->block_count || line_is_empty(segment, head - 1))
+		return;
 	switch (chain_read(segment, row, &chain)) {
 	case PERMIT_TAKEN:
-		call_for(&chain);
+		/* a chain that is being changed: who changes it calls */
+		call_all(segment, chain.head, &chain);
 		break;
-	case PERMIT_UNLIMITED: /* any more: all who are still in line may go */
-		if (head)
-			line_call(segment, head - 1);
+	case PERMIT_UNLIMITED:
+		call_all(segment, head - 1, NULL);
 		break;
 	default:
 		break;
@@ -267,7 +360,8 @@ bool permits_find_dead(struct segment *segment, const struct rule_row *row, uint
 static uint64_t age_of(const struct segment *segment, uint32_t index, uint64_t word, uint64_t now)
 {
 	/* relaxed: the count in it says whether it is this take's */
-	uint64_t since = atomic_load_explicit(since_at(segment, index), memory_order_relaxed);
+	uint64_t since =
+		atomic_load_explicit(&segment_permit(segment, index)->since, memory_order_relaxed);
 	uint64_t from = since & SINCE_TICKS;
 
 	if ((since & ~SINCE_TICKS) != (word & ~SINCE_TICKS))
@@ -307,7 +401,7 @@ unsigned permits_strike(const struct segment *segment, const struct rule_row *ro
 		struck++;
 		if (told)
 			told(context, &held);
-		line_call(segment, chain.head);
+		call_next(segment, row, chain.head);
 	}
 	return struck;
 }

@@ -8,6 +8,12 @@
  * everybody, by that exchange. Killed anywhere: the permit is free, or its owner's, and the dead
  * owner's comes back from whoever holds the lock of its member slot next (members.h).
  *
+ * First come, first served: whoever keeps a permit has seen, holding it, one more free for each of
+ * those who were in line before him. A newcomer has all of the line before him. Who sees too few
+ * after the exchange gives back and goes into line; of two who take the same time, the later one
+ * sees the other's. So nobody in line needs to run for those behind him to go on, and none finds
+ * his permit taken by one who came later.
+ *
  * A limit counts the first so many permits of a chain (permit_chain.h). Who took one looks once
  * more whether the limit is the same, and gives it back if not: so a taker that was stopped holds
  * nothing by a limit that is gone. All of that is seq_cst, on both sides: of the one who changes a
@@ -50,8 +56,9 @@ enum permit_result {
 	PERMIT_TAKEN,
 	PERMIT_UNLIMITED, /* the rule has no limit: nothing was taken */
 	PERMIT_NONE,	  /* none is free, or one above a lowered limit is still held */
-	PERMIT_BEHIND,	  /* others are in line */
-	PERMIT_MOVED,	  /* they are about to be kept elsewhere: resolve again */
+	PERMIT_BEHIND,	  /* others are in line before him, and no more are free than for them */
+	PERMIT_BEHIND_CALLED, /* the same; and one of them was called, and did not get to run yet */
+	PERMIT_MOVED,	      /* they are about to be kept elsewhere: resolve again */
 	PERMIT_DAMAGED,
 };
 
@@ -62,23 +69,32 @@ struct permit_taken {
 };
 
 /*
- * Takes a permit of the row's rule for an owner, if it is its turn: nobody is in line, or nobody
- * before `place` (NULL: it has none). Lock-free, no system call.
+ * Where to look first: the permit that was taken last, and below it by which change of the limit.
+ * So who takes again and again keeps to a permit of his own. 0: none; a process's own word.
+ */
+typedef _Atomic uint64_t permit_hint;
+
+/*
+ * Takes a permit of the row's rule for an owner, if one is free for him beside those of all who are
+ * in line before `place` (NULL: he has none). Lock-free; no system call, unless it gives back one
+ * that it may not keep.
  */
 enum permit_result permits_take(const struct segment *segment, const struct rule_row *row,
-				uint64_t owner, const struct permit_place *place,
+				uint64_t owner, const struct permit_place *place, permit_hint *hint,
 				struct permit_taken *out);
 
 /*
- * Gives back the permit that has this word, and calls who is first in line. Returns 0,
+ * Gives back the permit that has this word, and calls the next in line if there is one more free
+ * than were called: as far as `row` tells, whose permit it was (NULL: not known). Returns 0,
  * WEIR_ESPENT, WEIR_EEXPIRED, as far as the permit still tells; WEIR_EDAMAGED.
  */
-int permits_release(const struct segment *segment, uint32_t index, uint64_t word);
+int permits_release(const struct segment *segment, const struct rule_row *row, uint32_t index,
+		    uint64_t word);
 
 /* Passes a permit on to another owner. Returns as permits_release(); then *word is the new one. */
 int permits_pass(const struct segment *segment, uint32_t index, uint64_t *word, uint64_t owner);
 
-/* Calls who is first in line if a permit is free: after leaving it. */
+/* Calls all in line who may go: after leaving it. */
 void permits_call(const struct segment *segment, const struct rule_row *row);
 
 /* The same for every rule: after something came back, or somebody died who was to call. */

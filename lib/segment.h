@@ -51,7 +51,7 @@ struct segment {
 	struct member_row *members;
 	struct name_row *names;
 	const struct permit_span *spans;
-	struct permit_block *blocks;
+	struct permit_row *permits;
 	struct permit_line *lines;
 	struct waiter_row *waiters;
 	const struct keyed_row *tables;
@@ -159,6 +159,12 @@ static inline bool segment_is_retired(const struct segment *segment)
 static inline enum row_kind segment_row_kind(const struct segment *segment, uint32_t row)
 {
 	return (enum row_kind)atomic_load_explicit(&segment->rows[row].kind, memory_order_relaxed);
+}
+
+/* Within the pool: the caller has seen to it. */
+static inline struct permit_row *segment_permit(const struct segment *segment, uint32_t index)
+{
+	return &segment->permits[layout_permit(index, segment->block_count)];
 }
 
 static inline uint64_t segment_now(const struct segment *segment)

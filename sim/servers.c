@@ -148,7 +148,7 @@ static void pump(struct world *world)
 	while (world->idle_count) {
 		unsigned who = world->idle[world->idle_count - 1];
 		enum permit_result result = permits_take(&world->segment, row(world), world->owner,
-							 NULL, &world->requests[who].permit);
+							 NULL, NULL, &world->requests[who].permit);
 
 		if (result != PERMIT_TAKEN)
 			return;
@@ -196,7 +196,8 @@ static void respond(struct world *world, unsigned who)
 {
 	struct request *request = &world->requests[who];
 
-	must(permits_release(&world->segment, request->permit.index, request->permit.word),
+	must(permits_release(&world->segment, row(world), request->permit.index,
+			     request->permit.word),
 	     "release");
 	permit_found_end(&world->segment, row(world), request->permit.ticks);
 	if (request->passed) {

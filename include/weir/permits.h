@@ -32,20 +32,20 @@ struct weir_permit {
 
 /*
  * Takes a permit, first come first served, sleeping up to timeout_ns (or WEIR_FOREVER); with 0 it
- * never blocks, and is refused while others are in line. What is free to take is taken lock-free,
- * with no system call. Who finds none free looks for holders that have died (system calls, at most
- * once a millisecond of a handle). answer may be NULL; of it wait_ns says how long it slept, or
- * refused after how long to look again (WEIR_NEVER: not before somebody raises the limit), and
- * level how many are free (infinity: there is no limit). Refused: WEIR_REASON_PERMIT,
- * WEIR_REASON_DEADLINE; WEIR_REASON_QUEUE with fault WEIR_EWAITERS, no place in line was left.
- * Policy answers WEIR_EMEMBERS, when this process has no slot in the table of members: such a
- * permit counts nowhere.
+ * never blocks, and is refused where no more are free than others are in line. What is free to
+ * take is taken lock-free, with no system call. Who finds none free looks for holders that have
+ * died (system calls, at most once a millisecond of a handle). answer may be NULL; of it wait_ns
+ * says how long it slept, or refused after how long to look again (WEIR_NEVER: not before somebody
+ * raises the limit), and level how many are free (infinity: there is no limit). Refused:
+ * WEIR_REASON_PERMIT, WEIR_REASON_DEADLINE; WEIR_REASON_QUEUE with fault WEIR_EWAITERS, no place in
+ * line was left. Policy answers WEIR_EMEMBERS, when this process has no slot in the table of
+ * members: such a permit counts nowhere.
  */
 enum weir_verdict weir_permit_take(struct weir_endpoint *endpoint, uint64_t timeout_ns,
 				   struct weir_permit *out, struct weir_answer *answer);
 
 /*
- * Gives it back, from any thread, and wakes who is first in line. Lock-free; a system call when
+ * Gives it back, from any thread, and wakes the next in line. Lock-free; a system call when
  * somebody is. Returns 0, or: WEIR_ESPENT, it was given back before; WEIR_EEXPIRED, it was held
  * longer than the rule's `max_hold` and has been taken away; WEIR_ESTRANGER, it is another
  * process's, as for a forked child its parent's.

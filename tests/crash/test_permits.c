@@ -172,6 +172,21 @@ static int child_takes_one(void *context)
 	return 0;
 }
 
+static int child_queues(void *context)
+{
+	struct weir_waiter waiter;
+
+	(void)context;
+	CHILD_CHECK(weir_permit_queue(world.api, &waiter) == 0);
+	return 0;
+}
+
+/* A dead process stands in line, and enough are free. */
+static void arrange_line(void)
+{
+	assert_int_equal(scene_wait(scene_child(child_queues, NULL)), 0);
+}
+
 /* Every slot but the parent's is a dead one's. */
 static void arrange_crowd(void)
 {
@@ -502,6 +517,7 @@ static void test_line(void **state)
 			     0, false});
 	run((struct subject){"join the line", NULL, warm, call_queue, 0, false});
 	run((struct subject){"take from the line", NULL, prepare_in_line, call_poll, 0, false});
+	run((struct subject){"take beside one in line", arrange_line, warm, call_take, 0, false});
 	run((struct subject){"leave the line", NULL, prepare_in_line, call_unqueue, 0, false});
 	run((struct subject){"release, and call", NULL, prepare_taken_and_in_line, call_release, 0,
 			     false});

@@ -20,7 +20,7 @@
 
 #define PAGE WEIR_SOURCE_DIR "/doc/man/weir-segment.5"
 #define HEADER WEIR_SOURCE_DIR "/lib/layout.h"
-#define SIGNATURE_OF_VERSION_3 0x0fc9e39804a09e1cull
+#define SIGNATURE_OF_VERSION_3 0x35988a1e9414c42cull
 
 /* ---- what the compiler says ---- */
 
@@ -37,7 +37,7 @@ static const struct shape shapes[] = {
 	SHAPE(rules_header), SHAPE(rule_row),	  SHAPE(line_copy),   SHAPE(line_words),
 	SHAPE(line_terms),   SHAPE(bucket),	  SHAPE(tally),	      SHAPE(state_header),
 	SHAPE(member_row),   SHAPE(name_row),	  SHAPE(line_shadow), SHAPE(line_class),
-	SHAPE(permit_span),  SHAPE(permit_block), SHAPE(permit_line), SHAPE(waiter_row),
+	SHAPE(permit_span),  SHAPE(permit_row),	  SHAPE(permit_line), SHAPE(waiter_row),
 	SHAPE(keyed_row),    SHAPE(key_slot),	  SHAPE(key_bin),     SHAPE(key_stripe),
 	SHAPE(key_name),     SHAPE(key_worst),	  SHAPE(key_head),    SHAPE(follow_row),
 	SHAPE(line_follow),  SHAPE(line_learned), SHAPE(line_adapt),
@@ -186,8 +186,8 @@ static const struct field fields[] = {
 	FIELD(member_row, program),
 	FIELD(member_row, bell),
 	FIELD(member_row, reserved),
-	FIELD(permit_block, permits),
-	FIELD(permit_block, since),
+	FIELD(permit_row, word),
+	FIELD(permit_row, since),
 	FIELD(permit_line, tickets),
 	FIELD(permit_line, reach),
 	FIELD(permit_line, ended),
@@ -308,6 +308,7 @@ static const struct constant constants[] = {
 	CONSTANT(WAITER_WAITS),
 	CONSTANT(WAITER_CALLED),
 	CONSTANT(WAITER_PASSED),
+	CONSTANT(WAITER_LOOKS),
 	CONSTANT(COUNT_GRANTED_CALLS),
 	CONSTANT(COUNT_GRANTED_UNITS),
 	CONSTANT(COUNT_REFUSED_CALLS),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Permits (lib/permits.c, permit_chain.c, permit_line.c): taking, reaping, releasing and using
- * again one word; a limit that is lowered under those who take; and the line of those who wait.
- * Each with the variants that do not work.
+ * Permits (lib/permits.c, permit_chain.c): taking, reaping, releasing and using again one word; and
+ * a limit that is lowered under those who take. Each with the variants that do not work. The line
+ * of those who wait: test_permit_line.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -411,189 +411,11 @@ static void test_limit(void **state)
 		expect_wrong(&broken[i]);
 }
 
-/* ---- the line ---- */
-
-enum line_rule {
-	LINE_AS_BUILT,
-	LINE_LOOKS_LATE,   /* says that it looks after it has looked */
-	LINE_LEAVES_MUTE,  /* calls nobody when it leaves */
-	LINE_JOINS_UNSEEN, /* looks before its place can be seen */
-};
-
-enum { WAITERS = 3, RELEASER = WAITERS, LINE_MACHINES };
-
-struct line_state {
-	uint8_t rule;
-	uint8_t free;		/* permits */
-	uint8_t place[WAITERS]; /* ticket + 1; 0: not in line */
-	bool called[WAITERS];	/* WAITER_CALLED: the futex word has changed */
-	struct waiting {
-		uint16_t at;
-		uint8_t first;
-		bool slept;
-		bool is_first;
-		bool done;
-	} waiters[WAITERS];
-	uint8_t releaser_first;
-	uint8_t releases;
-	uint16_t releaser;
-	uint8_t served; /* in order? */
-	bool disorder;
-};
-
-static uint8_t first_of(const struct line_state *state)
-{
-	uint8_t first = WAITERS;
-
-	for (uint8_t i = 0; i < WAITERS; i++)
-		if (state->place[i] && (first == WAITERS || state->place[i] < state->place[first]))
-			first = i;
-	return first;
-}
-
-/* One waiter, asleep until he is called; the last one gives up at his first look in vain. */
-static bool waiting_step(struct line_state *state, unsigned machine)
-{
-	struct waiting *self = &state->waiters[machine];
-	uint16_t *at = &self->at;
-
-	if (self->slept && !state->called[machine])
-		return true; /* a sleeper */
-	self->slept = false;
-	MACHINE_BEGIN(*at)
-	if (state->rule != LINE_JOINS_UNSEEN) {
-		state->place[machine] = (uint8_t)(machine + 1);
-		STEP(*at);
-	}
-	for (;;) {
-		if (state->rule != LINE_LOOKS_LATE) {
-			state->called[machine] = false;
-			STEP(*at);
-		}
-		self->is_first = state->rule == LINE_JOINS_UNSEEN && !state->place[machine]
-					 ? first_of(state) == WAITERS
-					 : first_of(state) == machine;
-		STEP(*at);
-		if (self->is_first && state->free) {
-			state->free--;
-			break;
-		}
-		if (machine == WAITERS - 1)
-			break;
-		STEP(*at);
-		if (state->rule == LINE_LOOKS_LATE)
-			state->called[machine] = false;
-		if (state->rule == LINE_JOINS_UNSEEN && !state->place[machine])
-			state->place[machine] = (uint8_t)(machine + 1);
-		self->slept = true;
-		STEP(*at);
-	}
-	STEP(*at);
-	state->place[machine] = 0;
-	if (state->rule != LINE_LEAVES_MUTE) {
-		STEP(*at);
-		if (state->free) {
-			STEP(*at);
-			self->first = first_of(state);
-			STEP(*at);
-			if (self->first != WAITERS)
-				state->called[self->first] = true;
-		}
-	}
-	self->done = true;
-	MACHINE_END;
-}
-
-static bool releaser_step(struct line_state *state)
-{
-	uint16_t *at = &state->releaser;
-
-	MACHINE_BEGIN(*at)
-	for (state->releases = 0; state->releases < 2; state->releases++) {
-		state->free++;
-		STEP(*at);
-		state->releaser_first = first_of(state);
-		STEP(*at);
-		if (state->releaser_first != WAITERS)
-			state->called[state->releaser_first] = true;
-		STEP(*at);
-	}
-	MACHINE_END;
-}
-
-static bool line_step(void *data, unsigned machine)
-{
-	return machine == RELEASER ? releaser_step(data) : waiting_step(data, machine);
-}
-
-static const char *line_wrong(const void *data)
-{
-	const struct line_state *state = data;
-	bool somebody_moves = state->releases < 2;
-
-	for (unsigned i = 0; i < WAITERS; i++)
-		somebody_moves |=
-			!state->waiters[i].done && !(state->waiters[i].slept && !state->called[i]);
-	if (somebody_moves)
-		return NULL;
-	for (unsigned i = 0; i < WAITERS; i++)
-		if (!state->waiters[i].done && state->free)
-			return "everybody sleeps, and a permit is free";
-	return NULL;
-}
-
-static void begin_line(void *state)
-{
-	(void)state;
-}
-
-static void begin_looks_late(void *state)
-{
-	((struct line_state *)state)->rule = LINE_LOOKS_LATE;
-}
-
-static void begin_leaves_mute(void *state)
-{
-	((struct line_state *)state)->rule = LINE_LEAVES_MUTE;
-}
-
-static void begin_joins_unseen(void *state)
-{
-	((struct line_state *)state)->rule = LINE_JOINS_UNSEEN;
-}
-
-static struct model line_model(const char *name, void (*begin)(void *))
-{
-	return (struct model){.name = name,
-			      .bytes = sizeof(struct line_state),
-			      .machines = LINE_MACHINES,
-			      .dead = 0,
-			      .begin = begin,
-			      .step = line_step,
-			      .wrong = line_wrong};
-}
-
-static void test_line(void **state)
-{
-	const struct model right = line_model("line: called in turn", begin_line);
-	const struct model broken[] = {
-		line_model("line: looks, then says so", begin_looks_late),
-		line_model("line: leaves without a call", begin_leaves_mute),
-		line_model("line: looks before it is seen", begin_joins_unseen),
-	};
-
-	(void)state;
-	expect_right(&right);
-	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++)
-		expect_wrong(&broken[i]);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_word),
 		cmocka_unit_test(test_limit),
-		cmocka_unit_test(test_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,8 +77,9 @@ static bool until_waiting(struct weir_endpoint *endpoint, uint64_t count)
 
 #define LOOK_NS (100 * WEIR_MILLISECOND) /* of who is first, and of sentries */
 #define HERD_PROCESSES 8
-#define HERD_THREADS 125
-#define HERD_TURN 5 /* threads that a process sends one after the other */
+#define HERD_THREADS 125 /* of each, at most */
+#define HERD_TURN 5	 /* threads that a process sends one after the other */
+#define HERD_PERMITS 4	 /* at most */
 
 struct crew {
 	const struct place *place;
@@ -94,6 +95,7 @@ struct crew {
 	_Atomic uint64_t switches;  /* voluntary ones of waiters: how often each slept */
 	_Atomic uint32_t stop;
 	int turns[HERD_PROCESSES][2]; /* pipes: whoever reads a byte comes next */
+	uint32_t threads;	      /* of each process of a herd */
 };
 
 struct waiter {
@@ -211,6 +213,68 @@ static void test_no_overtaking(void **state)
 	assert_int_equal(weir_permit_unqueue(stage.api, &place), WEIR_ESPENT);
 	assert_int_equal(weir_permit_release(stage.api, &permit), 0);
 	assert_int_equal(weir_permit_take(stage.api, 0, &permit, &answer), WEIR_ADMIT);
+	stage_end(&stage);
+}
+
+static unsigned count_called(const struct stage *stage)
+{
+	const struct segment *segment = &stage->scene.segment;
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < segment->waiter_count; i++)
+		count += (atomic_load(&segment->waiters[i].wake) & 3) == WAITER_CALLED;
+	return count;
+}
+
+/* As many are called as permits are free, though nobody has looked yet. */
+static void test_calls_overlap(void **state)
+{
+	struct weir_permit permits[2];
+	struct weir_waiter places[3];
+	struct weir_answer answer;
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, 2);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(weir_permit_take(stage.api, 0, &permits[i], NULL), WEIR_ADMIT);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(weir_permit_queue(stage.api, &places[i]), 0);
+	assert_int_equal(count_called(&stage), 0);
+	assert_int_equal(weir_permit_release(stage.api, &permits[0]), 0);
+	assert_int_equal(count_called(&stage), 1);
+	assert_int_equal(weir_permit_release(stage.api, &permits[1]), 0);
+	assert_int_equal(count_called(&stage), 2);
+	/* the third is before nobody, and the second need not wait for the first to look */
+	assert_int_equal(weir_permit_poll(stage.api, &places[2], &permits[0], &answer),
+			 WEIR_REFUSE);
+	assert_int_equal(weir_permit_poll(stage.api, &places[1], &permits[1], &answer), WEIR_ADMIT);
+	assert_int_equal(weir_permit_poll(stage.api, &places[2], &permits[0], &answer),
+			 WEIR_REFUSE);
+	assert_int_equal(weir_permit_poll(stage.api, &places[0], &permits[0], &answer), WEIR_ADMIT);
+	assert_int_equal(weir_permit_unqueue(stage.api, &places[2]), 0);
+	stage_end(&stage);
+}
+
+/* A newcomer goes ahead while more are free than are in line, and takes nothing from them. */
+static void test_enough_for_all(void **state)
+{
+	struct weir_permit permits[3];
+	struct weir_waiter places[2];
+	struct weir_answer answer;
+	struct stage stage;
+
+	(void)state;
+	stage_begin(&stage, 3);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(weir_permit_queue(stage.api, &places[i]), 0);
+	assert_int_equal(weir_permit_take(stage.api, 0, &permits[2], &answer), WEIR_ADMIT);
+	assert_int_equal(weir_permit_take(stage.api, 0, &permits[0], &answer), WEIR_REFUSE);
+	for (int i = 1; i >= 0; i--)
+		assert_int_equal(weir_permit_poll(stage.api, &places[i], &permits[i], &answer),
+				 WEIR_ADMIT);
+	assert_int_equal(calls_permits(stage.api).free, 0);
+	assert_int_equal(calls_permits(stage.api).waiting, 0);
 	stage_end(&stage);
 }
 
@@ -341,7 +405,7 @@ static void test_lost_call(void **state)
 	assert_true(until_waiting(stage.api, 2));
 
 	/* the release, without what comes after it */
-	_Atomic uint64_t *word = &stage.scene.segment.blocks[0].permits[0];
+	_Atomic uint64_t *word = &segment_permit(&stage.scene.segment, 0)->word;
 
 	atomic_store(word, atomic_load(word) & PERMIT_COUNT);
 	assert_int_equal(scene_wait(first), 0);
@@ -467,7 +531,7 @@ static int child_herd(void *context)
 	CHILD_CHECK(endpoint);
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, 128 * 1024);
-	for (uint32_t i = 0; i < HERD_THREADS; i++) {
+	for (uint32_t i = 0; i < crew->threads; i++) {
 		const uint32_t turns = i / HERD_TURN * HERD_PROCESSES + own;
 		const uint32_t number = turns * HERD_TURN + i % HERD_TURN;
 
@@ -479,9 +543,9 @@ static int child_herd(void *context)
 		if (i % HERD_TURN == HERD_TURN - 1)
 			CHILD_CHECK(write(next_turn, &turn, 1) == 1);
 	}
-	for (int i = 0; i < HERD_THREADS; i++)
+	for (uint32_t i = 0; i < crew->threads; i++)
 		pthread_join(threads[i], NULL);
-	for (int i = 0; i < HERD_THREADS; i++)
+	for (uint32_t i = 0; i < crew->threads; i++)
 		CHILD_CHECK(waiters[i].verdict == WEIR_ADMIT);
 	return 0;
 }
@@ -549,16 +613,52 @@ static uint64_t until_asleep(const pid_t pids[HERD_PROCESSES])
 }
 
 /*
- * A thousand waiters of eight processes, who came one after the other, are let in in that order,
- * one by one: each sleeps once, but for those few that look again. The kernel counts how often each
- * fell asleep: once before the first permit was free, and whoever did so again had been woken for
- * nothing.
+ * Waiters of eight processes, who came one after the other, over so many permits: each sleeps once,
+ * but for those few that look again. The kernel counts how often each fell asleep: once before the
+ * first permit was free, and whoever did so again had been woken for nothing. Returns how many
+ * rounds of looks it took.
  */
+static uint64_t herd(struct stage *stage, struct crew *crew, uint32_t limit)
+{
+	const uint32_t count = HERD_PROCESSES * crew->threads;
+	struct weir_permit permits[HERD_PERMITS];
+	pid_t pids[HERD_PROCESSES];
+
+	for (uint32_t i = 0; i < limit; i++)
+		assert_int_equal(weir_permit_take(stage->api, 0, &permits[i], NULL), WEIR_ADMIT);
+	send_herd(crew, pids);
+	assert_true(until_waiting(stage->api, count));
+
+	uint64_t before = until_asleep(pids);
+	uint64_t from_ns = time_source_kernel_ns(CLOCK_MONOTONIC);
+
+	for (uint32_t i = 0; i < limit; i++)
+		assert_int_equal(weir_permit_release(stage->api, &permits[i]), 0);
+	for (int i = 0; i < HERD_PROCESSES; i++)
+		assert_int_equal(scene_wait(pids[i]), 0);
+
+	/* a sentry of each process, and who is first, have a look every 100 ms, woken by nobody */
+	uint64_t rounds = (time_source_kernel_ns(CLOCK_MONOTONIC) - from_ns) / LOOK_NS;
+	uint64_t looks = (rounds + 1) * (HERD_PROCESSES + 1);
+	uint64_t wakes = count + atomic_load(&crew->switches) - before;
+
+	print_message("%u grants, %llu wake-ups, of which %llu may be looks\n", count,
+		      (unsigned long long)wakes, (unsigned long long)looks);
+	assert_int_equal(crew->served, count);
+	assert_in_range(crew->most_inside, 1, limit);
+	assert_true(wakes * 10 <= count * 11ull + looks * 10);
+	for (int i = 0; i < HERD_PROCESSES; i++) {
+		close(crew->turns[i][0]);
+		close(crew->turns[i][1]);
+	}
+	return rounds;
+}
+
+/* A thousand over one permit are let in in the order in which they came, one by one. */
 static void test_no_herd(void **state)
 {
-	pid_t pids[HERD_PROCESSES];
-	struct weir_permit permit;
 	struct stage stage;
+	uint64_t rounds;
 
 	(void)state;
 	if (UNDER_THREAD_SANITIZER)
@@ -566,35 +666,27 @@ static void test_no_herd(void **state)
 	stage_begin(&stage, 1);
 	struct crew *crew = shared_crew(&stage);
 
-	assert_int_equal(weir_permit_take(stage.api, 0, &permit, NULL), WEIR_ADMIT);
-	send_herd(crew, pids);
-	assert_true(until_waiting(stage.api, HERD_PROCESSES * HERD_THREADS));
-
-	uint64_t before = until_asleep(pids);
-	uint64_t from_ns = time_source_kernel_ns(CLOCK_MONOTONIC);
-
-	assert_int_equal(weir_permit_release(stage.api, &permit), 0);
-	for (int i = 0; i < HERD_PROCESSES; i++)
-		assert_int_equal(scene_wait(pids[i]), 0);
-
-	/* a sentry of each process, and who is first, have a look every 100 ms, woken by nobody */
-	uint64_t rounds = (time_source_kernel_ns(CLOCK_MONOTONIC) - from_ns) / LOOK_NS;
-	uint64_t looks = (rounds + 1) * (HERD_PROCESSES + 1);
-	uint64_t wakes = HERD_PROCESSES * HERD_THREADS + atomic_load(&crew->switches) - before;
-
-	print_message("%u grants, %llu wake-ups, of which %llu may be looks; %u overtaken\n",
-		      HERD_PROCESSES * HERD_THREADS, (unsigned long long)wakes,
-		      (unsigned long long)looks, crew->overtaken);
-	assert_int_equal(crew->served, HERD_PROCESSES * HERD_THREADS);
-	assert_int_equal(crew->most_inside, 1);
+	crew->threads = HERD_THREADS;
+	rounds = herd(&stage, crew, 1);
 	/* who was called and did not get a CPU for a round is passed over, one a round at most */
+	print_message("%u overtaken\n", crew->overtaken);
 	assert_true(crew->overtaken <= rounds);
 	assert_true(rounds || crew->wrong_order == 0);
-	assert_true(wakes * 10 <= HERD_PROCESSES * HERD_THREADS * 11 + looks * 10);
-	for (int i = 0; i < HERD_PROCESSES; i++) {
-		close(crew->turns[i][0]);
-		close(crew->turns[i][1]);
-	}
+	stage_end(&stage);
+}
+
+static void test_no_herd_over_several(void **state)
+{
+	struct stage stage;
+
+	(void)state;
+	if (UNDER_THREAD_SANITIZER)
+		skip();
+	stage_begin(&stage, HERD_PERMITS);
+	struct crew *crew = shared_crew(&stage);
+
+	crew->threads = HERD_THREADS / 5;
+	herd(&stage, crew, HERD_PERMITS);
 	stage_end(&stage);
 }
 
@@ -1022,6 +1114,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_no_overtaking),
+		cmocka_unit_test(test_calls_overlap),
+		cmocka_unit_test(test_enough_for_all),
 		cmocka_unit_test(test_giving_up),
 		cmocka_unit_test(test_first_dies),
 		cmocka_unit_test(test_first_is_stopped),
@@ -1030,6 +1124,7 @@ int main(void)
 		cmocka_unit_test(test_rule_goes),
 		cmocka_unit_test(test_ten_at_five),
 		cmocka_unit_test(test_no_herd),
+		cmocka_unit_test(test_no_herd_over_several),
 		cmocka_unit_test(test_bell),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_storm),

@@ -667,12 +667,14 @@ static void test_permits(void **state)
 	assert_true(row > 0);
 	struct rule_row *at = (struct rule_row *)(uintptr_t)&bench->segment.rows[row];
 	struct permit_span *spans = (struct permit_span *)(uintptr_t)bench->segment.spans;
-	struct permit_block *block = &bench->segment.blocks[0];
+	struct permit_row *first = segment_permit(&bench->segment, 0);
+	struct permit_row *second = segment_permit(&bench->segment, 1);
+	struct permit_row *third = segment_permit(&bench->segment, 2);
 	struct waiter_row *waiter = &bench->segment.waiters[3];
 	uint64_t limit = atomic_load(&at->permit_limit);
 	const struct spoil spoils[] = {
-		SPOIL(block->permits[1], PERMIT_HELD | 0xffffull << 47, "permit", 1, "beyond all"),
-		SPOIL(block->permits[2], 1ull << 40, "permit", 2, "has an owner"),
+		SPOIL(second->word, PERMIT_HELD | 0xffffull << 47, "permit", 1, "beyond all"),
+		SPOIL(third->word, 1ull << 40, "permit", 2, "has an owner"),
 		SPOIL(spans[5].head, 99, "permits", 5, "beyond all blocks"),
 		SPOIL(spans[5].next, 99, "permits", 5, "beyond all"),
 		SPOIL(spans[1].head, 0, "row", row, "fewer permits than its limit"),
@@ -683,19 +685,18 @@ static void test_permits(void **state)
 		SPOIL(at->permit_hold_ns, UINT64_MAX, "row", row, "centuries"),
 		SPOIL(waiter->owner, PERMIT_HELD | 0xffffull << 47, "waiter", 3, "beyond all"),
 		SPOIL(waiter->place, PLACE_VALID | 0xffffull << 47, "waiter", 3, "a line beyond"),
-		SPOIL(waiter->wake, 3, "waiter", 3, "in no state"),
 		SPOIL(waiter->rings, 2, "waiter", 3, "neither 0 nor 1"),
 	};
 
-	atomic_store(&block->permits[0], owner | 1);
+	atomic_store(&first->word, owner | 1);
 	expect_healthy(bench);
 	RUN(bench, spoils);
 	atomic_store(&at->permit_limit, limit | PERMIT_ELSEWHERE);
 	expect_note(bench, "while the pair is being replaced");
 	atomic_store(&at->permit_limit, limit);
-	atomic_store(&block->permits[0], permit_owner((uint32_t)bench->member, 77) | 2);
+	atomic_store(&first->word, permit_owner((uint32_t)bench->member, 77) | 2);
 	expect_note(bench, "its owner is gone");
-	atomic_store(&block->permits[0], 2 | PERMIT_STRUCK);
+	atomic_store(&first->word, 2 | PERMIT_STRUCK);
 	expect_healthy(bench);
 }
 

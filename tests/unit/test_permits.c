@@ -697,12 +697,12 @@ static void test_age_is_of_this_take(void **state)
 	const struct rule_row *row = &segment->rows[names_exact_row(segment, "api")];
 
 	assert_true(take(api, &permit));
-	uint64_t since = atomic_load(&segment->blocks[0].since[0]);
+	uint64_t since = atomic_load(&segment_permit(segment, 0)->since);
 
 	assert_int_equal(weir_permit_release(api, &permit), 0);
 	calls_advance(calls, 5 * WEIR_SECOND);
 	assert_true(take(api, &permit));
-	atomic_store(&segment->blocks[0].since[0], since);
+	atomic_store(&segment_permit(segment, 0)->since, since);
 	assert_int_equal(permits_strike(segment, row, 1000000000, NULL, NULL), 0);
 	assert_int_equal(weir_permit_release(api, &permit), 0);
 }
