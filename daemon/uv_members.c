@@ -267,7 +267,7 @@ static void look_at_row(struct uv_members *members, uint32_t index)
 	permits_strike(segment, strike.row, segment_hz(segment), on_struck, &strike);
 }
 
-/* acquire: pairs with the releases in rules.c */
+/* acquire, both: pair with the releases in permit_chain.c, and in rules_row.c and rules_remove.c */
 static bool has_permits(const struct segment *segment, uint32_t row)
 {
 	return atomic_load_explicit(&segment->rows[row].permit_head, memory_order_acquire) &&
