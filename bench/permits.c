@@ -2,8 +2,8 @@
  *
  * permits.c - permits, through the public header, beside two semaphores: one with owner recovery,
  * built on a robust mutex as one would by hand, and sem_t, which loses what a dead holder held.
- * Both let newcomers go before those who wait; weir does not. What keeping the order costs at least
- * is a row of its own.
+ * Both let newcomers go before those who wait; weir does not. What a bare line costs in which every
+ * newcomer takes a place at once is a row of its own.
  */
 #include "bench.h"
 
