@@ -315,7 +315,7 @@ bool stepper_kill_running(const struct stepper_call *call, struct stepper_trace 
 	return there;
 }
 
-bool stepper_kill_stepping(const struct stepper_call *call, const struct stepper_trace *trace,
+bool stepper_kill_stepping(const struct stepper_call *call, struct stepper_trace *trace,
 			   size_t instructions)
 {
 	pid_t child = start_child(call);
@@ -325,6 +325,8 @@ bool stepper_kill_stepping(const struct stepper_call *call, const struct stepper
 	for (; at < instructions && there; at++)
 		there = make_step(child) && !stopped_by_int3(child);
 	kill_child(child);
+	if (!there)
+		trace->reached = 0;
 	return there;
 }
 
@@ -356,7 +358,7 @@ bool stepper_kill_running(const struct stepper_call *call, struct stepper_trace 
 	return false;
 }
 
-bool stepper_kill_stepping(const struct stepper_call *call, const struct stepper_trace *trace,
+bool stepper_kill_stepping(const struct stepper_call *call, struct stepper_trace *trace,
 			   size_t instructions)
 {
 	(void)call;

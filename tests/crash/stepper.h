@@ -46,11 +46,11 @@ void stepper_free(struct stepper_trace *trace);
 /*
  * A fresh child, killed after so many instructions of the call, at most all of them. It is gone
  * when this returns. false: it went another way and was killed elsewhere. Stepping begins at the
- * last place that one of those running has come to.
+ * last place that one of those running has come to; once that has failed, at the beginning.
  */
 bool stepper_kill_running(const struct stepper_call *call, struct stepper_trace *trace,
 			  size_t instructions);
-bool stepper_kill_stepping(const struct stepper_call *call, const struct stepper_trace *trace,
+bool stepper_kill_stepping(const struct stepper_call *call, struct stepper_trace *trace,
 			   size_t instructions);
 
 #endif
