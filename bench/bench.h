@@ -106,7 +106,8 @@ struct bench {
 	bool json;
 };
 
-extern const struct bench_work bench_rdtsc, bench_clock_gettime, bench_cas, bench_rdtsc_cas;
+extern const struct bench_work bench_rdtsc, bench_clock_gettime, bench_cas, bench_rdtsc_cas,
+	bench_refusal;
 extern const struct bench_work bench_admit, bench_refuse, bench_own_bucket, bench_attach;
 extern const struct bench_work bench_uv_queue, bench_executor, bench_executor_limited;
 extern const struct bench_work bench_mutex, bench_mutex_early, bench_fcntl, bench_redis,

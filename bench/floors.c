@@ -6,6 +6,7 @@
 #include "bench.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -100,6 +101,59 @@ static uint64_t run_rdtsc_cas(uint64_t ops)
 	return ops;
 }
 
+/* What a refusal by an exact limit must read beside the time, and a count of its own. */
+struct refusal {
+	_Atomic uint64_t mark;
+	_Atomic uint64_t gate;
+	_Atomic uint64_t generation; /* its last bit says which line is in force */
+	_Atomic uint64_t line[2][6]; /* origin in ticks, in units and their fraction, slope, burst,
+					flags */
+};
+
+static struct refusal *refusal;
+
+static const char *share_refusal(void)
+{
+	if (refusal == NULL)
+		refusal = bench_shared(sizeof(*refusal));
+	if (refusal == NULL)
+		return "no memory to share";
+	/* relaxed, all: before there are others */
+	atomic_store_explicit(&refusal->mark, 1ull << 62, memory_order_relaxed);
+	for (int i = 0; i < 2; i++) {
+		atomic_store_explicit(&refusal->line[i][0], read_tsc(), memory_order_relaxed);
+		atomic_store_explicit(&refusal->line[i][3], 1, memory_order_relaxed);
+		atomic_store_explicit(&refusal->line[i][4], 1, memory_order_relaxed);
+	}
+	return no_rdtsc();
+}
+
+static bool is_refused(const struct refusal *of)
+{
+#define WORD(word) atomic_load_explicit(&(word), memory_order_acquire)
+	uint64_t mark = WORD(of->mark);
+	uint64_t generation = WORD(of->generation);
+	uint64_t now = read_tsc();
+	const _Atomic uint64_t *line = of->line[generation & 1];
+	uint64_t elapsed = now - WORD(line[0]);
+	uint64_t minted = ((WORD(line[2]) >> 32) + elapsed * WORD(line[3])) >> 32;
+	uint64_t v = WORD(line[1]) + minted;
+	uint64_t burst = WORD(line[4]);
+
+	return WORD(line[5]) == 0 && WORD(of->generation) == generation && WORD(of->gate) == 0 &&
+	       (mark > v ? mark : v) + 1 - v > burst;
+#undef WORD
+}
+
+static uint64_t run_refusal(uint64_t ops)
+{
+	uint64_t refused = 0;
+
+	for (uint64_t i = 0; i < ops; i++)
+		refused += is_refused(refusal);
+	return refused;
+}
+
 const struct bench_work bench_rdtsc = {
 	.name = "floor/rdtsc",
 	.least = 64,
@@ -125,4 +179,11 @@ const struct bench_work bench_rdtsc_cas = {
 	.least = 64,
 	.prepare = share_word_and_rdtsc,
 	.run = run_rdtsc_cas,
+};
+
+const struct bench_work bench_refusal = {
+	.name = "floor/refuse",
+	.least = 64,
+	.prepare = share_refusal,
+	.run = run_refusal,
 };
