@@ -159,8 +159,10 @@ int weir_executor_open(struct weir_executor **out, struct weir_uv *uv, struct we
  * `concurrency`) and its turn has come in the endpoint's line, in this order: the tokens are taken
  * when all else is there, the permit is given back when work returns. Any thread may call it, and
  * work and callbacks too. Allocates only for an endpoint that nothing is queued for. Results come
- * in the order of completion. Returns its id, above 0; or -EAGAIN, the queue is full; -ESHUTDOWN,
- * it was shut down; WEIR_EVALUE, no endpoint, no work or no such priority; WEIR_ECOST; -ENOMEM.
+ * in the order of completion. Work that takes less than half a microsecond is run by one thread;
+ * after a row of it, work that takes longer may hold up other work, and results, once, by some
+ * three milliseconds. Returns its id, above 0; or -EAGAIN, the queue is full; -ESHUTDOWN, it was
+ * shut down; WEIR_EVALUE, no endpoint, no work or no such priority; WEIR_ECOST; -ENOMEM.
  */
 int64_t weir_executor_submit(struct weir_executor *executor, const struct weir_task *task);
 

@@ -16,7 +16,7 @@
 #define ITEMS_MOST (1u << 31)
 #define GENERATION_MOST INT32_MAX
 
-_Static_assert(sizeof(struct task) < 256, "what a queued task takes");
+_Static_assert(sizeof(struct task) == TASK_BYTES, "a cache line each");
 
 /* ---- slots ---- */
 
@@ -28,7 +28,7 @@ static uint32_t slot_take(struct weir_executor *executor)
 	if (slot != NO_TASK)
 		executor->unused.first = executor->tasks[slot].next;
 	else if (executor->used_once < executor->task_count)
-		slot = executor->used_once++;
+		executor->tasks[slot = executor->used_once++] = (struct task){0};
 	if (slot == NO_TASK)
 		return NO_TASK;
 
@@ -92,10 +92,13 @@ static int64_t push(struct weir_executor *executor, const struct weir_task *from
 	}
 	task->work = from->work;
 	task->done = from->done;
-	task->data = from->data;
+	task->is_map = map != NULL;
+	if (map)
+		task->map = map;
+	else
+		task->data = from->data;
 	task->cost = from->cost;
 	task->rank = rank_of(from->priority);
-	task->map = map;
 	task->submitted_ns = now_ns;
 	if (map)
 		map->task = slot;
@@ -263,7 +266,7 @@ static int executor_make(struct weir_executor *executor,
 	executor->drain = options->drain;
 	executor->data = options->data;
 	executor->task_count = executor->free_count = options->queue;
-	executor->tasks = calloc(options->queue, sizeof(*executor->tasks));
+	executor->tasks = aligned_alloc(TASK_BYTES, options->queue * sizeof(*executor->tasks));
 	if (!executor->tasks)
 		return -ENOMEM;
 	list_init(&executor->unused);

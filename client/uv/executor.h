@@ -32,26 +32,45 @@ enum task_state {
 	TASK_ENDED,   /* to be told of */
 };
 
-/* A slot of the queue. */
+/*
+ * A slot of the queue. It goes from the thread that submits to the one that runs it, and from there
+ * to the loop: one cache line goes quicker than two.
+ */
 struct task {
 	int (*work)(void *data);
 	weir_executor_done *done;
-	void *data;
-	double cost;
+	union {
+		void *data;
+		struct map *map;
+	};
+	union {
+		double cost; /* until it has ended */
+		struct {
+			int32_t value;
+			int32_t fault;
+		};
+	};
 	struct lane *lane; /* queued: in which */
-	struct map *map;   /* or NULL */
-	uint64_t submitted_ns;
-	uint64_t waited_ns;
+	union {
+		uint64_t submitted_ns; /* until it has started; of a map: always */
+		uint64_t waited_ns;
+	};
 	uint32_t next; /* in the list it is in */
 	uint32_t previous;
 	uint32_t generation; /* upper half of the id */
-	int32_t value;
-	int32_t fault;
-	uint8_t state; /* enum task_state */
-	uint8_t rank;  /* 0 goes first */
+	uint8_t state : 7;   /* enum task_state */
+	uint8_t is_map : 1;
+	uint8_t rank; /* 0 goes first */
 	uint8_t verdict;
 	uint8_t reason;
 };
+
+#define TASK_BYTES 64
+
+static inline struct map *map_of(const struct task *task)
+{
+	return task->is_map ? task->map : NULL;
+}
 
 struct list {
 	uint32_t first;
@@ -127,6 +146,10 @@ struct run {
 struct runner {
 	uv_work_t work;
 	struct weir_executor *executor;
+	uint64_t begun; /* so many tasks; the last of them runs if running */
+	uint64_t seen;	/* what that was when the loop last watched */
+	bool running;
+	bool stuck;  /* in one task, from one watch to the next */
 	bool active; /* the loop's */
 };
 
@@ -152,23 +175,30 @@ struct weir_executor {
 	uint64_t lane_count;
 	struct lane *rings[PRIORITIES];
 	struct lane *handed;
-	uint32_t fresh; /* submitted since the loop looked */
-	bool woken;	/* the loop is to look */
-	bool asked;	/* and has been told so */
-	bool was_full;	/* a task was turned away */
+	uint32_t fresh;	      /* submitted since the loop looked */
+	uint32_t ended_count; /* tasks and items, likewise */
+	uint32_t quick;	      /* so many tasks in a row took next to no time */
+	uint32_t stuck;	      /* runners that are */
+	bool watched;	      /* the loop looks within a millisecond or two, asked or not */
+	bool woken;	      /* the loop is to look */
+	bool asked;	      /* and has been told so */
+	bool was_full;	      /* a task was turned away */
 	bool is_shut;
 	struct weir_executor_statistics sum;
 
 	/* the loop's */
+	uint64_t pass; /* in which it was looked at */
 	struct runner *runners;
 	uint32_t runner_count;
 	uint32_t active;
 	bool keeps; /* the loop alive */
 	bool shutting;
 	bool looking;	    /* at what has ended */
+	bool looked_within; /* once more, meanwhile */
 	struct list untold; /* of what has ended: taken out of the list, to be told of */
 	bool late;	    /* the time-out of the shutdown is over */
 	struct wait deadline;
+	struct wait watch;
 	weir_executor_stopped *stopped;
 };
 
@@ -211,7 +241,23 @@ void map_free(struct map *map);
 
 int runners_make(struct weir_executor *executor, uint32_t count);
 
-/* Has up to so many threads begin, if there is something. By the loop. */
+/*
+ * Tasks are so quick that threads would only wait for each other, and for the loop, at the mutex:
+ * one thread runs them all, and tells of many at once. Under the mutex.
+ */
+bool runners_are_quick(const struct weir_executor *executor);
+
+/*
+ * What keeps such a thread from holding up all else with a task that is not quick: the loop looks
+ * at it every millisecond, and if it is in the same task still, has the other threads begin.
+ */
+void runners_watch(struct weir_executor *executor);
+void runners_unwatch(struct weir_executor *executor);
+
+/* How many threads are to begin. By the loop, under the mutex. */
+uint32_t runners_wanted(const struct weir_executor *executor);
+
+/* Has so many begin. By the loop, without the mutex. */
 void runners_start(struct weir_executor *executor, uint32_t count);
 void runners_cancel(struct weir_executor *executor);
 
@@ -225,5 +271,8 @@ void executor_look(struct weir_executor *executor);
 
 /* Asks the loop for a look; true: it is to be woken, without the mutex. Under the mutex. */
 bool executor_ask(struct weir_executor *executor);
+
+/* There is something for the loop to do or to tell of. Under the mutex. */
+bool executor_has_news(const struct weir_executor *executor);
 
 #endif

@@ -189,7 +189,8 @@ void lane_push(struct lane *lane, uint32_t index)
 {
 	struct weir_executor *executor = lane->executor;
 	struct task *task = &executor->tasks[index];
-	uint64_t items = task->map ? task->map->count : 1;
+	const struct map *map = map_of(task);
+	uint64_t items = map ? map->count : 1;
 
 	task->state = TASK_QUEUED;
 	task->lane = lane;
@@ -228,9 +229,13 @@ static void turn_pass_on(struct lane *lane)
 /* A task, or the rest of a map, leaves the queue. */
 static void unqueue(struct lane *lane, uint32_t index, uint64_t items)
 {
-	struct task *task = &lane->executor->tasks[index];
+	struct task *tasks = lane->executor->tasks;
+	struct task *task = &tasks[index];
 
 	list_remove(lane->executor, &lane->queue[task->rank], index);
+	/* the one after the next, as taking the next will write to it */
+	if (task->next != NO_TASK && tasks[task->next].next != NO_TASK)
+		__builtin_prefetch(&tasks[tasks[task->next].next], 1);
 	lane->queued -= items;
 	lane->executor->sum.queued -= items;
 	task->state = TASK_RUNNING;
@@ -241,7 +246,7 @@ void lane_drop(struct weir_executor *executor, uint32_t index, const struct weir
 {
 	struct task *task = &executor->tasks[index];
 	struct lane *lane = task->lane;
-	struct map *map = task->map;
+	struct map *map = map_of(task);
 	size_t from = map ? map->started : 0;
 	size_t until = map ? map->count : 1;
 	const struct item outcome = {
@@ -404,7 +409,7 @@ static void take(struct lane *lane, uint32_t index, uint64_t now_ns, struct run 
 {
 	struct weir_executor *executor = lane->executor;
 	struct task *task = &executor->tasks[index];
-	struct map *map = task->map;
+	struct map *map = map_of(task);
 	/* it may have been submitted since the time was read */
 	uint64_t waited_ns = now_ns > task->submitted_ns ? now_ns - task->submitted_ns : 0;
 
@@ -472,7 +477,7 @@ void task_ended(struct weir_executor *executor, uint32_t index, size_t item,
 		const struct item *outcome)
 {
 	struct task *task = &executor->tasks[index];
-	struct map *map = task->map;
+	struct map *map = map_of(task);
 
 	if (!map) {
 		task->state = TASK_ENDED;
@@ -482,18 +487,20 @@ void task_ended(struct weir_executor *executor, uint32_t index, size_t item,
 		task->reason = outcome->reason;
 		task->waited_ns = outcome->waited_ns;
 		list_append(executor, &executor->ended, index);
-		executor->woken = true;
+		executor->ended_count++;
 		return;
 	}
 	map->items[item] = *outcome;
 	map->items[item].ended = true;
-	if (map->listed || item != map->told)
+	if (!map->listed && item != map->told)
 		return; /* one before it is to be told of first */
+	executor->ended_count++;
+	if (map->listed)
+		return;
 	map->listed = true;
 	map->next_listed = NULL;
 	*executor->ended_maps_end = map;
 	executor->ended_maps_end = &map->next_listed;
-	executor->woken = true;
 }
 
 /* ---- the loop's looks ---- */
@@ -524,9 +531,9 @@ static void lane_look(struct wait *wait)
 	/* or it was handed over anew meanwhile */
 	lane->looked_at = again || lane->handed;
 	lane_free_if_idle(lane);
-	bool woken = executor->woken;
+	bool has_news = executor_has_news(executor);
 
 	uv_mutex_unlock(&executor->mutex);
-	if (woken)
+	if (has_news)
 		executor_look(executor);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TELL_AT_ONCE 64
+#define TELL_AT_ONCE 256
 #define TELL_MOST 1024 /* then the loop's other business */
 
 /* A callback to be called without the mutex. */
@@ -17,9 +17,14 @@ struct telling {
 	struct weir_result result;
 };
 
+bool executor_has_news(const struct weir_executor *executor)
+{
+	return executor->woken || executor->ended_count > 0;
+}
+
 bool executor_ask(struct weir_executor *executor)
 {
-	bool wake = executor->woken && !executor->asked;
+	bool wake = executor_has_news(executor) && !executor->asked;
 
 	executor->asked |= wake;
 	return wake;
@@ -80,15 +85,22 @@ static unsigned take_items(struct weir_executor *executor, struct telling *out, 
 	return count;
 }
 
-/* All that has ended, in a list of the loop's own: nobody else touches those tasks any more. */
+/*
+ * All that has ended, to a list of the loop's own: nobody else touches those tasks any more. Under
+ * the mutex.
+ */
 static void take_untold(struct weir_executor *executor)
 {
-	if (executor->untold.first != NO_TASK)
-		return;
-	uv_mutex_lock(&executor->mutex);
-	executor->untold = executor->ended;
+	struct list *untold = &executor->untold;
+
+	executor->ended_count = 0;
+	if (untold->first == NO_TASK) {
+		*untold = executor->ended;
+	} else if (executor->ended.first != NO_TASK) {
+		executor->tasks[untold->last].next = executor->ended.first;
+		untold->last = executor->ended.last;
+	}
 	list_init(&executor->ended);
-	uv_mutex_unlock(&executor->mutex);
 }
 
 /* The next of them; their slots are first to *last. Without the mutex. */
@@ -105,14 +117,12 @@ static unsigned take_tellings(struct weir_executor *executor, struct telling *ou
 	return count;
 }
 
-static unsigned tell_some(struct weir_executor *executor)
+/* true: there is more. */
+static bool tell_some(struct weir_executor *executor, unsigned *told)
 {
 	struct telling tellings[TELL_AT_ONCE];
 	uint32_t last = NO_TASK;
-	bool drained;
-
-	take_untold(executor);
-
+	bool drained, more;
 	uint32_t first = executor->untold.first;
 	unsigned count = take_tellings(executor, tellings, &last);
 
@@ -123,6 +133,7 @@ static unsigned tell_some(struct weir_executor *executor)
 		count += take_items(executor, tellings + count, TELL_AT_ONCE - count);
 	drained = executor->was_full && executor->free_count >= (executor->task_count + 1) / 2;
 	executor->was_full &= !drained;
+	more = executor->ended_maps != NULL;
 	uv_mutex_unlock(&executor->mutex);
 	for (unsigned i = 0; i < count; i++) {
 		if (tellings[i].done)
@@ -130,20 +141,22 @@ static unsigned tell_some(struct weir_executor *executor)
 	}
 	if (drained && executor->drain)
 		executor->drain(executor, executor->data);
-	return count;
+	*told += count;
+	/* the callbacks may have had the loop look */
+	return more || executor->untold.first != NO_TASK || executor->looked_within;
 }
 
-/* Calls back for all that has ended; true: for all that there was. */
+/* Calls back for all that had ended when the loop looked; true: for all of that. */
 static bool tell(struct weir_executor *executor)
 {
 	unsigned told = 0;
-	unsigned count;
+	bool more;
 
 	do {
-		count = tell_some(executor);
-		told += count;
-	} while (count > 0 && told < TELL_MOST);
-	if (count == 0)
+		executor->looked_within = false;
+		more = tell_some(executor, &told);
+	} while (more && told < TELL_MOST);
+	if (!more)
 		return true;
 	uv_mutex_lock(&executor->mutex);
 	executor->woken = executor->asked = true;
@@ -189,27 +202,46 @@ static void take_over(struct weir_executor *executor)
 	}
 }
 
-void executor_look(struct weir_executor *executor)
+static bool is_all_told(struct weir_executor *executor)
 {
 	uv_mutex_lock(&executor->mutex);
-	uint32_t fresh = executor->fresh;
+	bool all = executor->ended.first == NO_TASK && !executor->ended_maps;
+
+	uv_mutex_unlock(&executor->mutex);
+	return all;
+}
+
+/* Under the mutex, which it unlocks. */
+static void look(struct weir_executor *executor)
+{
 
 	executor->woken = executor->asked = false;
-	executor->fresh = 0;
 	take_over(executor);
-	uv_mutex_unlock(&executor->mutex);
+	take_untold(executor);
+	runners_watch(executor);
 
-	runners_start(executor, fresh);
+	uint32_t count = runners_wanted(executor);
+
+	executor->fresh = 0;
+	uv_mutex_unlock(&executor->mutex);
+	runners_start(executor, count);
+	executor->looked_within = executor->looking;
 	if (executor->looking) /* from within a callback: who is further out goes on telling */
 		return;
 	executor->looking = true;
 	bool all = tell(executor);
 
 	executor->looking = false;
-	if (executor->shutting && all && executor->active == 0)
+	if (executor->shutting && all && executor->active == 0 && is_all_told(executor))
 		stop(executor, 0);
 	else if (executor->shutting && executor->late)
 		stop(executor, -ETIMEDOUT);
+}
+
+void executor_look(struct weir_executor *executor)
+{
+	uv_mutex_lock(&executor->mutex);
+	look(executor);
 }
 
 static void on_deadline(struct wait *wait)
@@ -221,27 +253,33 @@ static void on_deadline(struct wait *wait)
 	executor_look(executor);
 }
 
-static bool is_woken(struct weir_executor *executor)
+/* true: it was woken, and may be gone now. */
+static bool look_if_woken(struct weir_executor *executor)
 {
 	uv_mutex_lock(&executor->mutex);
-	bool woken = executor->woken;
-
+	if (executor_has_news(executor)) {
+		look(executor);
+		return true;
+	}
 	uv_mutex_unlock(&executor->mutex);
-	return woken;
+	return false;
 }
 
 void executors_look(struct weir_uv *uv)
 {
+	uint64_t pass = ++uv->passes;
 	struct weir_executor *executor = uv->executors;
 
+	/* once at each: what else ends meanwhile is for the next pass of the loop */
 	while (executor) {
-		if (!is_woken(executor)) {
-			executor = executor->next;
-			continue;
-		}
-		executor_look(executor);
+		bool is_due = executor->pass != pass;
+
+		executor->pass = pass;
 		/* that one may be gone, and others with it */
-		executor = uv->executors;
+		if (is_due && look_if_woken(executor))
+			executor = uv->executors;
+		else
+			executor = executor->next;
 	}
 }
 
@@ -283,6 +321,7 @@ int weir_executor_shutdown(struct weir_executor *executor, uint64_t timeout_ns,
 	executor->is_shut = true;
 	cancel_all(executor);
 	forget_lanes(executor);
+	runners_unwatch(executor);
 	executor->woken = true;
 	bool wake = executor_ask(executor);
 

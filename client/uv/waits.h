@@ -39,6 +39,7 @@ struct weir_uv {
 	struct wait *ready; /* a list by next: to be looked at as soon as the loop goes on */
 	struct wait **ready_end;
 	struct weir_executor *executors;
+	uint64_t passes;	    /* over them */
 	struct request *line_first; /* requests in line for permits, in the order of coming */
 	struct request *line_last;
 	unsigned keepers; /* executors that keep the loop alive */

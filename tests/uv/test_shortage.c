@@ -16,6 +16,8 @@ static int queue_status;
 #pragma GCC visibility push(default)
 void *__real_calloc(size_t count, size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
+void *__real_aligned_alloc(size_t alignment, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 int __real_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb done);
 int __wrap_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb done);
 int __real_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *kind);
@@ -25,12 +27,22 @@ int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *work, uv_work_cb run, uv_af
 
 #pragma GCC visibility pop
 
-void *__wrap_calloc(size_t count, size_t bytes)
+static bool is_left(void)
 {
 	if (callocs_left == 0)
-		return NULL;
+		return false;
 	callocs_left -= callocs_left != UINT_MAX;
-	return __real_calloc(count, bytes);
+	return true;
+}
+
+void *__wrap_calloc(size_t count, size_t bytes)
+{
+	return is_left() ? __real_calloc(count, bytes) : NULL;
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
+{
+	return is_left() ? __real_aligned_alloc(alignment, bytes) : NULL;
 }
 
 int __wrap_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb done)
