@@ -356,18 +356,18 @@ static inline __attribute__((always_inline)) enum weir_verdict acquire_shortly(
 	struct weir_endpoint *rule, const struct binding *binding, const struct time_source *time,
 	uint64_t hash, const struct weir_key_call *call, struct weir_answer *answer)
 {
-	const struct bin_pair bins = keyed_bins_of(&binding->keyed, hash);
+	const struct line_pair home = keyed_home(&binding->keyed, hash);
 	uint64_t units = cost_units(call->cost, binding->units_per_key_token);
 	enum bucket_result result;
 	struct key_slot *slot;
 	struct moment moment;
 	uint64_t mark;
 
-	keyed_prefetch(bins);
+	keyed_prefetch(home);
 	if (__builtin_expect(!binding_is_current(binding), 0))
 		return acquire_again(rule, call->key, call->key_bytes, call->cost, answer);
 	moment_read(binding, time, &moment);
-	slot = keyed_glance(bins, hash);
+	slot = keyed_glance(home, hash);
 	if (__builtin_expect(!slot || !moment_allows(&moment, units), 0))
 		return acquire_again(rule, call->key, call->key_bytes, call->cost, answer);
 	result = take_plainly(binding, &moment, slot, hash, units, &mark);
@@ -431,7 +431,7 @@ static int decide_call(struct weir_endpoint *rule, struct weir_key_call *call)
 static bool take_one(const struct binding *binding, const struct moment *moment, uint64_t hash,
 		     double cost)
 {
-	struct key_slot *slot = keyed_glance(keyed_bins_of(&binding->keyed, hash), hash);
+	struct key_slot *slot = keyed_glance(keyed_home(&binding->keyed, hash), hash);
 	uint64_t units = cost_units(cost, binding->units_per_key_token);
 	enum bucket_result result = BUCKET_IS_UNSET;
 	uint64_t mark;
@@ -455,7 +455,7 @@ static int decide_batch(struct weir_endpoint *rule, const struct binding *bindin
 		if (calls[i].key_bytes > WEIR_KEY_MAX)
 			continue;
 		hashes[i] = hash_of(binding, calls[i].key, calls[i].key_bytes);
-		keyed_prefetch(keyed_bins_of(&binding->keyed, hashes[i]));
+		keyed_prefetch(keyed_home(&binding->keyed, hashes[i]));
 	}
 	moment_read(binding, &binding->time, &moment);
 	for (size_t i = 0; i < count; i++) {

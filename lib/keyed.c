@@ -117,11 +117,13 @@ static void note_room(struct bin_look *bin, const struct key_seen *seen, const s
 	bin->ahead[grade] = ahead;
 }
 
-static void look_at_bin(struct key_bin *bin, uint64_t key, const struct line *line, uint64_t now,
+/* From the key's home on, so that of slots that are alike one there is chosen. */
+static void look_at_bin(struct key_slot *home, uint64_t key, const struct line *line, uint64_t now,
 			struct bin_look *room, struct look *out)
 {
 	for (unsigned i = 0; i < LAYOUT_BIN_SLOTS; i++) {
-		struct key_slot *slot = &bin->slots[i];
+		struct key_slot *from = i < KEYED_LINE_SLOTS ? home : keyed_neighbour(home);
+		struct key_slot *slot = &from[i % KEYED_LINE_SLOTS];
 		/* acquire, both: pair with the exchanges. If the two never stood there together,
 		 * the exchange of what is made of them fails */
 		uint64_t mark = atomic_load_explicit(&slot->mark, memory_order_acquire);
@@ -140,9 +142,11 @@ static void look_at_bin(struct key_bin *bin, uint64_t key, const struct line *li
 static void look_around(const struct keyed *table, uint64_t key, const struct line *line,
 			uint64_t now, struct look *out)
 {
+	const struct line_pair home = keyed_home(table, key);
+
 	*out = (struct look){.announcements = 0};
-	look_at_bin(left_bin(table, key), key, line, now, &out->bins[0], out);
-	look_at_bin(right_bin(table, key), key, line, now, &out->bins[1], out);
+	look_at_bin(home.left, key, line, now, &out->bins[0], out);
+	look_at_bin(keyed_right_of(home), key, line, now, &out->bins[1], out);
 }
 
 /*

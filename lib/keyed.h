@@ -6,7 +6,8 @@
  * so no take can charge another key. A bucket whose mark is behind V is full and says nothing: its
  * slot is free for the taking. A key has two bins of eight slots, one in each half of the table;
  * a new one goes to the emptier bin, to the left one if they are alike. So 22 bytes a key suffice
- * for a table in which every key is in debt (with four slots in either bin it would be 36).
+ * for a table in which every key is in debt (with four slots in either bin it would be 36). Of its
+ * bin's two lines it takes the one where it is at home, as long as there is room.
  *
  * Two who insert the same key may pick different slots, and a key must never have two buckets. So
  * who inserts first announces: the key goes into a slot with a bit that grants nothing and with a
@@ -77,36 +78,56 @@ static inline uint64_t keyed_right(const struct keyed *table, uint64_t key)
 	return table->half + (((key >> 31 & 0x7fffffff) * table->half) >> 31);
 }
 
-/* Both bins of a key: the left one, and how far away the right one is, in bytes. */
-struct bin_pair {
-	struct key_bin *left;
+/* Slots of a cache line, of which a bin has two. */
+#define KEYED_LINE_SLOTS (LAYOUT_BIN_SLOTS / 2)
+
+/* One line of either bin of a key: the left one, and how far away the right one is, in bytes. */
+struct line_pair {
+	struct key_slot *left;
 	ptrdiff_t apart;
 };
 
-static inline struct bin_pair keyed_bins_of(const struct keyed *table, uint64_t key)
+/* Where in either bin a key is at home, by one bit more than keyed_left() and keyed_right(). */
+static inline struct line_pair keyed_home(const struct keyed *table, uint64_t key)
 {
-	uint64_t left = keyed_left(table, key);
+	struct key_slot *slots = (struct key_slot *)(void *)table->bins;
+	uint64_t left = ((key & 0x7fffffff) * table->half) >> 30;
+	uint64_t right = 2 * table->half + (((key >> 31 & 0x7fffffff) * table->half) >> 30);
 
-	return (struct bin_pair){
-		.left = &table->bins[left],
-		.apart = (ptrdiff_t)((keyed_right(table, key) - left) * sizeof(struct key_bin)),
+	return (struct line_pair){
+		.left = &slots[left * KEYED_LINE_SLOTS],
+		.apart = (ptrdiff_t)((right - left) * KEYED_LINE_SLOTS * sizeof(struct key_slot)),
 	};
 }
 
-static inline struct key_bin *keyed_right_of(struct bin_pair bins)
+static inline struct key_slot *keyed_right_of(struct line_pair lines)
 {
-	return (struct key_bin *)(void *)((char *)bins.left + bins.apart);
+	return (struct key_slot *)(void *)((char *)lines.left + lines.apart);
 }
 
-/* Brings them nearer. Always in line: a call that has no effect gcc leaves out. */
-static inline __attribute__((always_inline)) void keyed_prefetch(struct bin_pair bins)
+/* The other line of the same bin. */
+static inline struct key_slot *keyed_neighbour(struct key_slot *line)
 {
-	const struct key_bin *right = keyed_right_of(bins);
+	return (struct key_slot *)((uintptr_t)line ^ (KEYED_LINE_SLOTS * sizeof(struct key_slot)));
+}
 
-	__builtin_prefetch(&bins.left->slots[0]);
-	__builtin_prefetch(&bins.left->slots[LAYOUT_BIN_SLOTS / 2]);
-	__builtin_prefetch(&right->slots[0]);
-	__builtin_prefetch(&right->slots[LAYOUT_BIN_SLOTS / 2]);
+static inline struct line_pair keyed_neighbours(struct line_pair lines)
+{
+	struct key_slot *left = keyed_neighbour(lines.left);
+
+	return (struct line_pair){
+		.left = left,
+		.apart = (char *)keyed_neighbour(keyed_right_of(lines)) - (char *)left,
+	};
+}
+
+/* Brings both bins nearer. Always in line: a call that has no effect gcc leaves out. */
+static inline __attribute__((always_inline)) void keyed_prefetch(struct line_pair home)
+{
+	__builtin_prefetch(home.left);
+	__builtin_prefetch(keyed_right_of(home));
+	__builtin_prefetch(keyed_neighbour(home.left));
+	__builtin_prefetch(keyed_neighbour(keyed_right_of(home)));
 }
 
 /*
@@ -116,11 +137,11 @@ static inline __attribute__((always_inline)) void keyed_prefetch(struct bin_pair
 void keyed_find(const struct keyed *table, uint64_t key, struct key_seen *out);
 
 /*
- * In which slots of both bins the key seems to be, a bit for each. Without a branch, as nobody can
- * predict where a key is: what a processor has begun behind a wrong guess it begins anew once the
- * bin has come from memory, and then two calls never wait for their bins at the same time. For the
- * same reason with few instructions: by that half of the keys which has not chosen the bin. Of 2^27
- * keys one meets another with the same half. ThreadSanitizer gets the portable ones.
+ * In which slots of two lines the key seems to be, two bits for each. Without a branch, as nobody
+ * can predict where a key is: what a processor has begun behind a wrong guess it begins anew once
+ * the bin has come from memory, and then two calls never wait for their bins at the same time. For
+ * the same reason with few instructions: by that half of the keys which has not chosen the bin. Of
+ * 2^27 keys one meets another with the same half. ThreadSanitizer gets the portable ones.
  */
 #if defined(__SSE2__) && !defined(__SANITIZE_THREAD__) && !KEYED_FEATURE(thread_sanitizer)
 
@@ -144,57 +165,65 @@ static inline __m128i keyed_lower_halves(const struct key_slot *slots)
 					       _MM_SHUFFLE(2, 0, 2, 0)));
 }
 
-static inline unsigned keyed_bits(const struct key_bin *left, const struct key_bin *right,
+static inline unsigned keyed_bits(const struct key_slot *left, const struct key_slot *right,
 				  uint64_t key)
 {
 	const __m128i upper = _mm_set1_epi32((int)(key >> 32));
 	const __m128i lower = _mm_set1_epi32((int)(uint32_t)key);
-	const __m128i in_left =
-		_mm_packs_epi32(_mm_cmpeq_epi32(keyed_upper_halves(&left->slots[0]), upper),
-				_mm_cmpeq_epi32(keyed_upper_halves(&left->slots[4]), upper));
-	const __m128i in_right =
-		_mm_packs_epi32(_mm_cmpeq_epi32(keyed_lower_halves(&right->slots[0]), lower),
-				_mm_cmpeq_epi32(keyed_lower_halves(&right->slots[4]), lower));
+	const __m128i in_left = _mm_cmpeq_epi32(keyed_upper_halves(left), upper);
+	const __m128i in_right = _mm_cmpeq_epi32(keyed_lower_halves(right), lower);
 
-	return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(in_left, in_right));
+	return (unsigned)_mm_movemask_epi8(_mm_packs_epi32(in_left, in_right));
 }
 
 #else
 
-static inline unsigned keyed_bits(const struct key_bin *left, const struct key_bin *right,
+static inline unsigned keyed_bits(const struct key_slot *left, const struct key_slot *right,
 				  uint64_t key)
 {
 	unsigned found = 0;
 
-	for (unsigned i = 0; i < LAYOUT_BIN_SLOTS; i++) {
+	for (unsigned i = 0; i < KEYED_LINE_SLOTS; i++) {
 		/* acquire, both: pair with the exchanges */
-		uint64_t a = atomic_load_explicit(&left->slots[i].key, memory_order_acquire);
-		uint64_t b = atomic_load_explicit(&right->slots[i].key, memory_order_acquire);
+		uint64_t a = atomic_load_explicit(&left[i].key, memory_order_acquire);
+		uint64_t b = atomic_load_explicit(&right[i].key, memory_order_acquire);
 
-		found |= (unsigned)(a == key) << i | (unsigned)(b == key) << (i + LAYOUT_BIN_SLOTS);
+		found |= (unsigned)(a == key) << 2 * i;
+		found |= (unsigned)(b == key) << 2 * (i + KEYED_LINE_SLOTS);
 	}
 	return found;
 }
 
 #endif
 
-/*
- * Where a key seems to be, NULL: nowhere. In line, and without a branch for a key that is there.
- * Only an exchange says that it is: half of it may be another's, and what was there may be gone.
- */
-static inline __attribute__((always_inline)) struct key_slot *keyed_glance(struct bin_pair bins,
-									   uint64_t key)
+/* Where in two lines a key seems to be, NULL: nowhere. Without a branch for a key that is there. */
+static inline __attribute__((always_inline)) struct key_slot *keyed_in_lines(struct line_pair lines,
+									     uint64_t key)
 {
-	unsigned found = keyed_bits(bins.left, keyed_right_of(bins), key);
+	unsigned found = keyed_bits(lines.left, keyed_right_of(lines), key);
 
 	if (__builtin_expect(!found, 0))
 		return NULL;
 
-	unsigned at = (unsigned)__builtin_ctz(found);
-	/* by the distance of the bins: no choice between the two of them either */
-	char *slots = (char *)bins.left + at / LAYOUT_BIN_SLOTS * bins.apart;
+	unsigned at = (unsigned)__builtin_ctz(found) / 2;
+	/* by the distance of the lines: no choice between the two of them either */
+	char *slots = (char *)lines.left + at / KEYED_LINE_SLOTS * lines.apart;
 
-	return &((struct key_bin *)(void *)slots)->slots[at % LAYOUT_BIN_SLOTS];
+	return &((struct key_slot *)(void *)slots)[at % KEYED_LINE_SLOTS];
+}
+
+/*
+ * Where a key seems to be, NULL: nowhere. At home first, where nearly all are, so that a call waits
+ * for two lines and not for the last of four. Only an exchange says that it is there: half of it
+ * may be another's, and what was there may be gone.
+ */
+static inline __attribute__((always_inline)) struct key_slot *keyed_glance(struct line_pair home,
+									   uint64_t key)
+{
+	struct key_slot *slot = keyed_in_lines(home, key);
+
+	return __builtin_expect(slot != NULL, 1) ? slot
+						 : keyed_in_lines(keyed_neighbours(home), key);
 }
 
 /* What is wanted of a key's bucket; `want` as of a bucket with windows, whatever the line is. */

@@ -504,20 +504,56 @@ static void test_same_half(void **state)
 		const struct keyed *table = &binding->keyed;
 		uint64_t hash = keys_of_ask(binding, &(struct ask){.key = key, .key_bytes = 16});
 		bool right = i % 2;
-		struct key_bin *bins[2] = {&table->bins[keyed_left(table, hash)],
-					   &table->bins[keyed_right(table, hash)]};
-		struct key_slot *twin = &bins[right]->slots[0];
+		struct line_pair home = keyed_home(table, hash);
+		struct key_slot *lines[2] = {home.left, keyed_right_of(home)};
+		struct key_slot *twin = &lines[right][0];
 		uint64_t twins = hash ^ (right ? 1ull << 40 : 1);
 		uint64_t mark;
 
 		/* two in the other bin, so that the key comes behind its twin */
 		forge(binding, twin, twins);
-		forge(binding, &bins[!right]->slots[0], twins ^ 1ull << 20 ^ 1ull << 50);
-		forge(binding, &bins[!right]->slots[1], twins ^ 1ull << 21 ^ 1ull << 51);
+		forge(binding, &lines[!right][0], twins ^ 1ull << 20 ^ 1ull << 50);
+		forge(binding, &lines[!right][1], twins ^ 1ull << 21 ^ 1ull << 51);
 		mark = atomic_load(&twin->mark);
 		take_three(rule, key);
-		assert_true(atomic_load(&bins[right]->slots[1].key) == hash);
+		assert_true(atomic_load(&lines[right][1].key) == hash);
 		assert_true(atomic_load(&twin->key) == twins && atomic_load(&twin->mark) == mark);
+		weir_endpoint_close(rule);
+		weir_close(weir);
+	}
+}
+
+/*
+ * A key is in the other line of its bin where there is no room at home, and found there; also if
+ * one at home has the same half.
+ */
+static void test_not_at_home(void **state)
+{
+	static const char key[17] = "sixteen bytes id";
+	const enum weir_clock clocks[] = {WEIR_CLOCK_MANUAL, WEIR_CLOCK_BEST};
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++) {
+		struct weir *weir = host_by(clocks[i / 4], "[each k/*]\nrate = 1/d\nburst = 3\n");
+		struct weir_endpoint *rule = open_rule(weir, "k/*");
+		const struct binding *binding = endpoint_binding(rule);
+		uint64_t hash = keys_of_ask(binding, &(struct ask){.key = key, .key_bytes = 16});
+		struct line_pair home = keyed_home(&binding->keyed, hash);
+		struct key_slot *lines[2] = {home.left, keyed_right_of(home)};
+		bool right = i % 2;
+		uint64_t twins = hash ^ (right ? 1ull << 40 : 1);
+
+		/* no room at home, and one more in the bin that the key does not take */
+		for (unsigned slot = 0; slot < KEYED_LINE_SLOTS; slot++)
+			for (unsigned side = 0; side < 2; side++)
+				forge(binding, &lines[side][slot],
+				      hash ^ (1 + slot) << 20 ^ (1ull + slot) << 50);
+		forge(binding, keyed_neighbour(lines[!right]), hash ^ 5 << 20 ^ 5ull << 50);
+		if (i / 2 % 2)
+			forge(binding, &lines[right][2], twins);
+		take_three(rule, key);
+		assert_true(atomic_load(&keyed_neighbour(lines[right])[0].key) == hash);
+		assert_int_equal(census(rule).evicted, 0);
 		weir_endpoint_close(rule);
 		weir_close(weir);
 	}
@@ -966,6 +1002,7 @@ int main(void)
 		cmocka_unit_test(test_capacity),
 		cmocka_unit_test(test_odd_keys),
 		cmocka_unit_test(test_same_half),
+		cmocka_unit_test(test_not_at_home),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_wrong_handles),
 		cmocka_unit_test(test_folding),
