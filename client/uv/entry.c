@@ -4,15 +4,17 @@
  * tokens, so that none is spent while there is no permit; refused, neither is held.
  *
  * Every entry has a place of its own in the endpoint's line, so that it is first come, first
- * served with everybody else; but only the first of this loop looks often, and has the next one
- * look when it leaves. Killed anywhere: what libweir's calls say of permits and turns.
+ * served with everybody else; but only the first of this loop tries, and has the next one do so
+ * when it leaves. Others could take what is free beside the first one's, and would be told before
+ * it where the loop comes to them first. Killed anywhere: what libweir's calls say of permits and
+ * turns.
  */
 #include "request.h"
 
 #include <errno.h>
 
 #define PERMIT_LOOK_NS (2 * WEIR_MILLISECOND)	/* the first in line */
-#define FOLLOW_LOOK_NS (100 * WEIR_MILLISECOND) /* those behind it: what changed for all */
+#define FOLLOW_LOOK_NS (100 * WEIR_MILLISECOND) /* those behind it: whether their time is over */
 
 enum entry_state {
 	ENTRY_OUT = 0, /* has nothing */
@@ -144,6 +146,8 @@ static enum weir_verdict entry_poll(struct request *request)
 	if (request->state == ENTRY_HOLDS)
 		return with_turn(request, weir_turn_poll(request->endpoint, &request->turn,
 							 &request->answer));
+	if (!request->leads)
+		return in_line(request);
 	if (weir_permit_poll(request->endpoint, &request->waiter, request->permit,
 			     &request->answer)) {
 		line_remove(request);

@@ -6,6 +6,7 @@
 #include "uv_fixture.h"
 
 #include <errno.h>
+#include <time.h>
 
 static const char rules[] = "[endpoint one]\n"
 			    "rate = unlimited\n"
@@ -213,6 +214,36 @@ static void test_many(void **state)
 	weir_endpoint_close(four);
 	stage_end(&stage);
 	free(calls);
+}
+
+/* Also when the loop was away for so long that all of them are to look. */
+static void test_in_order_late(void **state)
+{
+	enum { FEW = 8 };
+	const struct timespec away = {0, 150000000};
+	struct weir_permit held[4];
+	struct weir_endpoint *four;
+	struct call calls[FEW];
+	struct stage stage;
+
+	(void)state;
+	begin(&stage);
+	four = stage_endpoint(&stage, "four");
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(weir_permit_take(four, 0, &held[i], NULL), WEIR_ADMIT);
+	for (unsigned i = 0; i < FEW; i++) {
+		take(&calls[i], &stage, four, WEIR_FOREVER);
+		calls[i].releases = true;
+	}
+	nanosleep(&away, NULL);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(weir_permit_release(four, &held[i]), 0);
+	until_told(&stage, FEW);
+	for (unsigned i = 0; i < FEW; i++)
+		assert_int_equal(calls[i].order, i + 1);
+	assert_nothing_held(four);
+	weir_endpoint_close(four);
+	stage_end(&stage);
 }
 
 static void test_deadline(void **state)
@@ -469,15 +500,11 @@ static void test_line_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_at_once),
-		cmocka_unit_test(test_in_order),
-		cmocka_unit_test(test_many),
-		cmocka_unit_test(test_deadline),
-		cmocka_unit_test(test_both_or_neither),
-		cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_closed),
-		cmocka_unit_test(test_again),
-		cmocka_unit_test(test_limit_changes),
+		cmocka_unit_test(test_at_once),	  cmocka_unit_test(test_in_order),
+		cmocka_unit_test(test_many),	  cmocka_unit_test(test_in_order_late),
+		cmocka_unit_test(test_deadline),  cmocka_unit_test(test_both_or_neither),
+		cmocka_unit_test(test_cancel),	  cmocka_unit_test(test_closed),
+		cmocka_unit_test(test_again),	  cmocka_unit_test(test_limit_changes),
 		cmocka_unit_test(test_line_full),
 	};
 
