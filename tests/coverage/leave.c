@@ -4,7 +4,9 @@
  * do, or at a crash point, where it kills itself. The linker sends every _exit and kill of the
  * programs here (--wrap). What a process has run that others kill is lost.
  */
+#include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <stdnoreturn.h>
 #include <sys/resource.h>
@@ -17,15 +19,23 @@ noreturn void __wrap__exit(int status);
 int __real_kill(pid_t pid, int number);
 int __wrap_kill(pid_t pid, int number);
 
-/*
- * One that may only write short files would cut off what all the others have counted: its own
- * counts go nowhere. The destructor runs before gcov's, whose priority is reserved.
- */
-static __attribute__((destructor)) void spare_the_files(void)
+/* Whether this process may write what it has counted, as whom it acts now. */
+static bool may_write(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+	return (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY) &&
+	       faccessat(AT_FDCWD, COUNTS_DIR, W_OK, AT_EACCESS) == 0;
+}
+
+/*
+ * One that may only write short files would cut off what all the others have counted, and one of
+ * another user would fill its standard error with files that it cannot open: their own counts go
+ * nowhere. The destructor runs before gcov's, whose priority is reserved.
+ */
+static __attribute__((destructor)) void spare_the_files(void)
+{
+	if (may_write())
 		return;
 	setenv("GCOV_PREFIX", "/dev/null", 1);
 	setenv("GCOV_ERROR_FILE", "/dev/null", 1);
