@@ -39,7 +39,7 @@ void stepped_write(const char *access, unsigned long bytes, memory_order order);
 #define STEPPED(name) __c11_atomic_##name
 #define STEPPED_N(name) __c11_atomic_##name
 #define STEPPED_EXCHANGE(at, expected, desired, success, failure)                                  \
-	__c11_atomic_compare_exchange_strong(at, expected, desired, success, failure)
+	__c11_atomic_compare_exchange_strong(at, expected, desired, (int)(success), (int)(failure))
 #else
 #define STEPPED(name) __atomic_##name
 #define STEPPED_N(name) __atomic_##name##_n
