@@ -31,14 +31,19 @@ static bool may_write(void)
 /*
  * One that may only write short files would cut off what all the others have counted, and one of
  * another user would fill its standard error with files that it cannot open: their own counts go
- * nowhere. The destructor runs before gcov's, whose priority is reserved.
+ * nowhere, and nothing is said of that. The destructor runs before gcov's, whose priority is
+ * reserved; nothing else writes behind it.
  */
 static __attribute__((destructor)) void spare_the_files(void)
 {
+	int nowhere;
+
 	if (may_write())
 		return;
 	setenv("GCOV_PREFIX", "/dev/null", 1);
-	setenv("GCOV_ERROR_FILE", "/dev/null", 1);
+	nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (nowhere >= 0)
+		dup2(nowhere, STDERR_FILENO);
 }
 
 static void dump(void)
