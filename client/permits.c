@@ -18,8 +18,7 @@ enum weir_verdict weir_permit_take(struct weir_endpoint *endpoint, uint64_t time
 		return permit_admitted(&try, PERMIT_UNLIMITED, 0, out, answer);
 	result = permit_try_take(endpoint, NULL, &try);
 	if (result == PERMIT_BEHIND_CALLED && timeout_ns) {
-		/* what is free is theirs who were called: they need a CPU before he needs a place
-		 */
+		/* what is free is theirs who were called: they need a CPU first */
 		sched_yield();
 		result = permit_try_take(endpoint, NULL, &try);
 	}

@@ -102,7 +102,7 @@ static void begin_rule(struct config_parser *parser, const struct config_line *l
 		return;
 	}
 	if (parser->draft_count > CONFIG_ENDPOINTS_MAX)
-		return; /* config_check_capacity() reports it */
+		return; /* config_room.c reports it */
 	draft = config_add_draft(parser, line->number);
 	if (!draft)
 		return;

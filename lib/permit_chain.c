@@ -68,7 +68,7 @@ static bool walk_on(struct chain_walk *walk)
 	}
 
 	uint32_t block = walk->next - 1;
-	/* acquire, both: pair with the releases in span_store() */
+	/* acquire, both: pair with the releases in span_take(), span_link() and span_free() */
 	uint32_t next = atomic_load_explicit(&segment->spans[block].next, memory_order_acquire);
 	uint32_t head = atomic_load_explicit(&segment->spans[block].head, memory_order_acquire);
 

@@ -214,7 +214,6 @@ static bool is_all_told(struct weir_executor *executor)
 /* Under the mutex, which it unlocks. */
 static void look(struct weir_executor *executor)
 {
-
 	executor->woken = executor->asked = false;
 	take_over(executor);
 	take_untold(executor);
